@@ -1,0 +1,73 @@
+"""Train a network that reads handwritten digits, and see how good it is.
+
+    python mnist_recognition.py                        the published 784-512-256-10 network on MNIST
+    python mnist_recognition.py --list                 all published recipes
+    python mnist_recognition.py --recipe mlp_128_adam  another of them
+
+The notebook MNIST_Recognition_machine.ipynb makes the same calls in the same order.
+"""
+
+import functools
+
+from digit_recognizer import command_line
+
+
+def main() -> None:
+    """Look at the digits, train, score, look at the mistakes, save."""
+    options = command_line.training_options(__doc__)  # before torch is imported, so that --help is immediate
+
+    from digit_recognizer import checkpoints, data, evaluation, models, plots, recipes, records, training
+
+    if options.list:
+        print(recipes.table())
+        return
+    changes = {"epochs": options.epochs, "batch_size": options.batch_size, "learning_rate": options.learning_rate}
+    recipe = recipes.get(options.recipe, **changes)
+    device = training.choose_device(options.device, options.threads)
+
+    # the digits
+    automatic = options.dataset is None
+    name = recipe.dataset if automatic else options.dataset
+    digits = data.load(name, options.data_dir, validation=recipe.validation, fall_back=automatic)
+    out = records.outputs(options.out, recipe, digits.name, options.seed)
+    plots.save(plots.digits_overview(*digits.train, f"{digits.title} training set"), out.figures / "digits.png")
+
+    # the network
+    model = models.build(recipe, options.seed).to(device)
+    print(f"{recipe.name}: {models.parameter_count(model):,} weights, on {device}")
+
+    # training
+    run = (recipe, digits.name, options.seed)
+    start = checkpoints.load_progress(out.progress, *run) if options.resume else None
+    keep = functools.partial(checkpoints.save_progress, out.progress, *run)
+    model, history = training.fit(
+        model, digits, recipe, options.seed, quiet=options.quiet, start=start, after_epoch=keep
+    )
+
+    # how good is it
+    logits = evaluation.predict(model, digits.test.images)
+    scores = evaluation.score(logits, digits.test.labels)
+    confusion = evaluation.confusion_matrix(logits, digits.test.labels)
+    published = records.published_for(recipe, digits.name)
+    print(evaluation.comparison(published, digits.name, scores, history[-1]))
+    title = f"{digits.title} test set"
+    plots.save(plots.training_curves(history, f"{recipe.name} on {digits.title}"), out.figures / "training_curves.png")
+    plots.save(plots.confusion_matrix(confusion, title), out.figures / "confusion_matrix.png")
+
+    # look at the predictions
+    plots.save(plots.prediction_grid(*digits.test, logits.argmax(1), title), out.figures / "prediction_grid.png")
+
+    # its worst mistakes, and what it looks for
+    plots.save(plots.mistakes(*digits.test, logits, title), out.figures / "mistakes.png")
+    plots.save(plots.first_layer(models.first_weights(model), recipe.name), out.figures / "first_layer.png")
+
+    # save
+    record = records.describe(recipe, digits, options.seed, model, history, scores)
+    checkpoints.save(out.model, model, recipe, record)
+    records.save(out.record, record)
+    out.progress.unlink(missing_ok=True)
+    print(f"saved {out.model}, {out.record} and the figures in {out.figures}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

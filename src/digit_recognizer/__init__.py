@@ -1,0 +1,26 @@
+"""Digit Recognizer: teaches, reproduces and surpasses five published MNIST projects.
+
+To read it, begin with the story in `mnist_recognition.py` and then take the modules in this order:
+
+    recipes       what is trained: five published projects as data, each number with its source
+    data          the digits: uint8 tensors, fixed splits, shuffled batches
+    models        the networks; normalisation is their first layer
+    training      the loop
+    evaluation    scores, intervals, confusion
+    plots         figures from arrays
+    checkpoints   a trained network as a file, and back
+    records       a run as a small JSON file
+    study         every seed of a recipe, one record each
+    benchmark     our loop beside the usual one
+
+Imports go downwards only; `tests/test_layers.py` draws the floors.
+"""
+
+import os
+
+__version__ = "0.1.0"
+
+# Must come before the first import of torch. OpenMP's threads spin while they wait, by default so long that a run
+# beside another busy process becomes many times slower; this bounds it. Whoever set one of the two knows better.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -1,0 +1,144 @@
+"""A trained network as a file, and back. A file is data: nothing in it is ever run.
+
+Ours holds plain types only: format number, recipe, weights, and the record of the run. The published projects' bare
+state dicts of linear layers are read too.
+"""
+
+import dataclasses
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from digit_recognizer import files, models
+from digit_recognizer.errors import UserError
+from digit_recognizer.recipes import Published, Recipe
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network read from a file. recipe and record are None where the file is a bare state dict."""
+
+    model: nn.Module
+    recipe: Recipe | None
+    record: dict[str, Any] | None
+
+
+def save(path: str | Path, model: nn.Module, recipe: Recipe, record: dict[str, Any]) -> None:
+    """Write a network, its recipe and the record of its run, atomically. Raises UserError; the old file survives."""
+    content = {"format": FORMAT, "recipe": dataclasses.asdict(recipe), "state": _on_cpu(model), "record": record}
+    _write(path, content)
+
+
+def load(path: str | Path, mean: float | None = None, deviation: float | None = None) -> Checkpoint:
+    """Read a network and rebuild it from the file alone.
+
+    mean, deviation: of the pixels in [0, 1], as a bare state dict of linear layers was trained with; our own files
+    know theirs. Raises UserError for what is not a network of ours or of linear layers.
+    """
+    content = _read(path)
+    if isinstance(content, Mapping) and "format" in content:
+        return _ours(path, content)
+    if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
+        return Checkpoint(_bare(path, content, mean, deviation), None, None)
+    raise UserError(f"{path} holds neither a network of this project nor a state dict of linear layers")
+
+
+def load_model(path: str | Path, mean: float | None = None, deviation: float | None = None) -> nn.Module:
+    """The network of a file, ready to predict; see load."""
+    return load(path, mean, deviation).model
+
+
+def save_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int, progress: dict[str, Any]) -> None:
+    """Write what training needs to go on from here (see training.fit), atomically."""
+    run = {"recipe": _run_fields(recipe), "dataset": dataset, "seed": seed}
+    _write(path, {"format": FORMAT, "run": run, "progress": progress})
+
+
+def load_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int) -> dict[str, Any]:
+    """What save_progress wrote. Raises UserError where it is absent, damaged or of another run."""
+    if not Path(path).exists():
+        raise UserError(f"there is nothing to resume: {path} does not exist; run without --resume")
+    content = _read(path)
+    if not isinstance(content, Mapping) or content.get("format") != FORMAT or "progress" not in content:
+        raise UserError(f"{path} is not a progress file of this version; delete it and run without --resume")
+    if content["run"] != {"recipe": _run_fields(recipe), "dataset": dataset, "seed": seed}:
+        raise UserError(f"{path} is of a run with other settings; repeat those, or run without --resume")
+    return content["progress"]
+
+
+def _run_fields(recipe: Recipe) -> dict[str, Any]:
+    """What must agree for a run to go on: all but the number of epochs, which may grow."""
+    fields = dataclasses.asdict(recipe)
+    del fields["epochs"], fields["published"], fields["departures"], fields["source"]
+    return fields
+
+
+def _write(path: str | Path, content: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    files.write_atomically(path, buffer.getvalue())
+
+
+def _read(path: str | Path) -> Any:
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a model file")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a stranger's bytes lead to; weights_only runs none of them
+        raise UserError(f"{path} is not a model file, is damaged, or holds more than plain weights") from error
+
+
+def _ours(path: str | Path, content: Mapping[str, Any]) -> Checkpoint:
+    number = content["format"]
+    if not isinstance(number, int) or number > FORMAT:
+        raise UserError(f"{path} was made by a newer version of this project (format {number}); update it")
+    try:
+        fields = dict(content["recipe"])
+        fields["published"] = Published(**fields["published"])
+        fields["widths"], fields["departures"] = tuple(fields["widths"]), tuple(fields["departures"])
+        recipe = Recipe(**fields)
+        model = models.build(recipe)
+        model.load_state_dict(content["state"])
+        return Checkpoint(model.eval(), recipe, dict(content["record"]))
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{path} is damaged: its parts do not make a network") from error
+
+
+def _bare(path: str | Path, state: Mapping[str, Tensor], mean: float | None, deviation: float | None) -> nn.Module:
+    """An MLP from a state dict of linear layers (fc1.weight, layer_1.weight, 0.weight, ...), widths read off it."""
+    weights = [value for value in state.values() if value.ndim == 2]
+    biases = [value for value in state.values() if value.ndim == 1]
+    widths = [weight.shape[1] for weight in weights] + [weight.shape[0] for weight in weights[-1:]]
+    fits = len(weights) == len(biases) > 0 and len(weights) + len(biases) == len(state)
+    for weight, bias, outputs in zip(weights, biases, widths[1:], strict=False):
+        fits &= weight.shape[0] == outputs and len(bias) == outputs
+        fits &= weight.is_floating_point() and bias.is_floating_point()
+    if not fits or widths[0] != 784 or widths[-1] != 10:
+        raise UserError(f"{path} is not a chain of linear layers from 784 pixels to 10 digits")
+    if mean is None or deviation is None:
+        raise UserError(f"{path} does not say how its pixels were normalised; give --mean and --std (0 and 1 for none)")
+    if not deviation > 0:
+        raise UserError(f"--std must be greater than zero, not {deviation}")
+    model = models.MLP(widths, mean, deviation)
+    with torch.no_grad():
+        layers = [layer for layer in model if isinstance(layer, nn.Linear)]
+        for layer, weight, bias in zip(layers, weights, biases, strict=True):
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
+    return model.eval()
+
+
+def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu() for name, value in model.state_dict().items()}

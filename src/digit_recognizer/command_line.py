@@ -1,0 +1,62 @@
+"""What a command's user meets: its flags, one line for each mistake, and exit statuses. Imports nothing heavy."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from digit_recognizer import recipes
+from digit_recognizer.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with whole flag names only, and one line for a mistake."""
+
+    def __init__(self, **options) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> None:
+        sys.exit(fail(f"{message} (see --help)"))
+
+
+def training_options(description: str) -> argparse.Namespace:
+    """The main command's flags, read from the command line. None where the recipe's own value stands."""
+    parser = Parser(description=description)
+    add = parser.add_argument
+    add("--recipe", metavar="NAME", default=recipes.DEFAULT, help=f"what to train; by default {recipes.DEFAULT}")
+    add_dataset(parser, "by default the recipe's own, or, where that cannot be had, optdigits")
+    add("--out", metavar="DIR", default=".", help="where model, figures/ and runs/ go; by default the current folder")
+    add("--epochs", metavar="N", type=int, help="instead of the recipe's")
+    add("--batch-size", metavar="N", type=int, help="instead of the recipe's")
+    add("--learning-rate", metavar="X", type=float, help="instead of the recipe's")
+    add("--seed", metavar="N", type=int, default=0, help="of the first weights and the order of digits; by default 0")
+    add("--device", default="auto", help="auto, cpu, cuda or mps; auto takes the fastest there is")
+    add("--threads", metavar="N", type=int, help="of the CPU; by default PyTorch's choice")
+    add("--resume", action="store_true", help="go on after the last finished epoch of a run that was stopped")
+    add("--quiet", action="store_true", help="print only the result")
+    add("--list", action="store_true", help="show all recipes and stop")
+    return parser.parse_args()
+
+
+def add_dataset(parser: argparse.ArgumentParser, default: str) -> None:
+    """The two flags that say on which digits."""
+    parser.add_argument("--dataset", metavar="NAME", help=f"mnist, qmnist or optdigits; {default}")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="where MNIST/raw lies; by default the variable DIGITS_DATA_DIR, else data"
+    )
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call a command's main. What its user can mend ends in one line and status 2, Ctrl-C in one line and 130."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(fail(str(error)))
+    except KeyboardInterrupt:
+        print("\nstopped by Ctrl-C; every file is as it was or whole", file=sys.stderr)
+        sys.exit(130)
+
+
+def fail(message: str) -> int:
+    """Print one line on standard error. Returns the exit status for what the user can mend."""
+    print(f"error: {message}", file=sys.stderr)
+    return 2

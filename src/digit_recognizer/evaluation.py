@@ -1,0 +1,132 @@
+"""How good a network is: every digit counted once, sums divided once, and how sure one can be of the result."""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from digit_recognizer import data
+from digit_recognizer.recipes import Published
+
+
+class Scores(NamedTuple):
+    """What a network did on a set of digits. loss: summed over the digits, in nats."""
+
+    correct: int
+    count: int
+    loss: float
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of the digits."""
+        return self.correct / self.count
+
+    @property
+    def mean_loss(self) -> float:
+        """Nats per digit."""
+        return self.loss / self.count
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the accuracy: what other digits of the same kind might have given."""
+        return wilson_interval(self.correct, self.count)
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
+    """Logits of every image, in order. images: uint8 (n, 28, 28), ink bright. Returns float32 (n, 10), on the CPU.
+
+    Draws no random numbers, and leaves the model in the mode, training or not, in which it was.
+    """
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    logits = [model(data.to_pixels(part.to(device))).float().cpu() for part in images.split(batch_size)]
+    model.train(was_training)
+    return torch.cat(logits)
+
+
+def score(logits: Tensor, labels: Tensor) -> Scores:
+    """Count correct answers, each digit once. logits: float (n, 10); labels: int64 (n,), 0 to 9.
+
+    Raises ValueError when the lengths differ or there is nothing to count.
+    """
+    if len(logits) != len(labels) or not len(labels):
+        raise ValueError(f"{len(logits)} rows of logits for {len(labels)} labels")
+    labels = labels.cpu()
+    loss = F.cross_entropy(logits, labels, reduction="none").sum(dtype=torch.float64)
+    return Scores(int((logits.argmax(1) == labels).sum()), len(labels), float(loss))
+
+
+def wilson_interval(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's score interval of a fraction, by default with 95 % coverage (Wilson 1927).
+
+    >>> [round(100 * end, 2) for end in wilson_interval(9787, 10_000)]
+    [97.57, 98.14]
+    """
+    p = correct / count
+    middle = p + z * z / (2 * count)
+    half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
+    """How often each digit was read as which: int64 (10, 10), rows true, columns predicted."""
+    return (labels.cpu() * 10 + logits.argmax(1)).bincount(minlength=100).reshape(10, 10)
+
+
+def per_digit(confusion: Tensor) -> list[dict[str, float]]:
+    """Precision, recall, F1 (fractions; 0 where undefined) and count of each digit, from a confusion matrix."""
+    hits = confusion.diagonal().double()
+    precision = hits / confusion.sum(0).clamp(min=1)
+    recall = hits / confusion.sum(1).clamp(min=1)
+    f1 = 2 * hits / (confusion.sum(0) + confusion.sum(1)).clamp(min=1)
+    columns = zip(precision.tolist(), recall.tolist(), f1.tolist(), confusion.sum(1).tolist(), strict=True)
+    return [
+        {"digit": digit, "precision": p, "recall": r, "f1": f, "count": n} for digit, (p, r, f, n) in enumerate(columns)
+    ]
+
+
+def per_digit_table(confusion: Tensor) -> str:
+    """per_digit as text, one digit a line."""
+    lines = ["digit  precision  recall      F1  count"]
+    lines += [
+        f"{row['digit']:5}  {row['precision']:9.2%}  {row['recall']:6.2%}  {row['f1']:6.2%}  {row['count']:5}"
+        for row in per_digit(confusion)
+    ]
+    return "\n".join(lines)
+
+
+def comparison(published: Published | None, dataset: str, scores: Scores, last_epoch: dict | None = None) -> str:
+    """Published beside measured, as text.
+
+    published: None where nothing is published about this network on this data set. last_epoch: the last row of
+    training's history, whose train loss and accuracy are running values while the weights moved.
+    """
+    low, high = scores.interval
+    rows = []
+    if last_epoch is not None:
+        rows.append(("train loss", published and published.train_loss, last_epoch["train_loss"], None))
+        rows.append(("train accuracy", published and published.train_accuracy, last_epoch["train_accuracy"], None))
+        if last_epoch["held_out"] == "validation":
+            value = published and published.validation_accuracy
+            rows.append(("validation accuracy", value, last_epoch["held_out_accuracy"], None))
+    rows.append(("test loss", published and published.test_loss, scores.mean_loss, None))
+    rows.append(("test accuracy", published and published.test_accuracy, scores.accuracy, (low, high)))
+    heading = f"{data.TITLES.get(dataset, dataset)}, n = {scores.count:,} test digits"
+    if published is None:
+        heading += " (nothing is published for this network on this data set)"
+    lines = [heading, f"{'':20}{'published':>11}{'measured':>11}  95 % interval"]
+    return "\n".join(lines + [_comparison_row(*row) for row in rows])
+
+
+def _comparison_row(name: str, published: float | None, measured: float, interval: tuple | None) -> str:
+    form = "{:.2%}" if name.endswith("accuracy") else "{:.4f}"
+    line = f"{name:20}{'-' if published is None else form.format(published):>11}{form.format(measured):>11}"
+    if interval:
+        line += f"  {interval[0]:.2%} to {interval[1]:.2%}"
+        if published is not None:
+            line += ", published inside" if interval[0] <= published <= interval[1] else ", published outside"
+    return line

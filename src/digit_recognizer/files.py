@@ -1,0 +1,61 @@
+"""Whole files or none: every file that the project writes goes through here."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from digit_recognizer.errors import UserError
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Write a file so that a reader, a crash or a full disk finds the old content or the new, never a part.
+
+    The bytes go to a temporary file beside it, are flushed to the disk, and take the name in one step.
+    Raises UserError when the folder cannot be written or the disk is full; the old file is then untouched.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp's files are for one user only
+        Path(temporary).replace(path)
+        temporary = None
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; what was there before is unchanged"
+        ) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make the folder if need be and try it out, so that a long run does not fail at its end. Raises UserError."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write to the folder {folder}: {error.strerror or error}; choose another") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the new name itself durable; Windows has no such call and needs none."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

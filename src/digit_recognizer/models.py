@@ -1,0 +1,57 @@
+"""The networks. Each takes float32 (n, 1, 28, 28) in [0, 1] and returns logits, float32 (n, 10)."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from digit_recognizer.recipes import Recipe
+
+
+class Normalize(nn.Module):
+    """Subtract the mean, divide by the deviation: the same arithmetic as torchvision's Normalize.
+
+    It is a layer, with its two numbers among the weights, so that a saved network cannot be fed with wrong ones.
+    """
+
+    def __init__(self, mean: float, deviation: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("deviation", torch.tensor(deviation))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return (pixels - self.mean) / self.deviation
+
+
+class MLP(nn.Sequential):
+    """Fully connected layers with ReLU between them: the list of widths is the network.
+
+    MLP([784, 512, 256, 10]) has 535,818 weights and biases, drawn as PyTorch draws them by default.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], mean: float = 0.1307, deviation: float = 0.3081, log_softmax: bool = False
+    ) -> None:
+        layers: list[nn.Module] = [Normalize(mean, deviation), nn.Flatten()]
+        for inputs, outputs in itertools.pairwise(widths):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        layers[-1:] = [nn.LogSoftmax(dim=1)] if log_softmax else []
+        super().__init__(*layers)
+
+
+def build(recipe: Recipe, seed: int = 0) -> MLP:
+    """The recipe's network with fresh weights. The same seed gives the same weights; no other generator is moved."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MLP(recipe.widths, recipe.mean, recipe.deviation, recipe.log_softmax)
+
+
+def parameter_count(model: nn.Module) -> int:
+    """How many numbers training moves."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def first_weights(model: nn.Module) -> Tensor:
+    """The weights of the first layer that has any, on the CPU: float32 (units, 784) of an MLP."""
+    return next(model.parameters()).detach().cpu()

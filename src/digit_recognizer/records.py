@@ -1,0 +1,116 @@
+"""A run as a small JSON file, from which tables and figures can be made again, and where a run's files lie."""
+
+import hashlib
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from digit_recognizer import files, recipes
+from digit_recognizer.data import Digits
+from digit_recognizer.evaluation import Scores
+from digit_recognizer.recipes import Recipe
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a run writes. Only MNIST's go by the plain names, so that no other set ever overwrites them."""
+
+    model: Path
+    progress: Path
+    figures: Path
+    record: Path
+
+
+def outputs(folder: str | Path, recipe: Recipe, dataset: str, seed: int) -> Outputs:
+    """The files of a run under a folder, which is made. Raises UserError where it cannot be written."""
+    folder = Path(folder)
+    files.check_writable(folder)
+    return Outputs(
+        model=folder / f"{dataset}_model.pth",
+        progress=folder / f"{dataset}_progress.pth",
+        figures=folder / "figures" if dataset == "mnist" else folder / "figures" / dataset,
+        record=folder / "runs" / recipe.name / f"{dataset}-seed{seed}.json",
+    )
+
+
+def describe(
+    recipe: Recipe, digits: Digits, seed: int, model: nn.Module, history: list[dict[str, Any]], scores: Scores
+) -> dict[str, Any]:
+    """All that is to be known of a finished run, in plain types: what was trained, on what, how, and what came out.
+
+    Accuracies are fractions, losses nats per digit, seconds are of training alone.
+    """
+    return {
+        "format": FORMAT,
+        "recipe": recipe.name,
+        "overrides": recipes.overrides_of(recipe),
+        "seed": seed,
+        "dataset": digits.name,
+        "md5": dict(digits.md5),
+        "scores": {
+            "count": scores.count,
+            "correct": scores.correct,
+            "accuracy": scores.accuracy,
+            "interval": list(scores.interval),
+            "loss": scores.mean_loss,
+        },
+        "history": history,
+        "seconds": sum(row["seconds"] for row in history),
+        "weights": weights_hash(model),
+        "made_with": provenance(model),
+    }
+
+
+def provenance(model: nn.Module) -> dict[str, Any]:
+    """With what a number was made: versions, machine, threads, commit."""
+    device = next(model.parameters()).device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "device": device.type,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        **_commit(),
+    }
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 over names and bytes of all weights: equal only where two networks are equal bit for bit."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save(path: str | Path, record: dict[str, Any]) -> None:
+    """Write a record as JSON, atomically."""
+    files.write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def published_for(recipe: Recipe | None, dataset: str) -> recipes.Published | None:
+    """What a recipe's source reports, where it reports it of this data set; else None."""
+    return recipe.published if recipe is not None and recipe.dataset == dataset else None
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of this checkout and whether it was changed; both None where this is no checkout."""
+    here = Path(__file__).resolve().parent
+    answers = []
+    for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        try:
+            ran = subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return {"commit": None, "changed": None}
+        answers.append(ran.stdout.strip())
+    return {"commit": answers[0], "changed": bool(answers[1])}

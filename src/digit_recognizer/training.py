@@ -1,0 +1,147 @@
+"""The loop: forward, cross-entropy, backward, step."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from digit_recognizer import data, evaluation
+from digit_recognizer.data import Digits, Split
+from digit_recognizer.errors import UserError
+from digit_recognizer.recipes import Recipe
+
+
+def choose_device(name: str = "auto", threads: int | None = None) -> torch.device:
+    """The device of that name; auto takes CUDA, then MPS, then the CPU. threads: of the CPU; None leaves them.
+
+    Raises UserError for a device that is unknown or not there, and for threads below one.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if threads is not None:
+        if threads < 1:
+            raise UserError(f"threads must be at least 1, not {threads}")
+        torch.set_num_threads(threads)
+    if name == "auto":
+        name = next(device for device, available in there.items() if available)
+    if name not in there:
+        raise UserError(f"unknown device '{name}'; there are auto, {', '.join(there)}")
+    if not there[name]:
+        raise UserError(f"this machine has no {name} that torch can use; take --device auto or cpu")
+    return torch.device(name)
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser; fused, which does the same arithmetic in one pass over the memory."""
+    fused = next(model.parameters()).device.type in ("cpu", "cuda")
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=fused)
+    return torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, fused=fused)
+
+
+def fit(
+    model: nn.Module,
+    digits: Digits,
+    recipe: Recipe,
+    seed: int = 0,
+    *,
+    quiet: bool = False,
+    start: dict[str, Any] | None = None,
+    after_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """Train a model, on the device where it is, for the recipe's epochs; the last weights are kept.
+
+    seed: of the order of the digits. start: an earlier progress to go on from; after_epoch: called with the progress
+    (epoch, model, optimizer, generator, history) after each epoch. Nothing is saved here: the caller saves.
+
+    Returns the model and its history, a row an epoch: train_loss (nats per digit) and train_accuracy (fraction) as
+    running values while the weights moved, held_out_loss and held_out_accuracy after the epoch, for the curve only
+    (they choose nothing), held_out ("validation" or "test"), seconds (of training alone).
+    """
+    if recipe.batch_size > len(digits.train.labels):
+        raise UserError(
+            f"the batch size {recipe.batch_size:,} is larger than the {len(digits.train.labels):,} training digits"
+        )
+    device = next(model.parameters()).device
+    train = Split(digits.train.images.to(device), digits.train.labels.to(device))
+    held_out_name, held_out = digits.held_out
+    optimizer = make_optimizer(model, recipe)
+    generator = torch.Generator().manual_seed(seed)
+    history: list[dict[str, Any]] = []
+    if start is not None:
+        model.load_state_dict(start["model"])
+        optimizer.load_state_dict(start["optimizer"])
+        generator.set_state(start["generator"])
+        history = list(start["history"])
+    for epoch in range(len(history) + 1, recipe.epochs + 1):
+        seconds, running = train_one_epoch(
+            model, train, recipe.batch_size, optimizer, generator, f"epoch {epoch}", quiet
+        )
+        scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels)
+        row = {
+            "epoch": epoch,
+            "train_loss": running.mean_loss,
+            "train_accuracy": running.accuracy,
+            "held_out": held_out_name,
+            "held_out_loss": scores.mean_loss,
+            "held_out_accuracy": scores.accuracy,
+            "seconds": seconds,
+        }
+        history.append(row)
+        if not quiet:
+            print(epoch_line(row, recipe.epochs), flush=True)
+        if after_epoch is not None:
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            after_epoch({"epoch": epoch, **state, "generator": generator.get_state(), "history": history})
+    return model, history
+
+
+def train_one_epoch(
+    model: nn.Module,
+    train: Split,
+    batch_size: int,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    name: str = "epoch",
+    quiet: bool = True,
+) -> tuple[float, evaluation.Scores]:
+    """Every training digit once, in shuffled batches. Returns the seconds and the running scores."""
+    began = time.perf_counter()
+    device = train.labels.device
+    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    count = 0
+    model.train()
+    # No bar where nobody watches: in a file, a log or a stored notebook.
+    with tqdm(total=len(train.labels), desc=name, unit="digit", leave=False, disable=quiet or None) as bar:
+        for images, labels in data.batches(train, batch_size, generator):
+            logits = model(data.to_pixels(images))  # (batch, 10)
+            loss = F.cross_entropy(logits, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            count += len(labels)
+            loss_sum += loss.detach() * len(labels)
+            correct += (logits.detach().argmax(1) == labels).sum()
+            if not bar.disable:
+                _show(bar, len(labels), loss_sum, correct, count)
+    scores = evaluation.Scores(int(correct), count, float(loss_sum))
+    return time.perf_counter() - began, scores
+
+
+def _show(bar: tqdm, step: int, loss_sum: Tensor, correct: Tensor, count: int) -> None:
+    """Move the bar; the numbers beside it only when it is drawn anew, since reading them costs time."""
+    if bar.update(step):
+        bar.set_postfix_str(f"loss {float(loss_sum) / count:.4f}, accuracy {int(correct) / count:.2%}", refresh=False)
+
+
+def epoch_line(row: dict[str, Any], epochs: int) -> str:
+    """A row of the history as one line of text."""
+    return (
+        f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}"
+        f"  train loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.2%}"
+        f"  {row['held_out']} loss {row['held_out_loss']:.4f}  accuracy {row['held_out_accuracy']:.2%}"
+    )
