@@ -5,30 +5,21 @@ qmnist     120,000           torchvision.datasets.QMNIST, split at random or wit
 optdigits  1,797             inside scikit-learn: 8x8 scans, the embedded set that needs no download
 """
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from digit_recognizer import download
+from digit_recognizer import download, sources
 from digit_recognizer.errors import UserError
 
-# Of the unpacked files; the originals of Y. LeCun, C. Cortes and C. J. C. Burges.
-MNIST_MD5 = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
 TITLES = {"mnist": "MNIST", "qmnist": "QMNIST", "optdigits": "optdigits"}
 SPLIT_SEED = 0  # of every fixed split, whatever the seed of the run
-WRITER_COLUMN = 2  # of QMNIST's extended labels; column 0 is the digit
+WRITER_COLUMN = 2  # of QMNIST's extended labels
 
 
 class Split(NamedTuple):
@@ -88,7 +79,7 @@ def load(
         digits = _mnist(root) if name == "mnist" else _optdigits()
     except download.UnreachableError as error:
         if not fall_back:
-            raise UserError(f"{error}; put its files there, or choose their folder with --data-dir") from error
+            raise UserError(f"{error}; put there what is missing: {', '.join(error.files)}") from error
         print(f"{error}; going on with optdigits, the embedded set: its numbers are not {TITLES[name]}'s.")
         digits = _optdigits()
     return _with_validation(digits) if validation else digits
@@ -111,50 +102,22 @@ def to_pixels(images: Tensor) -> Tensor:
 
 
 def _mnist(root: Path) -> Digits:
-    from torchvision.datasets import MNIST
-    from torchvision.datasets.mnist import read_image_file, read_label_file
-
-    folder = root / "MNIST" / "raw"
-    addresses = [mirror + MNIST.resources[0][0] for mirror in MNIST.mirrors]
-    _make_present(folder, list(MNIST_MD5), lambda into: MNIST(into, download=True), addresses, "MNIST")
-    sums = {file: _md5(folder / file) for file in MNIST_MD5}
-    for file, expected in MNIST_MD5.items():
-        if sums[file] != expected:
-            raise UserError(
-                f"{folder / file} is damaged (its MD5 is not that of MNIST's {file}); "
-                "delete it and run again to download it, or put a good copy there"
-            )
-    parts = [
-        Split(
-            read_image_file(folder / f"{part}-images-idx3-ubyte"), read_label_file(folder / f"{part}-labels-idx1-ubyte")
-        )
-        for part in ("train", "t10k")
-    ]
-    return Digits("mnist", parts[0], None, parts[1], sums)
+    train, test, md5 = sources.mnist(root)
+    return Digits("mnist", Split(*train), None, Split(*test), md5)
 
 
 def _qmnist(root: Path, writers_apart: bool) -> Digits:
-    from torchvision.datasets import QMNIST
+    images, labels, md5 = sources.qmnist(root)
+    parts = _by_writer(labels[:, WRITER_COLUMN]) if writers_apart else _at_random(len(labels))
+    train, validation, test = (Split(images[part], labels[part, 0]) for part in parts)
+    return Digits("qmnist", train, validation, test, md5)
 
-    folder = root / "QMNIST" / "raw"
-    files = [f"qmnist-{part}-{kind}" for part in ("train", "test") for kind in ("images-idx3-ubyte", "labels-idx2-int")]
 
-    def fetch(into: Path) -> None:
-        for what in ("train", "test"):
-            QMNIST(into, what=what, download=True)
-
-    _make_present(folder, files, fetch, [QMNIST.resources["train"][0][0]], "QMNIST")
-    try:
-        parts = [QMNIST(root, what=what, compat=False) for what in ("train", "test")]
-        images, labels = (torch.cat([getattr(part, field) for part in parts]) for field in ("data", "targets"))
-        digits = labels[:, 0]
-        if images.shape != (len(labels), 28, 28) or labels.shape[1] != 8 or digits.min() < 0 or digits.max() > 9:
-            raise ValueError("shapes or labels are not QMNIST's")
-    except (AssertionError, ValueError, RuntimeError, IndexError, KeyError, TypeError, OSError) as error:
-        raise UserError(f"the files in {folder} are damaged ({error}); delete them and run again") from error
-    order = _by_writer(labels[:, WRITER_COLUMN]) if writers_apart else _at_random(len(labels))
-    train, validation, test = (Split(images[part], digits[part]) for part in order)
-    return Digits("qmnist", train, validation, test, {file: _md5(folder / file) for file in files})
+def _optdigits() -> Digits:
+    images, labels, md5 = sources.optdigits()
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
+    train, test = (Split(images[part], labels[part]) for part in order.split(1437))
+    return Digits("optdigits", train, None, test, md5)
 
 
 def _at_random(count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -174,68 +137,9 @@ def _by_writer(writers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return tuple((part[writer] == index).nonzero().flatten() for index in range(3))
 
 
-def _optdigits() -> Digits:
-    from sklearn.datasets import load_digits
-
-    scans = load_digits()
-    images = torch.from_numpy(np.stack([as_mnist(scan / 16) for scan in scans.images]))
-    labels = torch.from_numpy(scans.target.astype(np.int64))
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
-    both = Split(images, labels)
-    md5 = hashlib.md5(images.numpy().tobytes() + labels.numpy().tobytes(), usedforsecurity=False).hexdigest()
-    return Digits("optdigits", both.take(order[:1437]), None, both.take(order[1437:]), {"optdigits": md5})
-
-
-def as_mnist(ink: np.ndarray) -> np.ndarray:
-    """A clean scan to 28x28 the way MNIST was made: longest side 20, aspect kept, centre of mass at pixel (14, 14).
-
-    ink: float (height, width), 0 paper to 1 ink, not empty. Returns uint8 (28, 28), ink bright.
-    """
-    from PIL import Image
-
-    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = 20 / max(ink.shape)
-    height, width = (max(1, round(side * scale)) for side in ink.shape)
-    digit = np.asarray(Image.fromarray(np.uint8(ink * 255 + 0.5)).resize((width, height), Image.Resampling.BICUBIC))
-    top, left = (
-        int(np.clip(round(14 - (profile @ np.arange(len(profile))) / profile.sum()), 0, 28 - len(profile)))
-        for profile in (digit.sum(1, dtype=float), digit.sum(0, dtype=float))
-    )
-    canvas = np.zeros((28, 28), np.uint8)
-    canvas[top : top + height, left : left + width] = digit
-    return canvas
-
-
 def _with_validation(digits: Digits) -> Digits:
     """Hold out a fixed random twelfth of the training part."""
     order = torch.randperm(len(digits.train.labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
     count = len(order) // 12
     held_out, kept = order[:count].sort().values, order[count:].sort().values
     return Digits(digits.name, digits.train.take(kept), digits.train.take(held_out), digits.test, digits.md5)
-
-
-def _make_present(
-    folder: Path, files: list[str], fetch: Callable[[Path], object], addresses: list[str], title: str
-) -> None:
-    """Download what is missing. Raises UserError where the folder is none, UnreachableError where nothing comes."""
-    for parent in (folder, *folder.parents):
-        if parent.exists() and not parent.is_dir():
-            raise UserError(f"{parent} is a file, not a folder; choose another with --data-dir or DIGITS_DATA_DIR")
-    missing = [file for file in files if not (folder / file).is_file()]
-    if not missing:
-        return
-    print(f"{title} is not in {folder}; downloading it.", flush=True)
-    try:
-        download.fetch(fetch, addresses, folder)
-    except download.UnreachableError as error:
-        where = f"{title} is neither in {folder} ({', '.join(missing)})"
-        raise download.UnreachableError(f"{where} nor to be downloaded ({error})") from error
-
-
-def _md5(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error

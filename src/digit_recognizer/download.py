@@ -7,7 +7,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from digit_recognizer.errors import UserError
@@ -19,7 +19,11 @@ STALL_SECONDS = 4
 
 
 class UnreachableError(UserError):
-    """The data set is neither on disk nor to be had from the network."""
+    """The data set is neither on disk nor to be had from the network. files: the names of what is missing."""
+
+    def __init__(self, message: str, files: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.files = files
 
 
 def fetch(download: Callable[[Path], object], addresses: list[str], folder: Path) -> None:
