@@ -1,0 +1,46 @@
+"""What many tests share: the digits, a small trained network, and a network line that is dead."""
+
+import os
+
+import pytest
+
+from digit_recognizer import data, models, recipes, training
+from digit_recognizer.errors import UserError
+
+
+@pytest.fixture(scope="session")
+def mnist() -> data.Digits:
+    """MNIST. Where DIGITS_DATA_DIR promises it, a test that needs it never skips."""
+    try:
+        return data.load("mnist")
+    except UserError as error:
+        if os.environ.get("DIGITS_DATA_DIR"):
+            raise
+        pytest.skip(f"needs MNIST: {error}")
+
+
+@pytest.fixture(scope="session")
+def optdigits() -> data.Digits:
+    """The embedded set, which is always there."""
+    return data.load("optdigits")
+
+
+@pytest.fixture(scope="session")
+def small_recipe() -> recipes.Recipe:
+    """A published recipe made short: 784-128-10, two epochs."""
+    return recipes.get("mlp_128_adam", epochs=2)
+
+
+@pytest.fixture(scope="session")
+def trained(optdigits, small_recipe):
+    """(model, history) of the short recipe on the embedded set. Do not change the model."""
+    return training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True)
+
+
+@pytest.fixture
+def no_network(monkeypatch) -> None:
+    """Every connection is refused at once, in this process and in those it starts."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
