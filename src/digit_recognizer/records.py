@@ -55,17 +55,22 @@ def describe(
         "seed": seed,
         "dataset": digits.name,
         "md5": dict(digits.md5),
-        "scores": {
-            "count": scores.count,
-            "correct": scores.correct,
-            "accuracy": scores.accuracy,
-            "interval": list(scores.interval),
-            "loss": scores.mean_loss,
-        },
+        "scores": scores_as_dict(scores),
         "history": history,
         "seconds": sum(row["seconds"] for row in history),
         "weights": weights_hash(model),
         "made_with": provenance(model),
+    }
+
+
+def scores_as_dict(scores: Scores) -> dict[str, Any]:
+    """Scores in plain types: accuracy and its interval as fractions, loss in nats per digit."""
+    return {
+        "count": scores.count,
+        "correct": scores.correct,
+        "accuracy": scores.accuracy,
+        "interval": list(scores.interval),
+        "loss": scores.mean_loss,
     }
 
 

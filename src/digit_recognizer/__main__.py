@@ -1,0 +1,89 @@
+"""python -m digit_recognizer COMMAND: what can be done beside training; --help of each says how."""
+
+import argparse
+import json
+
+from digit_recognizer import command_line, recipes
+from digit_recognizer.errors import UserError
+
+
+def main() -> None:
+    """Read the command line and call the command."""
+    options = _parser().parse_args()
+    options.command(options)
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Score a saved model on the test part of a data set."""
+    from digit_recognizer import checkpoints, data, evaluation, files, records
+
+    checkpoint = checkpoints.load(options.model, options.mean, options.std)
+    recipe = checkpoint.recipe
+    automatic = options.dataset is None
+    name = options.dataset or (checkpoint.record["dataset"] if checkpoint.record else "mnist")
+    digits = data.load(name, options.data_dir, fall_back=automatic)
+    logits = evaluation.predict(checkpoint.model, digits.test.images)
+    scores = evaluation.score(logits, digits.test.labels)
+    print(evaluation.comparison(records.published_for(recipe, digits.name), digits.name, scores))
+    print(evaluation.per_digit_table(evaluation.confusion_matrix(logits, digits.test.labels)))
+    if options.json is not None:
+        result = {"model": str(options.model), "recipe": recipe and recipe.name, "dataset": digits.name}
+        result |= records.scores_as_dict(scores)
+        files.write_atomically(options.json, (json.dumps(result, indent=1) + "\n").encode())
+
+
+def study(options: argparse.Namespace) -> None:
+    """Train every recipe for every seed, one record each."""
+    from digit_recognizer import study
+
+    names = list(recipes.RECIPES) if options.recipes == ["all"] else options.recipes
+    study.run([recipes.get(name) for name in names], options.seeds, options.out, options.data_dir)
+    print(study.table(options.out))
+
+
+def bench(options: argparse.Namespace) -> None:
+    """Time our loop beside the usual one, in turn, in one run."""
+    from digit_recognizer import benchmark
+
+    benchmark.run(options.out, options.data_dir, options.rounds)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_line.Parser(prog="python -m digit_recognizer", description=__doc__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    one = _command(commands, "evaluate", evaluate)
+    one.add_argument("model", metavar="MODEL", help="a saved model, or a bare state dict of linear layers")
+    command_line.add_dataset(one, "by default the one that the model was trained on")
+    one.add_argument("--mean", metavar="X", type=float, help="of the pixels in [0, 1], for a bare state dict")
+    one.add_argument("--std", metavar="X", type=float, help="of the pixels in [0, 1], for a bare state dict")
+    one.add_argument("--json", metavar="FILE", help="write the scores there too")
+
+    one = _command(commands, "study", study)
+    one.add_argument("--recipes", metavar="NAME", nargs="+", default=[recipes.DEFAULT], help="some, or: all")
+    one.add_argument("--seeds", metavar="N", type=_positive, default=10, help="0 to N - 1; by default 10")
+    one.add_argument("--out", metavar="DIR", default="results", help="of the records; by default results")
+    one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
+
+    one = _command(commands, "bench", bench)
+    one.add_argument("--rounds", metavar="N", type=_positive, default=5, help="of all loops in turn; by default 5")
+    one.add_argument("--out", metavar="DIR", default="results", help="of benchmark.json; by default results")
+    one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str, function) -> argparse.ArgumentParser:
+    """A command named and described after its function."""
+    command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+    command.set_defaults(command=function)
+    return command
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not '{text}'")
+    return int(text)
+
+
+if __name__ == "__main__":
+    command_line.run(main)
