@@ -4,7 +4,6 @@ import argparse
 import json
 
 from digit_recognizer import command_line, recipes
-from digit_recognizer.errors import UserError
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ state dicts of linear layers are read too.
 
 import dataclasses
 import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def load_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int) -> 
     content = _read(path)
     if not isinstance(content, Mapping) or content.get("format") != FORMAT or "progress" not in content:
         raise UserError(f"{path} is not a progress file of this version; delete it and run without --resume")
-    if content["run"] != {"recipe": _run_fields(recipe), "dataset": dataset, "seed": seed}:
+    if content.get("run") != {"recipe": _run_fields(recipe), "dataset": dataset, "seed": seed}:
         raise UserError(f"{path} is of a run with other settings; repeat those, or run without --resume")
     return content["progress"]
 
@@ -95,16 +96,22 @@ def _read(path: str | Path) -> Any:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        stream = io.BytesIO(content)
+        if zipfile.is_zipfile(stream) and (part := zipfile.ZipFile(stream).testzip()):  # torch reads past a flipped byte
+            raise ValueError(f"the checksum of {part} is wrong")
+        stream.seek(0)
+        return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a stranger's bytes lead to; weights_only runs none of them
         raise UserError(f"{path} is not a model file, is damaged, or holds more than plain weights") from error
 
 
 def _ours(path: str | Path, content: Mapping[str, Any]) -> Checkpoint:
     number = content["format"]
-    if not isinstance(number, int) or number > FORMAT:
+    if isinstance(number, int) and number > FORMAT:
         raise UserError(f"{path} was made by a newer version of this project (format {number}); update it")
     try:
+        if number != FORMAT:
+            raise ValueError("there is no such format")
         fields = dict(content["recipe"])
         fields["published"] = Published(**fields["published"])
         fields["widths"], fields["departures"] = tuple(fields["widths"]), tuple(fields["departures"])
@@ -123,8 +130,8 @@ def _bare(path: str | Path, state: Mapping[str, Tensor], mean: float | None, dev
     widths = [weight.shape[1] for weight in weights] + [weight.shape[0] for weight in weights[-1:]]
     fits = len(weights) == len(biases) > 0 and len(weights) + len(biases) == len(state)
     for weight, bias, outputs in zip(weights, biases, widths[1:], strict=False):
-        fits &= weight.shape[0] == outputs and len(bias) == outputs
-        fits &= weight.is_floating_point() and bias.is_floating_point()
+        fits &= weight.shape[0] == len(bias) == outputs > 0
+        fits &= all(value.is_floating_point() and not value.is_meta for value in (weight, bias))
     if not fits or widths[0] != 784 or widths[-1] != 10:
         raise UserError(f"{path} is not a chain of linear layers from 784 pixels to 10 digits")
     if mean is None or deviation is None:

@@ -92,6 +92,7 @@ def batches(split: Split, batch_size: int, generator: torch.Generator) -> Iterat
     """
     torch.empty((), dtype=torch.int64).random_(generator=generator)  # DataLoader first draws a seed for its workers
     order = torch.randperm(len(split.labels), generator=generator).to(split.labels.device)
+    torch.randperm(len(split.labels), generator=generator)  # its sampler ends each epoch with a draw that it discards
     for indices in order.split(batch_size):
         yield split.take(indices)
 

@@ -43,7 +43,7 @@ class MLP(nn.Sequential):
 def build(recipe: Recipe, seed: int = 0) -> MLP:
     """The recipe's network with fresh weights. The same seed gives the same weights; no other generator is moved."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the accelerators' as well
         return MLP(recipe.widths, recipe.mean, recipe.deviation, recipe.log_softmax)
 
 

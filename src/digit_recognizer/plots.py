@@ -103,6 +103,23 @@ def mistakes(images: Tensor, labels: Tensor, logits: Tensor, title: str, shape: 
     return figure
 
 
+def reading(image: Tensor, probabilities: Tensor) -> Figure:
+    """One digit as the network saw it, uint8 (28, 28), and its ten probabilities, float (10,), as bars."""
+    figure = Figure(figsize=(7, 2.6), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1, 2.2])
+    _tile(left, image)
+    left.set_title("what the network saw", fontsize=11)
+    best = int(probabilities.argmax())
+    bars = right.bar(range(10), probabilities.tolist(), color=[RIGHT if k == best else "#BBBBBB" for k in range(10)])
+    right.bar_label(bars, [_percent(p) if p >= 0.005 else "" for p in probabilities.tolist()], fontsize=9)
+    right.set_xticks(range(10))
+    right.set_ylim(0, 1.12)
+    right.set_xlabel("digit")
+    right.set_ylabel("probability")
+    right.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def training_curves(history: Sequence[dict[str, Any]], title: str) -> Figure:
     """Loss and accuracy against epochs, of training's history: running values in training, and the held-out part."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -161,8 +178,8 @@ def first_layer(weights: Tensor, title: str, shape: tuple[int, int] = (4, 10)) -
     for axes in (tiles := figure.subplots(rows, columns, squeeze=False)).flat:
         axes.axis("off")
     for axes, unit in zip(tiles.flat, units.tolist(), strict=False):
-        picture = weights[unit].reshape(28, 28)
-        limit = float(picture.abs().max())
+        picture = weights[unit].reshape(28, 28).numpy()
+        limit = float(np.abs(picture).max())
         axes.imshow(picture, cmap=shades, vmin=-limit, vmax=limit)
     heading = f"{title}: what {len(units)} of {len(weights)} first-layer units look for (blue ink, vermilion paper)"
     figure.suptitle(heading, fontsize=13)
@@ -171,7 +188,7 @@ def first_layer(weights: Tensor, title: str, shape: tuple[int, int] = (4, 10)) -
 
 def _tile(axes: Axes, image: Any, frame: str | None = None) -> None:
     """One digit, without ticks; framed in a colour where one is given."""
-    axes.imshow(image, cmap=INK, vmin=0, vmax=255)
+    axes.imshow(np.asarray(image), cmap=INK, vmin=0, vmax=255)
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digit_recognizer import download
+from digit_recognizer import download, images
 from digit_recognizer.errors import UserError
 
 # Of the unpacked files; the originals of Y. LeCun, C. Cortes and C. J. C. Burges.
@@ -67,9 +67,9 @@ def qmnist(root: Path) -> tuple[Tensor, Tensor, MD5]:
     _make_present(folder, QMNIST_FILES, fetch, [QMNIST.resources["train"][0][0]], "QMNIST")
     try:
         parts = [QMNIST(root, what=what, compat=False) for what in ("train", "test")]
-        images, labels = (torch.cat([getattr(part, field) for part in parts]) for field in ("data", "targets"))
-        if images.shape != (len(labels), 28, 28) or labels.shape[1] != 8:
+        if any(part.data.shape != (len(part.targets), 28, 28) or part.targets.shape[1] != 8 for part in parts):
             raise ValueError("their shapes do not match")
+        images, labels = (torch.cat([getattr(part, field) for part in parts]) for field in ("data", "targets"))
         if labels[:, 0].min() < 0 or labels[:, 0].max() > 9:
             raise ValueError("there are labels beyond 0 to 9")
     except (AssertionError, ValueError, RuntimeError, IndexError, KeyError, TypeError, OSError) as error:
@@ -86,31 +86,10 @@ def optdigits() -> tuple[Tensor, Tensor, MD5]:
     from sklearn.datasets import load_digits
 
     scans = load_digits()
-    images = np.stack([as_mnist(scan / 16) for scan in scans.images])
+    digits = np.stack([images.as_mnist(scan / 16) for scan in scans.images])
     labels = scans.target.astype(np.int64)
-    md5 = hashlib.md5(images.tobytes() + labels.tobytes(), usedforsecurity=False).hexdigest()
-    return torch.from_numpy(images), torch.from_numpy(labels), {"optdigits": md5}
-
-
-def as_mnist(ink: np.ndarray) -> np.ndarray:
-    """A clean scan to 28x28 the way MNIST was made: longest side 20, aspect kept, centre of mass at pixel (14, 14).
-
-    ink: float (height, width), 0 paper to 1 ink, not empty. Returns uint8 (28, 28), ink bright.
-    """
-    from PIL import Image
-
-    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = 20 / max(ink.shape)
-    height, width = (max(1, round(side * scale)) for side in ink.shape)
-    digit = np.asarray(Image.fromarray(np.uint8(ink * 255 + 0.5)).resize((width, height), Image.Resampling.BICUBIC))
-    top, left = (
-        int(np.clip(round(14 - (profile @ np.arange(len(profile))) / profile.sum()), 0, 28 - len(profile)))
-        for profile in (digit.sum(1, dtype=float), digit.sum(0, dtype=float))
-    )
-    canvas = np.zeros((28, 28), np.uint8)
-    canvas[top : top + height, left : left + width] = digit
-    return canvas
+    md5 = hashlib.md5(digits.tobytes() + labels.tobytes(), usedforsecurity=False).hexdigest()
+    return torch.from_numpy(digits), torch.from_numpy(labels), {"optdigits": md5}
 
 
 def _make_present(

@@ -1,5 +1,6 @@
 """The loop: forward, cross-entropy, backward, step."""
 
+import copy
 import time
 from collections.abc import Callable
 from typing import Any
@@ -72,10 +73,7 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     history: list[dict[str, Any]] = []
     if start is not None:
-        model.load_state_dict(start["model"])
-        optimizer.load_state_dict(start["optimizer"])
-        generator.set_state(start["generator"])
-        history = list(start["history"])
+        history = _go_on(start, recipe.epochs, model, optimizer, generator)
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         seconds, running = train_one_epoch(
             model, train, recipe.batch_size, optimizer, generator, f"epoch {epoch}", quiet
@@ -97,6 +95,22 @@ def fit(
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
             after_epoch({"epoch": epoch, **state, "generator": generator.get_state(), "history": history})
     return model, history
+
+
+def _go_on(
+    start: dict[str, Any], epochs: int, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> list[dict[str, Any]]:
+    """Put everything in the state of an earlier progress, which is left as it was. Returns its history."""
+    done = len(start["history"])
+    if done > epochs:
+        raise UserError(
+            f"{done} epochs are done, more than the {epochs} asked for; "
+            f"give --epochs {done} or more, or run without --resume"
+        )
+    model.load_state_dict(start["model"])
+    optimizer.load_state_dict(copy.deepcopy(start["optimizer"]))  # PyTorch goes on with the very tensors it is given
+    generator.set_state(start["generator"])
+    return list(start["history"])
 
 
 def train_one_epoch(

@@ -1,0 +1,76 @@
+"""The house stands as it was drawn: imports go down only, importing does nothing, and what is quick stays quick."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import digit_recognizer
+
+PACKAGE = Path(digit_recognizer.__file__).parent
+# A module may import from the floors below its own, never from its own or above.
+FLOORS = [
+    {"errors"},
+    {"files", "download", "images", "recipes"},
+    {"command_line", "sources", "models", "plots"},
+    {"data", "checkpoints"},
+    {"evaluation"},
+    {"records", "training"},
+    {"study", "benchmark"},
+    {"__main__"},
+]
+FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
+
+
+def imports_of_ours(path: Path) -> set[str]:
+    """The modules of this package that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "digit_recognizer":
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("digit_recognizer."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {name.name.split(".")[1] for name in node.names if name.name.startswith("digit_recognizer.")}
+    return found - {"__version__"}
+
+
+def test_every_module_has_its_floor():
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert modules == set(FLOOR_OF)
+
+
+def test_imports_go_to_a_lower_floor_only():
+    edges = [(path.stem, name) for path in PACKAGE.glob("*.py") for name in imports_of_ours(path)]
+    assert ("training", "data") in edges  # or the search above finds nothing at all
+    for module, imported in edges:
+        assert FLOOR_OF[imported] < FLOOR_OF.get(module, 0), f"{module} must not import {imported}"
+
+
+@pytest.mark.parametrize("module", sorted(FLOOR_OF.keys() - {"__main__"}))
+def test_importing_a_module_prints_nothing_and_writes_nothing(module, tmp_path):
+    command = [sys.executable, "-W", "error::UserWarning", "-c", f"import digit_recognizer.{module}"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout, ran.stderr, list(tmp_path.iterdir())) == (0, "", "", [])
+
+
+def test_the_package_and_the_command_line_import_nothing_heavy():
+    heavy = "{'torch', 'torchvision', 'numpy', 'matplotlib', 'sklearn', 'PIL', 'tqdm'}"
+    program = (
+        "import sys, digit_recognizer.command_line, digit_recognizer.__main__; "
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "None")],
+)
+def test_the_thread_default_gives_way_to_the_users_own(given, expected):
+    program = "import os, digit_recognizer; print(os.environ.get('GOMP_SPINCOUNT'))"
+    clean = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    assert subprocess.check_output([sys.executable, "-c", program], env=clean | given, text=True).strip() == expected
