@@ -96,13 +96,16 @@ def _read(path: str | Path) -> Any:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        stream = io.BytesIO(content)
-        if zipfile.is_zipfile(stream) and (part := zipfile.ZipFile(stream).testzip()):  # torch reads past a flipped byte
-            raise ValueError(f"the checksum of {part} is wrong")
-        stream.seek(0)
-        return torch.load(stream, map_location="cpu", weights_only=True)
+        _check_sums(content)
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a stranger's bytes lead to; weights_only runs none of them
         raise UserError(f"{path} is not a model file, is damaged, or holds more than plain weights") from error
+
+
+def _check_sums(content: bytes) -> None:
+    """Raise ValueError where a part of an archive is not what its checksum says; torch.load does not look."""
+    if zipfile.is_zipfile(io.BytesIO(content)) and (part := zipfile.ZipFile(io.BytesIO(content)).testzip()):
+        raise ValueError(f"the checksum of {part} is wrong")
 
 
 def _ours(path: str | Path, content: Mapping[str, Any]) -> Checkpoint:

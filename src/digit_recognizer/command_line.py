@@ -28,7 +28,7 @@ def training_options(description: str) -> argparse.Namespace:
     add("--epochs", metavar="N", type=int, help="instead of the recipe's")
     add("--batch-size", metavar="N", type=int, help="instead of the recipe's")
     add("--learning-rate", metavar="X", type=float, help="instead of the recipe's")
-    add("--seed", metavar="N", type=int, default=0, help="of the first weights and the order of digits; by default 0")
+    add("--seed", metavar="N", type=_seed, default=0, help="of the first weights and the order of digits; by default 0")
     add("--device", default="auto", help="auto, cpu, cuda or mps; auto takes the fastest there is")
     add("--threads", metavar="N", type=int, help="of the CPU; by default PyTorch's choice")
     add("--resume", action="store_true", help="go on after the last finished epoch of a run that was stopped")
@@ -43,6 +43,12 @@ def add_dataset(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--data-dir", metavar="DIR", help="where MNIST/raw lies; by default the variable DIGITS_DATA_DIR, else data"
     )
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**63:  # more than PyTorch's generators take
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {2**63 - 1}, not '{text}'")
+    return int(text)
 
 
 def run(main: Callable[[], None]) -> None:

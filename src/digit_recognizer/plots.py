@@ -98,8 +98,9 @@ def mistakes(images: Tensor, labels: Tensor, logits: Tensor, title: str, shape: 
             f"{_percent(float(confidence[index]))} sure\nthen {second}: {_percent(float(probabilities[index, second]))}"
         )
         axes.set_xlabel(caption, fontsize=9, color=QUIET, labelpad=2)
-    which = f"the {len(worst)} most confident" if len(worst) < len(wrong) else "all"
-    figure.suptitle(f"{title}: {len(wrong)} of {len(labels):,} digits read wrong, {which} of them", fontsize=13)
+    which = f", the {len(worst)} most confident of them" if len(worst) < len(wrong) else ", all of them"
+    count, which = (len(wrong), which) if len(wrong) else ("none", "")
+    figure.suptitle(f"{title}: {count} of {len(labels):,} digits read wrong{which}", fontsize=13)
     return figure
 
 
@@ -133,7 +134,7 @@ def training_curves(history: Sequence[dict[str, Any]], title: str) -> Figure:
             axes.plot(epochs, values, color=colour, marker=marker if len(epochs) <= 30 else None, label=label)
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss (nats per digit)" if quantity == "loss" else "accuracy (%)")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)  # one epoch: one tick
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)

@@ -19,12 +19,12 @@ from digit_recognizer.recipes import Recipe
 def choose_device(name: str = "auto", threads: int | None = None) -> torch.device:
     """The device of that name; auto takes CUDA, then MPS, then the CPU. threads: of the CPU; None leaves them.
 
-    Raises UserError for a device that is unknown or not there, and for threads below one.
+    Raises UserError for a device that is unknown or not there, and for threads below 1 or above 1,024.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if threads is not None:
-        if threads < 1:
-            raise UserError(f"threads must be at least 1, not {threads}")
+        if not 1 <= threads <= 1024:
+            raise UserError(f"threads must be at least 1 and at most 1,024, not {threads}")
         torch.set_num_threads(threads)
     if name == "auto":
         name = next(device for device, available in there.items() if available)

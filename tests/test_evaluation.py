@@ -1,0 +1,165 @@
+"""Scores against worked examples, SciPy, scikit-learn and PyTorch's own loss."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.stats import binomtest
+from sklearn import metrics
+from torch import nn
+
+from digit_recognizer import data, evaluation, models
+from digit_recognizer.evaluation import Scores
+from digit_recognizer.recipes import Published
+
+
+class FirstPixels(nn.Module):
+    """Stands in for a network: the first ten pixels are the logits, exactly; notes what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nothing = nn.Parameter(torch.zeros(1))
+        self.batches, self.modes = [], []
+
+    def forward(self, pixels):
+        self.batches.append(len(pixels))
+        self.modes.append(self.training)
+        return pixels.flatten(1)[:, :10]
+
+
+def logits_and_labels(count: int = 500, never_read: int = 3, never_there: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random answers, about half right: one digit is never read, one never occurs."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 9, (count,), generator=generator)
+    labels[labels == never_there] = 9
+    logits = torch.randn(count, 10, generator=generator) + 2.0 * F.one_hot(labels, 10)
+    logits[:, never_read] = -9.0
+    return logits, labels
+
+
+def random_images(count: int) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def test_wilsons_interval_of_the_published_accuracy():
+    low, high = evaluation.wilson_interval(9787, 10_000)
+    assert (f"{low:.2%}", f"{high:.2%}") == ("97.57%", "98.14%")
+
+
+@pytest.mark.parametrize(("correct", "count"), [(0, 20), (20, 20), (1, 1), (0, 1), (346, 360), (9787, 10_000)])
+def test_wilsons_interval_is_scipys(correct, count):
+    expected = binomtest(correct, count).proportion_ci(confidence_level=0.95, method="wilson")
+    assert evaluation.wilson_interval(correct, count) == pytest.approx((expected.low, expected.high), abs=1e-7)
+
+
+def test_wilsons_interval_stays_between_none_and_all():
+    assert evaluation.wilson_interval(0, 360)[0] == 0
+    assert 0.999999999 < evaluation.wilson_interval(360, 360)[1] <= 1
+
+
+def test_the_confusion_matrix_is_scikit_learns():
+    logits, labels = logits_and_labels()
+    expected = metrics.confusion_matrix(labels, logits.argmax(1), labels=range(10))
+    confusion = evaluation.confusion_matrix(logits, labels)
+    assert (confusion.numpy() == expected).all()
+    assert confusion.sum() == 500
+    assert confusion[:, 3].sum() == 0 and confusion[8].sum() == 0  # never read, never there
+
+
+def test_precision_recall_and_f1_of_each_digit_are_scikit_learns():
+    logits, labels = logits_and_labels()
+    expected = metrics.precision_recall_fscore_support(labels, logits.argmax(1), labels=range(10), zero_division=0)
+    rows = evaluation.per_digit(evaluation.confusion_matrix(logits, labels))
+    ours = [[row[name] for row in rows] for name in ("precision", "recall", "f1", "count")]
+    assert np.allclose(ours, expected, rtol=1e-12, atol=0)
+    assert [row["digit"] for row in rows] == list(range(10))
+    assert rows[3]["precision"] == rows[3]["f1"] == 0 < rows[3]["count"]
+    assert rows[8]["recall"] == rows[8]["count"] == 0
+
+
+def test_the_table_has_a_line_for_each_digit():
+    confusion = torch.diag(torch.arange(1, 11))
+    confusion[0, 1] = 3
+    lines = evaluation.per_digit_table(confusion).splitlines()
+    assert len(lines) == 11
+    assert lines[1].split() == ["0", "100.00%", "25.00%", "40.00%", "4"]
+    assert lines[2].split() == ["1", "40.00%", "100.00%", "57.14%", "2"]
+
+
+def test_accuracy_and_loss_are_scikit_learns_and_pytorchs():
+    logits, labels = logits_and_labels()
+    scores = evaluation.score(logits, labels)
+    assert (scores.correct, scores.count) == (int((logits.argmax(1) == labels).sum()), 500)
+    assert scores.accuracy == pytest.approx(metrics.accuracy_score(labels, logits.argmax(1)), rel=1e-12)
+    assert scores.loss == pytest.approx(float(F.cross_entropy(logits.double(), labels, reduction="sum")), rel=1e-6)
+    assert scores.mean_loss == pytest.approx(scores.loss / 500)
+    assert scores.interval == evaluation.wilson_interval(scores.correct, 500)
+
+
+@pytest.mark.parametrize(("rows", "count"), [(4, 5), (5, 4), (0, 0), (0, 1), (1, 0)])
+def test_score_refuses_unequal_lengths_and_nothing(rows, count):
+    with pytest.raises(ValueError, match=f"{rows} rows of logits for {count} labels"):
+        evaluation.score(torch.zeros(rows, 10), torch.zeros(count, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(("batch_size", "batches"), [(7, [7, 7, 7, 2]), (23, [23]), (1000, [23])])
+def test_predict_takes_every_image_once_and_in_order(batch_size, batches):
+    images, model = random_images(23), FirstPixels()
+    logits = evaluation.predict(model, images, batch_size)
+    assert torch.equal(logits, images.flatten(1)[:, :10] / 255)
+    assert model.batches == batches
+
+
+def test_predict_is_a_plain_forward_pass(trained, optdigits):
+    model, images = trained[0], optdigits.test.images
+    with torch.no_grad():
+        plain = model(data.to_pixels(images))
+    assert torch.equal(evaluation.predict(model, images), plain)
+    assert torch.allclose(evaluation.predict(model, images, batch_size=7), plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_predict_leaves_the_model_training_or_not_as_it_was(training):
+    model = FirstPixels().train(training)
+    evaluation.predict(model, random_images(3))
+    assert model.modes == [False]
+    assert model.training is training
+
+
+def test_predict_draws_no_random_numbers():
+    model = nn.Sequential(models.MLP([784, 10]), nn.Dropout(0.5)).train()
+    before = torch.get_rng_state()
+    assert torch.equal(evaluation.predict(model, random_images(9)), evaluation.predict(model, random_images(9)))
+    assert torch.equal(torch.get_rng_state(), before)
+    model(data.to_pixels(random_images(9)))
+    assert not torch.equal(torch.get_rng_state(), before)  # in training mode this network does draw
+
+
+@pytest.mark.parametrize(("published", "verdict"), [(0.9787, "inside"), (0.9760, "inside"), (0.9750, "outside")])
+def test_the_comparison_says_whether_the_published_number_lies_in_our_interval(published, verdict):
+    text = evaluation.comparison(Published(test_accuracy=published), "mnist", Scores(9787, 10_000, 732.0))
+    assert text.startswith("MNIST, n = 10,000 test digits\n")
+    row = text.splitlines()[-1]
+    assert row.split()[:4] == ["test", "accuracy", f"{published:.2%}", "97.87%"]
+    assert row.endswith(f"97.57% to 98.14%, published {verdict}")
+    assert text.splitlines()[-2].split() == ["test", "loss", "-", "0.0732"]
+
+
+def test_the_comparison_says_where_nothing_is_published_and_names_the_data_set():
+    text = evaluation.comparison(None, "optdigits", Scores(346, 360, 46.0))
+    assert text.startswith("optdigits, n = 360 test digits (nothing is published for this network on this data set)\n")
+    assert "MNIST" not in text and "inside" not in text and "outside" not in text
+    assert text.splitlines()[-1].split()[:4] == ["test", "accuracy", "-", "96.11%"]
+
+
+@pytest.mark.parametrize(("held_out", "named"), [("validation", True), ("test", False)])
+def test_the_comparison_shows_the_last_epoch_and_its_validation_part(held_out, named):
+    row = {"train_loss": 0.037, "train_accuracy": 0.9881, "held_out": held_out, "held_out_accuracy": 0.9715}
+    published = Published(train_loss=0.04, train_accuracy=0.97, validation_accuracy=0.98)
+    text = evaluation.comparison(published, "qmnist", Scores(9, 10, 1.0), row)
+    lines = {" ".join(line.split()[:2]): line.split()[2:] for line in text.splitlines()}
+    assert text.startswith("QMNIST, n = 10 ")
+    assert lines["train loss"] == ["0.0400", "0.0370"]
+    assert lines["train accuracy"] == ["97.00%", "98.81%"]
+    assert ("validation accuracy" in lines) is named
+    assert not named or lines["validation accuracy"] == ["98.00%", "97.15%"]
