@@ -30,7 +30,7 @@ class Split(NamedTuple):
 
     def take(self, indices: Tensor) -> "Split":
         """The digits at these indices, in this order."""
-        return Split(self.images[indices], self.labels[indices])
+        return Split(self.images.index_select(0, indices), self.labels.index_select(0, indices))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from digit_recognizer import data, evaluation
@@ -124,10 +124,7 @@ def train_one_epoch(
 ) -> tuple[float, evaluation.Scores]:
     """Every training digit once, in shuffled batches. Returns the seconds and the running scores."""
     began = time.perf_counter()
-    device = train.labels.device
-    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-    correct = torch.zeros((), dtype=torch.int64, device=device)
-    count = 0
+    answers, truths = [], []
     model.train()
     # No bar where nobody watches: in a file, a log or a stored notebook.
     with tqdm(total=len(train.labels), desc=name, unit="digit", leave=False, disable=quiet or None) as bar:
@@ -137,19 +134,13 @@ def train_one_epoch(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            count += len(labels)
-            loss_sum += loss.detach() * len(labels)
-            correct += (logits.detach().argmax(1) == labels).sum()
-            if not bar.disable:
-                _show(bar, len(labels), loss_sum, correct, count)
-    scores = evaluation.Scores(int(correct), count, float(loss_sum))
+            answers.append(logits.detach())
+            truths.append(labels)
+            if bar.update(len(labels)):  # true when it is drawn anew; reading the numbers each time would cost more
+                accuracy = (answers[-1].argmax(1) == labels).float().mean()
+                bar.set_postfix_str(f"batch loss {loss.item():.4f}, accuracy {float(accuracy):.2%}", refresh=False)
+    scores = evaluation.score(torch.cat(answers).cpu(), torch.cat(truths))
     return time.perf_counter() - began, scores
-
-
-def _show(bar: tqdm, step: int, loss_sum: Tensor, correct: Tensor, count: int) -> None:
-    """Move the bar; the numbers beside it only when it is drawn anew, since reading them costs time."""
-    if bar.update(step):
-        bar.set_postfix_str(f"loss {float(loss_sum) / count:.4f}, accuracy {int(correct) / count:.2%}", refresh=False)
 
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:

@@ -1,0 +1,137 @@
+"""Our loop beside the usual one: the same network, batches and arithmetic, in turn, in one run."""
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from digit_recognizer import data, files, models, records, training
+from digit_recognizer.recipes import Recipe, get
+
+SPREAD = 1.5  # slowest over fastest round of one loop, beyond which the machine was too busy to conclude from
+
+
+def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) -> None:
+    """Time an epoch of the default recipe by each loop and thread setting, print it, and write out/benchmark.json."""
+    recipe = get()
+    digits = data.load("mnist", data_dir)
+    usual = usual_set(data_dir, recipe)
+    loops: dict[str, Callable[[], float]] = {
+        "ours": lambda: our_epoch(digits.train, recipe),
+        "usual": lambda: usual_epoch(usual, recipe),
+    }
+    settings = sorted({1, os.cpu_count() or 1})
+    seconds = in_turn(loops, settings, rounds)
+    fastest = {name: min(settings, key=lambda threads: statistics.median(seconds[name][threads])) for name in loops}
+    best = {name: seconds[name][fastest[name]] for name in loops}
+    torch.set_num_threads(fastest["ours"])
+    result = {
+        "what": f"seconds for one epoch of {recipe.name}, {len(digits.train.labels):,} digits of MNIST, float32",
+        "rounds": rounds,
+        "seconds": {name: {str(threads): times for threads, times in of.items()} for name, of in seconds.items()},
+        "fastest_threads": fastest,
+        "median": {name: statistics.median(times) for name, times in best.items()},
+        "ratios": [usual / ours for ours, usual in zip(best["ours"], best["usual"], strict=True)],
+        "parts_of_ours": parts(digits.train, recipe),
+        "made_with": records.provenance(models.build(recipe)),
+    }
+    files.write_atomically(Path(out) / "benchmark.json", (json.dumps(result, indent=1) + "\n").encode())
+    print(table(result))
+
+
+def in_turn(
+    loops: dict[str, Callable[[], float]], settings: list[int], rounds: int
+) -> dict[str, dict[int, list[float]]]:
+    """Each loop at each thread setting, one after the other, as often as there are rounds, after one unmeasured."""
+    seconds: dict[str, dict[int, list[float]]] = {name: {threads: [] for threads in settings} for name in loops}
+    for number in range(rounds + 1):
+        for name, loop in loops.items():
+            for threads in settings:
+                torch.set_num_threads(threads)
+                took = loop()
+                if number:
+                    seconds[name][threads].append(took)
+    return seconds
+
+
+def our_epoch(train: data.Split, recipe: Recipe) -> float:
+    """Seconds for one epoch of our loop."""
+    model = models.build(recipe)
+    optimizer = training.make_optimizer(model, recipe)
+    return training.train_one_epoch(model, train, recipe.batch_size, optimizer, torch.Generator().manual_seed(0))[0]
+
+
+def usual_set(data_dir: str | Path | None, recipe: Recipe) -> Any:
+    """MNIST's training set with the transforms that the published projects use."""
+    from torchvision import datasets, transforms
+
+    root = data_dir or os.environ.get("DIGITS_DATA_DIR") or "data"
+    steps = [transforms.ToTensor(), transforms.Normalize((recipe.mean,), (recipe.deviation,))]
+    return datasets.MNIST(root, train=True, transform=transforms.Compose(steps))
+
+
+def usual_epoch(dataset: Any, recipe: Recipe) -> float:
+    """Seconds for one epoch of the loop as the published projects write it: DataLoader, unfused Adam, item()."""
+    began = time.perf_counter()
+    loader = torch.utils.data.DataLoader(dataset, batch_size=recipe.batch_size, shuffle=True)
+    model = nn.Sequential(*list(models.build(recipe))[1:])  # its normalisation is in the transforms
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+    running, correct = 0.0, 0
+    for images, labels in loader:
+        optimizer.zero_grad()
+        logits = model(images)
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        optimizer.step()
+        running += loss.item()
+        correct += (logits.argmax(1) == labels).sum().item()
+    return time.perf_counter() - began
+
+
+def parts(train: data.Split, recipe: Recipe) -> dict[str, float]:
+    """Where an epoch of our loop goes: seconds in each of its steps, timed one by one."""
+    model = models.build(recipe)
+    optimizer = training.make_optimizer(model, recipe)
+    spent = dict.fromkeys(("batch", "forward", "backward", "step"), 0.0)
+    clock = time.perf_counter
+    last = clock()
+    for images, labels in data.batches(train, recipe.batch_size, torch.Generator().manual_seed(0)):
+        pixels = data.to_pixels(images)
+        spent["batch"] += (now := clock()) - last
+        loss = F.cross_entropy(model(pixels), labels)
+        spent["forward"] += (then := clock()) - now
+        optimizer.zero_grad()
+        loss.backward()
+        spent["backward"] += (now := clock()) - then
+        optimizer.step()
+        spent["step"] += (last := clock()) - now
+    return spent
+
+
+def table(result: dict[str, Any]) -> str:
+    """A benchmark's result as text."""
+    lines = [f"{result['what']}, median of {result['rounds']} rounds (lowest to highest)"]
+    busy = False
+    for name, of in result["seconds"].items():
+        for threads, times in of.items():
+            busy |= max(times) > SPREAD * min(times)
+            spread = f"({min(times):.2f} to {max(times):.2f})"
+            lines.append(f"{name:6} {threads:>2} threads  {statistics.median(times):6.2f} s  {spread}")
+    ratios = result["ratios"]
+    lines.append(
+        f"each at its faster setting, usual / ours: {statistics.median(ratios):.2f} "
+        f"({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+    total = sum(result["parts_of_ours"].values())
+    shares = ", ".join(f"{part} {seconds / total:.0%}" for part, seconds in result["parts_of_ours"].items())
+    lines.append(f"an epoch of ours is made of: {shares}")
+    if busy:
+        lines.append("the rounds differ too much to conclude from: the machine was busy, run it again")
+    return "\n".join(lines)
