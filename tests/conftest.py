@@ -3,9 +3,16 @@
 import os
 
 import pytest
+import torch
 
 from digit_recognizer import data, models, recipes, training
 from digit_recognizer.errors import UserError
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """As the commands do by default: with another number of threads the same seed gives other roundings."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

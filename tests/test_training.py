@@ -236,9 +236,9 @@ def test_a_batch_larger_than_the_set_is_refused(optdigits, small_recipe):
 @pytest.mark.parametrize(
     ("name", "threads", "words"),
     [
-        ("gpu", None, "unknown device 'gpu'; there are auto, cuda, mps, cpu"),
-        ("cuda", None, "this machine has no cuda"),
-        ("mps", None, "this machine has no mps"),
+        ("gpu", 1, "unknown device 'gpu'; there are auto, cuda, mps, cpu"),
+        ("cuda", 1, "this machine has no cuda"),
+        ("mps", 1, "this machine has no mps"),
         ("cpu", 0, "threads must be at least 1"),
         ("auto", -3, "threads must be at least 1"),
         ("cpu", 10**30, "threads must be at least 1"),

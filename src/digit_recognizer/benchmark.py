@@ -27,7 +27,7 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) ->
         "ours": lambda: our_epoch(digits.train, recipe),
         "usual": lambda: usual_epoch(usual, recipe),
     }
-    settings = sorted({1, os.cpu_count() or 1})
+    settings = sorted({1, torch.get_num_threads()})
     seconds = in_turn(loops, settings, rounds)
     fastest = {name: min(settings, key=lambda threads: statistics.median(seconds[name][threads])) for name in loops}
     best = {name: seconds[name][fastest[name]] for name in loops}
@@ -40,6 +40,7 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) ->
         "median": {name: statistics.median(times) for name, times in best.items()},
         "ratios": [usual / ours for ours, usual in zip(best["ours"], best["usual"], strict=True)],
         "parts_of_ours": parts(digits.train, recipe),
+        "spin_count": os.environ.get("GOMP_SPINCOUNT"),
         "made_with": records.provenance(models.build(recipe)),
     }
     files.write_atomically(Path(out) / "benchmark.json", (json.dumps(result, indent=1) + "\n").encode())

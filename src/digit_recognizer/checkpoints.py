@@ -6,6 +6,7 @@ state dicts of linear layers are read too.
 
 import dataclasses
 import io
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -139,8 +140,8 @@ def _bare(path: str | Path, state: Mapping[str, Tensor], mean: float | None, dev
         raise UserError(f"{path} is not a chain of linear layers from 784 pixels to 10 digits")
     if mean is None or deviation is None:
         raise UserError(f"{path} does not say how its pixels were normalised; give --mean and --std (0 and 1 for none)")
-    if not deviation > 0:
-        raise UserError(f"--std must be greater than zero, not {deviation}")
+    if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
+        raise UserError(f"--mean and --std must be numbers, and --std must be greater than zero, not {mean} and {deviation}")
     model = models.MLP(widths, mean, deviation)
     with torch.no_grad():
         layers = [layer for layer in model if isinstance(layer, nn.Linear)]

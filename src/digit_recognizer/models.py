@@ -21,7 +21,7 @@ class Normalize(nn.Module):
         self.register_buffer("deviation", torch.tensor(deviation))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return (pixels - self.mean) / self.deviation
+        return (pixels - self.mean).div_(self.deviation)
 
 
 class MLP(nn.Sequential):

@@ -15,6 +15,7 @@ def run(recipes: list[Recipe], seeds: int, out: str | Path, data_dir: str | Path
 
     Writes out/<recipe>/<dataset>-seed<N>.json. Raises UserError where the recipe's own data set cannot be had.
     """
+    training.choose_device("cpu", threads=1)
     for recipe in recipes:
         paths = {seed: Path(out) / recipe.name / f"{recipe.dataset}-seed{seed}.json" for seed in range(seeds)}
         missing = [seed for seed, path in paths.items() if not path.exists()]

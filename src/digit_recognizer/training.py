@@ -13,19 +13,21 @@ from tqdm import tqdm
 from digit_recognizer import data, evaluation
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.errors import UserError
+from digit_recognizer.evaluation import Scores
 from digit_recognizer.recipes import Recipe
 
 
-def choose_device(name: str = "auto", threads: int | None = None) -> torch.device:
-    """The device of that name; auto takes CUDA, then MPS, then the CPU. threads: of the CPU; None leaves them.
+def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
+    """The device of that name, auto taking CUDA, then MPS, then the CPU; and with how many threads the CPU computes.
 
+    One thread by default: networks as small as these gain little from more, lose much where another job wants the
+    same cores, and give other roundings, thus other weights, with another number of threads.
     Raises UserError for a device that is unknown or not there, and for threads below 1 or above 1,024.
     """
+    if not 1 <= threads <= 1024:
+        raise UserError(f"threads must be at least 1 and at most 1,024, not {threads}")
+    torch.set_num_threads(threads)
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if threads is not None:
-        if not 1 <= threads <= 1024:
-            raise UserError(f"threads must be at least 1 and at most 1,024, not {threads}")
-        torch.set_num_threads(threads)
     if name == "auto":
         name = next(device for device, available in there.items() if available)
     if name not in there:
@@ -56,11 +58,8 @@ def fit(
     """Train a model, on the device where it is, for the recipe's epochs; the last weights are kept.
 
     seed: of the order of the digits. start: an earlier progress to go on from; after_epoch: called with the progress
-    (epoch, model, optimizer, generator, history) after each epoch. Nothing is saved here: the caller saves.
-
-    Returns the model and its history, a row an epoch: train_loss (nats per digit) and train_accuracy (fraction) as
-    running values while the weights moved, held_out_loss and held_out_accuracy after the epoch, for the curve only
-    (they choose nothing), held_out ("validation" or "test"), seconds (of training alone).
+    (model, optimizer, generator, history) after each epoch. Nothing is saved here: the caller saves.
+    Returns the model and its history, a row an epoch (see history_row).
     """
     if recipe.batch_size > len(digits.train.labels):
         raise UserError(
@@ -79,22 +78,31 @@ def fit(
             model, train, recipe.batch_size, optimizer, generator, f"epoch {epoch}", quiet
         )
         scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels)
-        row = {
-            "epoch": epoch,
-            "train_loss": running.mean_loss,
-            "train_accuracy": running.accuracy,
-            "held_out": held_out_name,
-            "held_out_loss": scores.mean_loss,
-            "held_out_accuracy": scores.accuracy,
-            "seconds": seconds,
-        }
-        history.append(row)
+        history.append(history_row(epoch, seconds, running, held_out_name, scores))
         if not quiet:
-            print(epoch_line(row, recipe.epochs), flush=True)
+            print(epoch_line(history[-1], recipe.epochs), flush=True)
         if after_epoch is not None:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            after_epoch({"epoch": epoch, **state, "generator": generator.get_state(), "history": history})
+            after_epoch({**state, "generator": generator.get_state(), "history": history})
     return model, history
+
+
+def history_row(epoch: int, seconds: float, running: Scores, held_out: str, scores: Scores) -> dict[str, Any]:
+    """What is kept of an epoch, in plain types.
+
+    train_loss (nats per digit) and train_accuracy (fraction) are running values, counted while the weights moved;
+    held_out_loss and held_out_accuracy were measured after the epoch, for the curve only: they choose nothing.
+    held_out says on which part, "validation" or "test"; seconds are of training alone.
+    """
+    return {
+        "epoch": epoch,
+        "train_loss": running.mean_loss,
+        "train_accuracy": running.accuracy,
+        "held_out": held_out,
+        "held_out_loss": scores.mean_loss,
+        "held_out_accuracy": scores.accuracy,
+        "seconds": seconds,
+    }
 
 
 def _go_on(
@@ -121,7 +129,7 @@ def train_one_epoch(
     generator: torch.Generator,
     name: str = "epoch",
     quiet: bool = True,
-) -> tuple[float, evaluation.Scores]:
+) -> tuple[float, Scores]:
     """Every training digit once, in shuffled batches. Returns the seconds and the running scores."""
     began = time.perf_counter()
     answers, truths = [], []
