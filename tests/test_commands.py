@@ -198,7 +198,7 @@ def test_ctrl_c_ends_training_with_a_clean_line_and_no_half_written_file(stopped
 def test_a_stopped_run_goes_on_to_the_very_weights_of_one_that_was_not(stopped, run_here, tmp_path, optdigits):
     shutil.copy(stopped[0] / "optdigits_progress.pth", tmp_path)
     recipe = recipes.get("mlp_128_64_adam_200ep")
-    done = checkpoints.load_progress(tmp_path / "optdigits_progress.pth", recipe, "optdigits", 0)["epoch"]
+    done = len(checkpoints.load_progress(tmp_path / "optdigits_progress.pth", recipe, "optdigits", 0)["history"])
     assert 2 <= done < 200
     status, out, err = run_here(*LONG, "--resume", "--epochs", str(done + 2))
     assert (status, err) == (0, "")

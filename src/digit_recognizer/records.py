@@ -1,5 +1,6 @@
 """A run as a small JSON file, from which tables and figures can be made again, and where a run's files lie."""
 
+import contextlib
 import hashlib
 import json
 import platform
@@ -77,7 +78,7 @@ def scores_as_dict(scores: Scores) -> dict[str, Any]:
 def provenance(model: nn.Module) -> dict[str, Any]:
     """With what a number was made: versions, machine, threads, commit."""
     device = next(model.parameters()).device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "torch": str(torch.__version__),
         "python": platform.python_version(),
@@ -106,6 +107,15 @@ def save(path: str | Path, record: dict[str, Any]) -> None:
 def published_for(recipe: Recipe | None, dataset: str) -> recipes.Published | None:
     """What a recipe's source reports, where it reports it of this data set; else None."""
     return recipe.published if recipe is not None and recipe.dataset == dataset else None
+
+
+def _processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def _commit() -> dict[str, Any]:
