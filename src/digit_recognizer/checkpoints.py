@@ -141,7 +141,7 @@ def _bare(path: str | Path, state: Mapping[str, Tensor], mean: float | None, dev
     if mean is None or deviation is None:
         raise UserError(f"{path} does not say how its pixels were normalised; give --mean and --std (0 and 1 for none)")
     if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
-        raise UserError(f"--mean and --std must be numbers, and --std must be greater than zero, not {mean} and {deviation}")
+        raise UserError(f"--std must be greater than zero, and both finite, not --mean {mean} --std {deviation}")
     model = models.MLP(widths, mean, deviation)
     with torch.no_grad():
         layers = [layer for layer in model if isinstance(layer, nn.Linear)]

@@ -119,10 +119,10 @@ def _processor() -> str:
 
 
 def _commit() -> dict[str, Any]:
-    """The commit of this checkout and whether it was changed; both None where this is no checkout."""
+    """The commit of this checkout and whether the package was changed since; both None where this is no checkout."""
     here = Path(__file__).resolve().parent
     answers = []
-    for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+    for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "."]):
         try:
             ran = subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, timeout=10, check=True)
         except (OSError, subprocess.SubprocessError):
