@@ -41,16 +41,11 @@ def fetch(download: Callable[[Path], object], addresses: list[str], folder: Path
             download(Path(temporary))
             for path in [*Path(temporary).rglob("*-ubyte"), *Path(temporary).rglob("*-int")]:
                 path.replace(folder / path.name)
-    except UserError:
-        _remove_empty(created)
-        raise
     except (OSError, RuntimeError, EOFError, http.client.HTTPException) as error:
-        _remove_empty(created)
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise UnreachableError(f"the download failed ({reason})") from error
-    except BaseException:  # Ctrl-C must not leave an empty folder either
+    finally:
         _remove_empty(created)
-        raise
 
 
 def _answers(addresses: list[str]) -> bool:
