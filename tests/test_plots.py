@@ -132,7 +132,7 @@ def test_mistakes_come_with_the_most_confident_first_and_with_their_runner_up():
     figure = plots.mistakes(IMAGES[:5], torch.tensor([7, 3, 5, 4, 0]), logits, "ours")  # the fourth is right
     found = [(axes.get_title(), axes.get_xlabel()) for axes in tiles(figure)]
     assert found == [
-        ("true 3, read 2", ">99.9% sure\nthen 3: 0.0%"),
+        ("true 3, read 2", ">99.9% sure\nthen 3: <0.1%"),
         ("true 5, read 3", "90.0% sure\nthen 8: 6.0%"),
         ("true 0, read 5", "70.0% sure\nthen 6: 10.0%"),
         ("true 7, read 1", "60.0% sure\nthen 7: 30.0%"),

@@ -198,5 +198,5 @@ def _tile(axes: Axes, image: Any, frame: str | None = None) -> None:
 
 
 def _percent(fraction: float) -> str:
-    """A percentage that never rounds up to a certainty it is not."""
-    return ">99.9%" if fraction > 0.999 else f"{fraction:.1%}"
+    """A percentage that never rounds to a certainty it is not."""
+    return ">99.9%" if fraction > 0.999 else "<0.1%" if fraction < 0.001 else f"{fraction:.1%}"
