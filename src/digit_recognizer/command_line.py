@@ -1,6 +1,7 @@
 """What a command's user meets: its flags, one line for each mistake, and exit statuses. Imports nothing heavy."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 
@@ -55,6 +56,10 @@ def run(main: Callable[[], None]) -> None:
     """Call a command's main. What its user can mend ends in one line and status 2, Ctrl-C in one line and 130."""
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as head, has gone: there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except UserError as error:
         sys.exit(fail(str(error)))
     except KeyboardInterrupt:
