@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -363,3 +365,18 @@ def test_the_embedded_set_needs_no_folder(tmp_path, no_network):
     digits = data.load("optdigits", tmp_path / "digits")
     assert len(digits.train.labels) == 1437 and set(digits.md5) == {"optdigits"}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_files_are_read_as_torchvision_reads_them(mnist):
+    from torchvision.datasets import MNIST
+
+    folder = os.environ.get("DIGITS_DATA_DIR") or "data"
+    for split, train in ((mnist.train, True), (mnist.test, False)):
+        theirs = MNIST(folder, train=train)
+        assert torch.equal(split.images, theirs.data) and split.images.dtype == theirs.data.dtype
+        assert torch.equal(split.labels, theirs.targets) and split.labels.dtype == theirs.targets.dtype
+
+
+def test_files_that_are_there_are_read_without_importing_torchvision(mnist):
+    program = "import sys; from digit_recognizer import data; data.load('mnist'); print('torchvision' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "False"
