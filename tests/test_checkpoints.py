@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -374,3 +375,12 @@ def test_progress_holds_plain_types_only(tmp_path, small_recipe):
     checkpoints.save_progress(tmp_path / "progress.pth", small_recipe, "optdigits", 0, {"epoch": 1})
     content = torch.load(io.BytesIO((tmp_path / "progress.pth").read_bytes()), weights_only=True)
     assert plain_types(content) <= {dict, list, tuple, str, int, float, bool, type(None)}
+
+
+def test_a_record_comes_back_as_plain_types_even_where_numpy_numbers_went_in(trained, small_recipe, tmp_path):
+    record = {"dataset": "optdigits", "accuracy": np.float64(0.5), "pair": (1, 2)}
+    checkpoints.save(tmp_path / "model.pth", trained[0], small_recipe, record)
+    assert checkpoints.load(tmp_path / "model.pth").record == {"dataset": "optdigits", "accuracy": 0.5, "pair": [1, 2]}
+    with pytest.raises(TypeError):
+        checkpoints.save(tmp_path / "model.pth", trained[0], small_recipe, {"path": tmp_path})
+    assert checkpoints.load(tmp_path / "model.pth").record["accuracy"] == 0.5

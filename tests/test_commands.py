@@ -20,6 +20,7 @@ from digit_recognizer import checkpoints, models, recipes, records, training
 SCRIPT = Path(__file__).parent.parent / "mnist_recognition.py"
 FIGURES = {"digits", "training_curves", "confusion_matrix", "prediction_grid", "mistakes", "first_layer"}
 OLD = b"an older model"
+PROGRESS = "runs/mlp_128_64_adam_200ep/optdigits-seed0.progress.pth"
 LONG = ["--dataset", "optdigits", "--recipe", "mlp_128_64_adam_200ep", "--device", "cpu"]
 
 
@@ -82,7 +83,7 @@ def test_a_run_ends_well_and_says_what_it_was_on(finished):
     assert "mlp_128_adam: 101,770 weights, on " in ran.stdout
     lines = ran.stdout.splitlines()
     assert [line.split()[1] for line in lines if line.startswith("epoch")] == ["1/2", "2/2"]
-    assert "optdigits, n = 360 test digits (nothing is published for this network on this data set)" in lines
+    assert "optdigits, n = 360 test digits (nothing is published of this training on this data set)" in lines
     assert "MNIST" not in ran.stdout and "mnist_model" not in ran.stdout
 
 
@@ -132,7 +133,10 @@ def test_the_model_and_the_record_of_a_run_tell_the_same(finished):
         ("--dataset letters", "unknown data set 'letters'; there are mnist, qmnist, optdigits"),
         ("--colour blue", "unrecognized arguments: --colour blue"),
         ("--epoch 3", "unrecognized arguments: --epoch 3"),
-        ("--resume", "there is nothing to resume: optdigits_progress.pth does not exist"),
+        (
+            "--resume",
+            "there is nothing to resume: runs/mlp_512_256_adam_5ep/optdigits-seed0.progress.pth does not exist",
+        ),
     ],
 )
 def test_a_mistake_costs_one_line_and_nothing_else(flags, words, run_here, tmp_path):
@@ -191,14 +195,15 @@ def test_ctrl_c_ends_training_with_a_clean_line_and_no_half_written_file(stopped
     assert err.strip() == "stopped by Ctrl-C; every file is as it was or whole"
     assert (folder / "optdigits_model.pth").read_bytes() == OLD
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert left == {"optdigits_model.pth", "optdigits_progress.pth", "figures/optdigits/digits.png"}
+    assert left == {"optdigits_model.pth", PROGRESS, "figures/optdigits/digits.png"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX can send one process a Ctrl-C")
 def test_a_stopped_run_goes_on_to_the_very_weights_of_one_that_was_not(stopped, run_here, tmp_path, optdigits):
-    shutil.copy(stopped[0] / "optdigits_progress.pth", tmp_path)
+    (tmp_path / PROGRESS).parent.mkdir(parents=True)
+    shutil.copy(stopped[0] / PROGRESS, tmp_path / PROGRESS)
     recipe = recipes.get("mlp_128_64_adam_200ep")
-    done = len(checkpoints.load_progress(tmp_path / "optdigits_progress.pth", recipe, "optdigits", 0)["history"])
+    done = len(checkpoints.load_progress(tmp_path / PROGRESS, recipe, "optdigits", 0)["history"])
     assert 2 <= done < 200
     status, out, err = run_here(*LONG, "--resume", "--epochs", str(done + 2))
     assert (status, err) == (0, "")

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from digit_recognizer import __main__, checkpoints, command_line, evaluation, records
+from digit_recognizer import __main__, checkpoints, command_line, evaluation, recipes, records
 
 
 @pytest.fixture
@@ -58,12 +58,35 @@ def test_a_bare_state_dict_gives_the_same_scores_with_its_normalisation(command,
     assert status == 2 and "give --mean and --std" in err
 
 
-def test_a_model_scored_on_mnist_is_compared_with_what_is_published_of_mnist(command, saved, mnist):
+def test_a_model_trained_on_another_set_is_not_compared_with_what_is_published(command, saved, mnist):
     status, out, _ = command("evaluate", saved[0], "--dataset", "mnist")
     assert status == 0
-    assert "MNIST, n = 10,000 test digits" in out
+    assert "MNIST, n = 10,000 test digits (nothing is published" in out
+    assert "97.00%" not in out
+
+
+def test_a_model_of_the_published_training_is_compared_with_what_is_published(command, trained, mnist, tmp_path):
+    recipe = recipes.get("mlp_128_adam")
+    scores = evaluation.score(evaluation.predict(trained[0], mnist.test.images), mnist.test.labels)
+    record = records.describe(recipe, mnist, 0, *trained, scores)
+    checkpoints.save(tmp_path / "model.pth", trained[0], recipe, record)
+    status, out, _ = command("evaluate", tmp_path / "model.pth")
+    assert status == 0
     (line,) = [line for line in out.splitlines() if line.startswith("test accuracy")]
     assert "97.00%" in line and line.endswith("published outside")
+
+
+def test_only_the_published_training_itself_has_published_numbers():
+    recipe = recipes.get("mlp_128_adam")
+    assert records.published_for(recipe, "mnist") == recipe.published
+    assert records.published_for(recipe, "optdigits") is None
+    assert records.published_for(recipes.get("mlp_128_adam", epochs=6), "mnist") is None
+    assert records.published_for(None, "mnist") is None
+
+
+def test_a_model_of_ours_knows_its_normalisation(command, saved):
+    status, _, err = command("evaluate", saved[0], "--mean", "0.5")
+    assert status == 2 and "leave out --mean and --std" in err
 
 
 @pytest.mark.parametrize(

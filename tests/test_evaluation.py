@@ -147,7 +147,7 @@ def test_the_comparison_says_whether_the_published_number_lies_in_our_interval(p
 
 def test_the_comparison_says_where_nothing_is_published_and_names_the_data_set():
     text = evaluation.comparison(None, "optdigits", Scores(346, 360, 46.0))
-    assert text.startswith("optdigits, n = 360 test digits (nothing is published for this network on this data set)\n")
+    assert text.startswith("optdigits, n = 360 test digits (nothing is published of this training on this data set)\n")
     assert "MNIST" not in text and "inside" not in text and "outside" not in text
     assert text.splitlines()[-1].split()[:4] == ["test", "accuracy", "-", "96.11%"]
 

@@ -127,3 +127,12 @@ def test_readmes_first_numbers_are_the_means_of_the_committed_records():
     for name, value in expected.items():
         (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
         assert line.split("|")[3].strip() == value
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "", '{"seed": 0}'])
+def test_a_record_without_its_fields_is_named(content, small, tmp_path):
+    path = tmp_path / "mlp_128_adam/optdigits-seed0.json"
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"optdigits-seed0\.json"):
+        study.read(tmp_path, small)

@@ -297,3 +297,23 @@ def test_whoever_watches_sees_a_bar_with_loss_and_accuracy(quiet, monkeypatch, o
     assert ("epoch 2" in shown and "loss 0." in shown and ", accuracy " in shown) is not quiet
     assert not quiet or shown == ""
     assert records.weights_hash(model) == records.weights_hash(fit(small_recipe, optdigits)[0])
+
+
+def test_a_training_that_diverges_is_refused_before_anything_is_kept(optdigits, small_recipe):
+    kept = []
+    recipe = dataclasses.replace(small_recipe, learning_rate=1e300)
+    with pytest.raises(UserError, match="smaller --learning-rate") as caught:
+        training.fit(models.build(recipe), optdigits, recipe, quiet=True, after_epoch=kept.append)
+    one_line(caught)
+    assert kept == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"history": 5}, {"history": [{}]}, {"history": "ab"}, {"model": {}}, {"optimizer": {}}, {"generator": 3}]
+)
+def test_a_progress_with_wrong_parts_is_refused(change, optdigits, small_recipe):
+    progress = []
+    training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, after_epoch=progress.append)
+    with pytest.raises(UserError, match="does not fit this training") as caught:
+        training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, start=progress[-1] | change)
+    one_line(caught)

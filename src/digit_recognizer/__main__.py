@@ -3,8 +3,10 @@
 import argparse
 import json
 import os
+from pathlib import Path
 
 from digit_recognizer import command_line, recipes
+from digit_recognizer.errors import UserError
 
 
 def main() -> None:
@@ -17,6 +19,8 @@ def evaluate(options: argparse.Namespace) -> None:
     """Score a saved model on the test part of a data set."""
     from digit_recognizer import checkpoints, data, evaluation, files, records
 
+    if options.json is not None and Path(options.json).is_dir():
+        raise UserError(f"{options.json} is a folder; give --json the name of a file")
     checkpoint = checkpoints.load(options.model, options.mean, options.std)
     recipe = checkpoint.recipe
     automatic = options.dataset is None
@@ -24,7 +28,9 @@ def evaluate(options: argparse.Namespace) -> None:
     digits = data.load(name, options.data_dir, fall_back=automatic)
     logits = evaluation.predict(checkpoint.model, digits.test.images)
     scores = evaluation.score(logits, digits.test.labels)
-    print(evaluation.comparison(records.published_for(recipe, digits.name), digits.name, scores))
+    trained_here = checkpoint.record is not None and checkpoint.record.get("dataset") == digits.name
+    published = records.published_for(recipe, digits.name) if trained_here else None
+    print(evaluation.comparison(published, digits.name, scores))
     print(evaluation.per_digit_table(evaluation.confusion_matrix(logits, digits.test.labels)))
     if options.json is not None:
         result = {"model": str(options.model), "recipe": recipe and recipe.name, "dataset": digits.name}

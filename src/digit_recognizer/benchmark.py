@@ -20,6 +20,7 @@ SPREAD = 1.5  # slowest over fastest round of one loop, beyond which the machine
 
 def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) -> None:
     """Time an epoch of the default recipe by each loop and thread setting, print it, and write out/benchmark.json."""
+    files.check_writable(out)
     recipe = get()
     digits = data.load("mnist", data_dir)
     usual = usual_set(data_dir, recipe)
@@ -80,11 +81,11 @@ def usual_set(data_dir: str | Path | None, recipe: Recipe) -> Any:
 
 def usual_epoch(dataset: Any, recipe: Recipe) -> float:
     """Seconds for one epoch of the loop as the published projects write it: DataLoader, unfused Adam, item()."""
-    began = time.perf_counter()
     loader = torch.utils.data.DataLoader(dataset, batch_size=recipe.batch_size, shuffle=True)
     model = nn.Sequential(*list(models.build(recipe))[1:])  # its normalisation is in the transforms
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
     running, correct = 0.0, 0
+    began = time.perf_counter()
     for images, labels in loader:
         optimizer.zero_grad()
         logits = model(images)

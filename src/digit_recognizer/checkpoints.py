@@ -6,6 +6,7 @@ state dicts of linear layers are read too.
 
 import dataclasses
 import io
+import json
 import math
 import zipfile
 from collections.abc import Mapping
@@ -33,7 +34,11 @@ class Checkpoint:
 
 
 def save(path: str | Path, model: nn.Module, recipe: Recipe, record: dict[str, Any]) -> None:
-    """Write a network, its recipe and the record of its run, atomically. Raises UserError; the old file survives."""
+    """Write a network, its recipe and the record of its run, atomically. Raises UserError; the old file survives.
+
+    record: what JSON can hold, or a TypeError says so before anything is written.
+    """
+    record = json.loads(json.dumps(record))  # plain types only: PyTorch would write more than it reads again
     content = {"format": FORMAT, "recipe": dataclasses.asdict(recipe), "state": _on_cpu(model), "record": record}
     _write(path, content)
 
@@ -46,6 +51,8 @@ def load(path: str | Path, mean: float | None = None, deviation: float | None = 
     """
     content = _read(path)
     if isinstance(content, Mapping) and "format" in content:
+        if mean is not None or deviation is not None:
+            raise UserError(f"{path} knows how its pixels were normalised; leave out --mean and --std")
         return _ours(path, content)
     if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
         return Checkpoint(_bare(path, content, mean, deviation), None, None)
@@ -92,6 +99,8 @@ def _read(path: str | Path) -> Any:
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder, not a model file")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no ordinary file")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -111,18 +120,26 @@ def _check_sums(content: bytes) -> None:
 
 def _ours(path: str | Path, content: Mapping[str, Any]) -> Checkpoint:
     number = content["format"]
-    if isinstance(number, int) and number > FORMAT:
+    if type(number) is int and number > FORMAT:
         raise UserError(f"{path} was made by a newer version of this project (format {number}); update it")
     try:
-        if number != FORMAT:
+        if type(number) is not int or number != FORMAT:
             raise ValueError("there is no such format")
         fields = dict(content["recipe"])
         fields["published"] = Published(**fields["published"])
         fields["widths"], fields["departures"] = tuple(fields["widths"]), tuple(fields["departures"])
         recipe = Recipe(**fields)
+        if sum(value.numel() for value in content["state"].values()) != recipe.parameter_count + 2:
+            raise ValueError("the weights are not the recipe's, two of normalisation included")
         model = models.build(recipe)
         model.load_state_dict(content["state"])
-        return Checkpoint(model.eval(), recipe, dict(content["record"]))
+        record = dict(content["record"])
+        numbers = [value for value in dataclasses.astuple(recipe.published) if value is not None]
+        if not all(isinstance(name, str) for name in (recipe.name, recipe.dataset, record.get("dataset", ""))):
+            raise ValueError("a name is no text")
+        if not all(isinstance(value, float) for value in numbers):
+            raise ValueError("a published number is none")
+        return Checkpoint(model.eval(), recipe, record)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(f"{path} is damaged: its parts do not make a network") from error
 
@@ -135,7 +152,10 @@ def _bare(path: str | Path, state: Mapping[str, Tensor], mean: float | None, dev
     fits = len(weights) == len(biases) > 0 and len(weights) + len(biases) == len(state)
     for weight, bias, outputs in zip(weights, biases, widths[1:], strict=False):
         fits &= weight.shape[0] == len(bias) == outputs > 0
-        fits &= all(value.is_floating_point() and not value.is_meta for value in (weight, bias))
+        fits &= all(
+            value.is_floating_point() and value.layout == torch.strided and not value.is_meta
+            for value in (weight, bias)
+        )
     if not fits or widths[0] != 784 or widths[-1] != 10:
         raise UserError(f"{path} is not a chain of linear layers from 784 pixels to 10 digits")
     if mean is None or deviation is None:

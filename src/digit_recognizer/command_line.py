@@ -62,6 +62,8 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(1)
     except UserError as error:
         sys.exit(fail(str(error)))
+    except OSError as error:  # what the system refuses: a folder that may not be read, a full disk behind a pipe
+        sys.exit(fail(f"{error.filename or 'output'}: {error.strerror or error}"))
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C; every file is as it was or whole", file=sys.stderr)
         sys.exit(130)
@@ -69,5 +71,5 @@ def run(main: Callable[[], None]) -> None:
 
 def fail(message: str) -> int:
     """Print one line on standard error. Returns the exit status for what the user can mend."""
-    print(f"error: {message}", file=sys.stderr)
+    print("error:", " ".join(message.split()), file=sys.stderr)
     return 2

@@ -14,8 +14,8 @@ from digit_recognizer.errors import UserError
 
 # Together under the 15 seconds after which a download that cannot be had is given up: first one look at the mirrors,
 # then, if the line goes dead in the middle, torchvision's own two or three attempts.
-REACH_SECONDS = 8
-STALL_SECONDS = 4
+REACH_SECONDS = 5
+STALL_SECONDS = 3
 
 
 class UnreachableError(UserError):

@@ -102,7 +102,7 @@ def per_digit_table(confusion: Tensor) -> str:
 def comparison(published: Published | None, dataset: str, scores: Scores, last_epoch: dict | None = None) -> str:
     """Published beside measured, as text.
 
-    published: None where nothing is published about this network on this data set. last_epoch: the last row of
+    published: None where nothing is published of this training on this data set. last_epoch: the last row of
     training's history, whose train loss and accuracy are running values while the weights moved.
     """
     low, high = scores.interval
@@ -117,7 +117,7 @@ def comparison(published: Published | None, dataset: str, scores: Scores, last_e
     rows.append(("test accuracy", published and published.test_accuracy, scores.accuracy, (low, high)))
     heading = f"{data.TITLES.get(dataset, dataset)}, n = {scores.count:,} test digits"
     if published is None:
-        heading += " (nothing is published for this network on this data set)"
+        heading += " (nothing is published of this training on this data set)"
     lines = [heading, f"{'':20}{'published':>11}{'measured':>11}  95 % interval"]
     return "\n".join(lines + [_comparison_row(*row) for row in rows])
 

@@ -3,12 +3,16 @@
 import numpy as np
 from PIL import Image
 
+from digit_recognizer.errors import UserError
+
 
 def as_mnist(ink: np.ndarray) -> np.ndarray:
     """A clean scan to 28x28 the way MNIST was made: longest side 20, aspect kept, centre of mass at pixel (14, 14).
 
-    ink: float (height, width), 0 paper to 1 ink, not empty. Returns uint8 (28, 28), ink bright.
+    ink: float (height, width), 0 paper to 1 ink; UserError where there is none. Returns uint8 (28, 28), ink bright.
     """
+    if not ink.any():
+        raise UserError("there is no ink in this picture")
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = 20 / max(ink.shape)

@@ -1,6 +1,6 @@
 """Figures from arrays. Never trains, never loads; a caller shows or saves what it gets.
 
-Two colours carry meaning, blue for right and vermilion for wrong (Okabe and Ito's, told apart by colour-blind eyes),
+Two colours carry meaning, blue for right and orange for wrong (Okabe and Ito's, told apart by colour-blind eyes),
 and what is wrong is also framed. Digits are drawn as ink on paper.
 """
 
@@ -167,7 +167,7 @@ def confusion_matrix(confusion: Tensor, title: str) -> Figure:
 
 
 def first_layer(weights: Tensor, title: str, shape: tuple[int, int] = (4, 10)) -> Figure:
-    """What units of the first layer look for: blue where they want ink, vermilion where they want paper.
+    """What units of the first layer look for: blue where they want ink, orange where they want paper.
 
     weights: float (units, 784); the units with the largest weights are shown, each scaled to itself.
     """
@@ -182,7 +182,7 @@ def first_layer(weights: Tensor, title: str, shape: tuple[int, int] = (4, 10)) -
         picture = weights[unit].reshape(28, 28).numpy()
         limit = float(np.abs(picture).max())
         axes.imshow(picture, cmap=shades, vmin=-limit, vmax=limit)
-    heading = f"{title}: what {len(units)} of {len(weights)} first-layer units look for (blue ink, vermilion paper)"
+    heading = f"{title}: what {len(units)} of {len(weights)} first-layer units look for (blue ink, orange paper)"
     figure.suptitle(heading, fontsize=13)
     return figure
 

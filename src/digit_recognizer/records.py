@@ -36,7 +36,7 @@ def outputs(folder: str | Path, recipe: Recipe, dataset: str, seed: int) -> Outp
     files.check_writable(folder)
     return Outputs(
         model=folder / f"{dataset}_model.pth",
-        progress=folder / f"{dataset}_progress.pth",
+        progress=folder / "runs" / recipe.name / f"{dataset}-seed{seed}.progress.pth",
         figures=folder / "figures" if dataset == "mnist" else folder / "figures" / dataset,
         record=folder / "runs" / recipe.name / f"{dataset}-seed{seed}.json",
     )
@@ -101,12 +101,14 @@ def weights_hash(model: nn.Module) -> str:
 
 def save(path: str | Path, record: dict[str, Any]) -> None:
     """Write a record as JSON, atomically."""
-    files.write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
+    files.write_atomically(path, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
 
 def published_for(recipe: Recipe | None, dataset: str) -> recipes.Published | None:
-    """What a recipe's source reports, where it reports it of this data set; else None."""
-    return recipe.published if recipe is not None and recipe.dataset == dataset else None
+    """What a recipe's source reports, where it is this very training on this data set that it reports; else None."""
+    if recipe is None or recipe.dataset != dataset or recipe != recipes.RECIPES.get(recipe.name):
+        return None
+    return recipe.published
 
 
 def _processor() -> str:

@@ -5,7 +5,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from digit_recognizer import data, evaluation, models, records, training
+from digit_recognizer import data, evaluation, files, models, records, training
 from digit_recognizer.errors import UserError
 from digit_recognizer.recipes import RECIPES, Recipe
 
@@ -15,6 +15,7 @@ def run(recipes: list[Recipe], seeds: int, out: str | Path, data_dir: str | Path
 
     Writes out/<recipe>/<dataset>-seed<N>.json. Raises UserError where the recipe's own data set cannot be had.
     """
+    files.check_writable(out)
     training.choose_device("cpu", threads=1)
     for recipe in recipes:
         paths = {seed: Path(out) / recipe.name / f"{recipe.dataset}-seed{seed}.json" for seed in range(seeds)}
@@ -40,10 +41,12 @@ def read(out: str | Path, recipe: Recipe) -> list[dict[str, Any]]:
     found = []
     for path in sorted(Path(out, recipe.name).glob(f"{recipe.dataset}-seed*.json")):
         try:
-            found.append(json.loads(path.read_text()))
-        except (OSError, ValueError) as error:
+            record = json.loads(path.read_text())
+            float(record["scores"]["accuracy"])
+            found.append((int(record["seed"]), record))
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not a record; delete it and run the study again") from error
-    return sorted(found, key=lambda record: record["seed"])
+    return [record for _, record in sorted(found, key=lambda entry: entry[0])]
 
 
 def table(out: str | Path) -> str:

@@ -1,6 +1,7 @@
 """The loop: forward, cross-entropy, backward, step."""
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -79,11 +80,13 @@ def fit(
         )
         scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels)
         history.append(history_row(epoch, seconds, running, held_out_name, scores))
-        if not quiet:
-            print(epoch_line(history[-1], recipe.epochs), flush=True)
+        if not math.isfinite(running.loss + scores.loss):
+            raise UserError(f"the loss of epoch {epoch} is no number any more; try a smaller --learning-rate")
         if after_epoch is not None:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
             after_epoch({**state, "generator": generator.get_state(), "history": history})
+        if not quiet:
+            print(epoch_line(history[-1], recipe.epochs), flush=True)
     return model, history
 
 
@@ -109,16 +112,23 @@ def _go_on(
     start: dict[str, Any], epochs: int, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
 ) -> list[dict[str, Any]]:
     """Put everything in the state of an earlier progress, which is left as it was. Returns its history."""
-    done = len(start["history"])
-    if done > epochs:
+    try:
+        model.load_state_dict(start["model"])
+        optimizer.load_state_dict(
+            copy.deepcopy(start["optimizer"])
+        )  # PyTorch goes on with the very tensors it is given
+        generator.set_state(start["generator"])
+        history = list(start["history"])
+        for row in history:
+            epoch_line(row, epochs)  # fails where a field is missing or of another type
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError("the progress file does not fit this training; delete it and run without --resume") from error
+    if len(history) > epochs:
         raise UserError(
-            f"{done} epochs are done, more than the {epochs} asked for; "
-            f"give --epochs {done} or more, or run without --resume"
+            f"{len(history)} epochs are done, more than the {epochs} asked for; "
+            f"give --epochs {len(history)} or more, or run without --resume"
         )
-    model.load_state_dict(start["model"])
-    optimizer.load_state_dict(copy.deepcopy(start["optimizer"]))  # PyTorch goes on with the very tensors it is given
-    generator.set_state(start["generator"])
-    return list(start["history"])
+    return history
 
 
 def train_one_epoch(
