@@ -228,3 +228,11 @@ def test_a_reader_that_goes_away_ends_the_command_quietly():
     assert command.stderr.read() == b""
     command.stderr.close()
     assert command.wait(timeout=60) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_output_that_cannot_be_written_costs_one_line(tmp_path):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, str(SCRIPT), "--list"]
+        ran = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (2, "error: output: No space left on device\n")

@@ -1,4 +1,4 @@
-"""Digit Recognizer: teaches, reproduces and surpasses five published MNIST projects.
+"""Digit Recognizer: teaches and reproduces five published MNIST projects.
 
 To read it, begin with the story in `mnist_recognition.py` and then take the modules in this order:
 

@@ -31,7 +31,7 @@ def training_options(description: str) -> argparse.Namespace:
     add("--learning-rate", metavar="X", type=float, help="instead of the recipe's")
     add("--seed", metavar="N", type=_seed, default=0, help="of the first weights and the order of digits; by default 0")
     add("--device", default="auto", help="auto, cpu, cuda or mps; auto takes the fastest there is")
-    add("--threads", metavar="N", type=int, default=1, help="of the CPU; by default 1, which small networks need")
+    add("--threads", metavar="N", type=int, default=1, help="of the CPU; by default 1, enough for small networks")
     add("--resume", action="store_true", help="go on after the last finished epoch of a run that was stopped")
     add("--quiet", action="store_true", help="print only the result")
     add("--list", action="store_true", help="show all recipes and stop")
@@ -58,15 +58,22 @@ def run(main: Callable[[], None]) -> None:
         main()
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has gone: there is nobody left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(1)
     except UserError as error:
         sys.exit(fail(str(error)))
     except OSError as error:  # what the system refuses: a folder that may not be read, a full disk behind a pipe
+        if error.filename is None:  # no file of ours: the output itself
+            _drop_output()
         sys.exit(fail(f"{error.filename or 'output'}: {error.strerror or error}"))
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C; every file is as it was or whole", file=sys.stderr)
         sys.exit(130)
+
+
+def _drop_output() -> None:
+    """Send what is still unwritten nowhere, so that Python does not try it again at its end and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(message: str) -> int:

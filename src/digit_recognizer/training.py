@@ -114,9 +114,7 @@ def _go_on(
     """Put everything in the state of an earlier progress, which is left as it was. Returns its history."""
     try:
         model.load_state_dict(start["model"])
-        optimizer.load_state_dict(
-            copy.deepcopy(start["optimizer"])
-        )  # PyTorch goes on with the very tensors it is given
+        optimizer.load_state_dict(copy.deepcopy(start["optimizer"]))  # else it would go on with start's own tensors
         generator.set_state(start["generator"])
         history = list(start["history"])
         for row in history:
