@@ -14,9 +14,9 @@ PACKAGE = Path(digit_recognizer.__file__).parent
 # A module may import from the floors below its own, never from its own or above.
 FLOORS = [
     {"errors"},
-    {"files", "download", "images", "recipes"},
-    {"command_line", "sources", "models", "plots"},
-    {"data", "checkpoints"},
+    {"files", "download", "images", "recipe"},
+    {"recipes", "sources", "models", "augmentation", "plots"},
+    {"command_line", "data", "checkpoints"},
     {"evaluation"},
     {"records", "training"},
     {"study", "benchmark"},

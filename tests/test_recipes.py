@@ -7,7 +7,7 @@ import pytest
 
 from digit_recognizer import recipes
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipes import Published
+from digit_recognizer.recipe import Published
 
 # Weights and biases as their sources give them, or as anyone may count them by hand.
 PARAMETERS = {

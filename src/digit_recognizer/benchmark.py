@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from digit_recognizer import data, files, models, records, training
-from digit_recognizer.recipes import Recipe, get
+from digit_recognizer.recipe import Recipe
+from digit_recognizer.recipes import get
 
 SPREAD = 1.5  # slowest over fastest round of one loop, beyond which the machine was too busy to conclude from
 
@@ -67,7 +68,7 @@ def our_epoch(train: data.Split, recipe: Recipe) -> float:
     """Seconds for one epoch of our loop."""
     model = models.build(recipe)
     optimizer = training.make_optimizer(model, recipe)
-    return training.train_one_epoch(model, train, recipe.batch_size, optimizer, torch.Generator().manual_seed(0))[0]
+    return training.train_one_epoch(model, train, recipe, optimizer, torch.Generator().manual_seed(0))[0]
 
 
 def usual_set(data_dir: str | Path | None, recipe: Recipe) -> Any:

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from digit_recognizer import files, models
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipes import Published, Recipe
+from digit_recognizer.recipe import Augmentation, Convolution, Published, Recipe
 
-FORMAT = 1
+FORMAT = 2  # 1 knew no convolutions and no augmentation; what it lacks has defaults
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,11 @@ def load_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int) -> 
 
 
 def _run_fields(recipe: Recipe) -> dict[str, Any]:
-    """What must agree for a run to go on: all but the number of epochs, which may grow."""
+    """What must agree for a run to go on: all but, where no step depends on it, the number of epochs."""
     fields = dataclasses.asdict(recipe)
-    del fields["epochs"], fields["published"], fields["departures"], fields["source"]
+    del fields["published"], fields["departures"], fields["source"]
+    if recipe.schedule == "constant" and not recipe.clean_epochs:  # else each epoch depends on how many there are
+        del fields["epochs"]
     return fields
 
 
@@ -123,14 +125,13 @@ def _ours(path: str | Path, content: Mapping[str, Any]) -> Checkpoint:
     if type(number) is int and number > FORMAT:
         raise UserError(f"{path} was made by a newer version of this project (format {number}); update it")
     try:
-        if type(number) is not int or number != FORMAT:
+        if type(number) is not int or not 1 <= number <= FORMAT:
             raise ValueError("there is no such format")
-        fields = dict(content["recipe"])
-        fields["published"] = Published(**fields["published"])
-        fields["widths"], fields["departures"] = tuple(fields["widths"]), tuple(fields["departures"])
-        recipe = Recipe(**fields)
-        if sum(value.numel() for value in content["state"].values()) != recipe.parameter_count + 2:
-            raise ValueError("the weights are not the recipe's, two of normalisation included")
+        recipe = _recipe(content["recipe"])
+        with torch.device("meta"):  # shapes without memory: what the file declares may be absurd
+            expected = {name: value.shape for name, value in models.build(recipe).state_dict().items()}
+        if expected != {name: value.shape for name, value in content["state"].items()}:
+            raise ValueError("the weights are not the recipe's")
         model = models.build(recipe)
         model.load_state_dict(content["state"])
         record = dict(content["record"])
@@ -142,6 +143,16 @@ def _ours(path: str | Path, content: Mapping[str, Any]) -> Checkpoint:
         return Checkpoint(model.eval(), recipe, record)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(f"{path} is damaged: its parts do not make a network") from error
+
+
+def _recipe(fields: Mapping[str, Any]) -> Recipe:
+    """A recipe from its fields in plain types; those that an older format lacks keep their defaults."""
+    fields = dict(fields)
+    fields["published"] = Published(**fields["published"])
+    fields["augmentation"] = Augmentation(**fields.get("augmentation", {}))
+    fields["convolutions"] = tuple(Convolution(**layer) for layer in fields.get("convolutions", ()))
+    fields["widths"], fields["departures"] = tuple(fields["widths"]), tuple(fields["departures"])
+    return Recipe(**fields)
 
 
 def _bare(path: str | Path, state: Mapping[str, Tensor], mean: float | None, deviation: float | None) -> nn.Module:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from digit_recognizer import data
-from digit_recognizer.recipes import Published
+from digit_recognizer.recipe import Published
 
 
 class Scores(NamedTuple):

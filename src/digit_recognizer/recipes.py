@@ -1,62 +1,14 @@
-"""What is trained: the five published projects, each as a frozen record with its source.
+"""What is trained: the five published projects and what they wished for, each as a frozen record with its source.
 
 A recipe is data without branches. Where its source is silent, what we chose stands under `departures`.
 """
 
 import dataclasses
 import difflib
-import itertools
-from dataclasses import dataclass
 from typing import Any
 
 from digit_recognizer.errors import UserError
-
-
-@dataclass(frozen=True)
-class Published:
-    """What a source reports. Accuracies are fractions, losses are nats per digit; None where it says nothing."""
-
-    train_loss: float | None = None
-    train_accuracy: float | None = None
-    validation_accuracy: float | None = None
-    test_loss: float | None = None
-    test_accuracy: float | None = None
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One training run, complete but for its seed. Raises UserError when a value cannot be trained with."""
-
-    name: str
-    source: str
-    widths: tuple[int, ...]  # of the layers, from 784 pixels to 10 digits
-    epochs: int
-    batch_size: int = 64
-    optimizer: str = "adam"  # or "sgd"
-    learning_rate: float = 0.001
-    momentum: float = 0.0  # of sgd
-    mean: float = 0.1307  # of the pixels in [0, 1], subtracted by the network's first layer
-    deviation: float = 0.3081  # of the pixels in [0, 1], divided by
-    log_softmax: bool = False  # as the network's last layer
-    dataset: str = "mnist"
-    validation: bool = False  # whether a part of the training set is held out to look at
-    published: Published = Published()
-    departures: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for field in ("epochs", "batch_size", "learning_rate", "deviation"):
-            if not 0 < getattr(self, field) < float("inf"):
-                raise UserError(f"{field.replace('_', ' ')} must be greater than zero, not {getattr(self, field)}")
-        if self.optimizer not in ("adam", "sgd"):
-            raise UserError(f"unknown optimizer '{self.optimizer}'; there are adam and sgd")
-        if len(self.widths) < 2 or self.widths[0] != 784 or self.widths[-1] != 10 or min(self.widths) < 1:
-            raise UserError(f"the widths {self.widths} do not lead from 784 pixels to 10 digits")
-
-    @property
-    def parameter_count(self) -> int:
-        """Weights and biases of all layers."""
-        return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.widths))
-
+from digit_recognizer.recipe import Augmentation, Convolution, Published, Recipe
 
 _SEED_SILENT = "Seed: not stated; ours is --seed, 0 by default."
 _NORMALISATION_SILENT = "Normalisation: not stated; ours is MNIST's mean 0.1307 and deviation 0.3081."
@@ -167,9 +119,9 @@ def table() -> str:
     """All recipes as text, one a line, for --list."""
     rows = [("recipe", "network", "parameters", "data set", "published", "source")]
     for recipe in RECIPES.values():
-        network = "-".join(map(str, recipe.widths))
         source = recipe.source.split(" (")[0]
-        rows.append((recipe.name, network, f"{recipe.parameter_count:,}", recipe.dataset, _published(recipe), source))
+        size = f"{recipe.parameter_count:,}"
+        rows.append((recipe.name, recipe.network, size, recipe.dataset, _published(recipe), source))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)

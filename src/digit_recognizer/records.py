@@ -15,7 +15,7 @@ from torch import nn
 from digit_recognizer import files, recipes
 from digit_recognizer.data import Digits
 from digit_recognizer.evaluation import Scores
-from digit_recognizer.recipes import Recipe
+from digit_recognizer.recipe import Published, Recipe
 
 FORMAT = 1
 
@@ -104,7 +104,7 @@ def save(path: str | Path, record: dict[str, Any]) -> None:
     files.write_atomically(path, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
 
-def published_for(recipe: Recipe | None, dataset: str) -> recipes.Published | None:
+def published_for(recipe: Recipe | None, dataset: str) -> Published | None:
     """What a recipe's source reports, where it is this very training on this data set that it reports; else None."""
     if recipe is None or recipe.dataset != dataset or recipe != recipes.RECIPES.get(recipe.name):
         return None

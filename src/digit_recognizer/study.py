@@ -7,7 +7,8 @@ from typing import Any
 
 from digit_recognizer import data, evaluation, files, models, records, training
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipes import RECIPES, Recipe
+from digit_recognizer.recipe import Recipe
+from digit_recognizer.recipes import RECIPES
 
 
 def run(recipes: list[Recipe], seeds: int, out: str | Path, data_dir: str | Path | None = None) -> None:

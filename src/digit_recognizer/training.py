@@ -11,11 +11,13 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from digit_recognizer import data, evaluation
+from digit_recognizer import augmentation, data, evaluation
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.errors import UserError
 from digit_recognizer.evaluation import Scores
-from digit_recognizer.recipes import Recipe
+from digit_recognizer.recipe import Recipe
+
+WARM_UP = 0.2  # of a triangular schedule's steps lie before its peak
 
 
 def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
@@ -41,9 +43,18 @@ def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser; fused, which does the same arithmetic in one pass over the memory."""
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
+    shared = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": fused}
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=fused)
-    return torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, fused=fused)
+        kind = torch.optim.AdamW if recipe.weight_decay else torch.optim.Adam
+        return kind(model.parameters(), **shared)
+    return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, nesterov=recipe.nesterov, **shared)
+
+
+def learning_rate(recipe: Recipe, progress: float) -> float:
+    """The learning rate of the step in whose middle that fraction, 0 to 1, of all training is done."""
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    return recipe.learning_rate * min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
 
 
 def fit(
@@ -75,9 +86,7 @@ def fit(
     if start is not None:
         history = _go_on(start, recipe.epochs, model, optimizer, generator)
     for epoch in range(len(history) + 1, recipe.epochs + 1):
-        seconds, running = train_one_epoch(
-            model, train, recipe.batch_size, optimizer, generator, f"epoch {epoch}", quiet
-        )
+        seconds, running = train_one_epoch(model, train, recipe, optimizer, generator, epoch, quiet)
         scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels)
         history.append(history_row(epoch, seconds, running, held_out_name, scores))
         if not math.isfinite(running.loss + scores.loss):
@@ -132,10 +141,10 @@ def _go_on(
 def train_one_epoch(
     model: nn.Module,
     train: Split,
-    batch_size: int,
+    recipe: Recipe,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
-    name: str = "epoch",
+    epoch: int = 1,
     quiet: bool = True,
 ) -> tuple[float, Scores]:
     """Every training digit once, in shuffled batches. Returns the seconds and the running scores."""
@@ -143,10 +152,20 @@ def train_one_epoch(
     answers, truths = [], []
     model.train()
     # No bar where nobody watches: in a file, a log or a stored notebook.
-    with tqdm(total=len(train.labels), desc=name, unit="digit", leave=False, disable=quiet or None) as bar:
-        for images, labels in data.batches(train, batch_size, generator):
-            logits = model(data.to_pixels(images))  # (batch, 10)
-            loss = F.cross_entropy(logits, labels)
+    steps = -(-len(train.labels) // recipe.batch_size)
+    step = (epoch - 1) * steps
+    augmenting = epoch <= recipe.epochs - recipe.clean_epochs
+    with tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None) as bar:
+        for images, labels in data.batches(train, recipe.batch_size, generator):
+            pixels = data.to_pixels(images)
+            if augmenting:
+                pixels = augmentation.augment(pixels, recipe.augmentation, generator)
+            with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+                logits = model(pixels)  # (batch, 10)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+            step += 1
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, (step - 0.5) / (steps * recipe.epochs))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -155,7 +174,7 @@ def train_one_epoch(
             if bar.update(len(labels)):  # true when it is drawn anew; reading the numbers each time would cost more
                 accuracy = (answers[-1].argmax(1) == labels).float().mean()
                 bar.set_postfix_str(f"batch loss {loss.item():.4f}, accuracy {float(accuracy):.2%}", refresh=False)
-    scores = evaluation.score(torch.cat(answers).cpu(), torch.cat(truths))
+    scores = evaluation.score(torch.cat(answers).float().cpu(), torch.cat(truths))
     return time.perf_counter() - began, scores
 
 

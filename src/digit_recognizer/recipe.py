@@ -1,0 +1,157 @@
+"""What a recipe is: one training run as a frozen record, complete but for its seed."""
+
+import itertools
+from dataclasses import dataclass
+
+from digit_recognizer.errors import UserError
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a source reports. Accuracies are fractions, losses are nats per digit; None where it says nothing."""
+
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    validation_accuracy: float | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolutional layer, followed, where pool says so, by the largest of each 2 by 2 places."""
+
+    channels: int
+    size: int = 3  # of the square kernel, in pixels
+    stride: int = 1
+    pool: bool = False
+
+    @property
+    def padding(self) -> int:
+        """Rows and columns of zeros on each side."""
+        return (self.size - 1) // 2
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly training digits are changed at random, each in its own way; zero leaves them as they are.
+
+    Raises UserError for a strength out of its range.
+    """
+
+    rotation: float = 0.0  # degrees to either side, at most
+    shift: float = 0.0  # pixels in each direction, at most
+    scale: float = 0.0  # fraction by which width and height, each, grow or shrink, at most
+    shear: float = 0.0  # pixels of slant per pixel of height, at most
+    elastic: float = 0.0  # pixels by which places are displaced, at most
+    stroke: float = 0.0  # pixels added to or taken from each side of a stroke, at most
+    blur: float = 0.0  # share of a 3 by 3 filter, at most
+    contrast: float = 0.0  # by how much greys darken or fade, at most
+    hard_edges: float = 0.0  # probability of being cut to paper and ink
+
+    def __post_init__(self) -> None:
+        for name, most in STRENGTHS.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise UserError(f"the strength of {name} must be from 0 to {most}, not {getattr(self, name)}")
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything changes its place."""
+        return any((self.rotation, self.shift, self.scale, self.shear, self.elastic))
+
+
+# What each strength may be at most; more would make other digits of them, or none.
+STRENGTHS = {
+    "rotation": 180,
+    "shift": 14,
+    "scale": 0.9,
+    "shear": 1,
+    "elastic": 14,
+    "stroke": 1,
+    "blur": 1,
+    "contrast": 1,
+    "hard_edges": 1,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run, complete but for its seed. Raises UserError when a value cannot be trained with."""
+
+    name: str
+    source: str
+    widths: tuple[int, ...]  # of the fully connected layers, from 784 pixels, or the last channels, to 10 digits
+    epochs: int
+    convolutions: tuple[Convolution, ...] = ()  # before them; the largest of each channel over all places goes on
+    batch_norm: bool = False  # after each layer but the last
+    batch_size: int = 64
+    optimizer: str = "adam"  # or "sgd"
+    learning_rate: float = 0.001  # of all steps, or its peak
+    schedule: str = "constant"  # or "triangle": in straight lines from zero up to the peak and down to zero
+    momentum: float = 0.0  # of sgd
+    nesterov: bool = False  # the momentum's kind
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    augmentation: Augmentation = Augmentation()
+    clean_epochs: int = 0  # without augmentation, at the end
+    precision: str = "float32"  # of the products while training, or "bfloat16"
+    mean: float = 0.1307  # of the pixels in [0, 1], subtracted by the network's first layer
+    deviation: float = 0.3081  # of the pixels in [0, 1], divided by
+    log_softmax: bool = False  # as the network's last layer
+    dataset: str = "mnist"
+    validation: bool = False  # whether a part of the training set is held out to look at
+    published: Published = Published()
+    departures: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in ("epochs", "batch_size", "learning_rate", "deviation"):
+            if not 0 < getattr(self, field) < float("inf"):
+                raise UserError(f"{field.replace('_', ' ')} must be greater than zero, not {getattr(self, field)}")
+        for field, choices in CHOICES.items():
+            if getattr(self, field) not in choices:
+                raise UserError(f"unknown {field} '{getattr(self, field)}'; there are {' and '.join(choices)}")
+        if not (0 <= self.label_smoothing < 1 and 0 <= self.weight_decay < float("inf") and self.clean_epochs >= 0):
+            raise UserError("label smoothing must be from 0 to below 1, weight decay and clean epochs not below zero")
+        if self.convolutions:
+            _check_convolutions(self.convolutions)
+            if self.widths != (self.convolutions[-1].channels, 10) or not self.batch_norm or self.log_softmax:
+                raise UserError("after convolutions come batch normalisation and one layer from their channels to 10")
+        elif len(self.widths) < 2 or self.widths[0] != 784 or self.widths[-1] != 10 or min(self.widths) < 1:
+            raise UserError(f"the widths {self.widths} do not lead from 784 pixels to 10 digits")
+
+    @property
+    def network(self) -> str:
+        """The layers in a few words: convolutions as channels x kernel, / stride, p for pooling; then the widths."""
+        parts = [
+            f"{layer.channels}x{layer.size}{f'/{layer.stride}' if layer.stride > 1 else ''}{'p' if layer.pool else ''}"
+            for layer in self.convolutions
+        ]
+        return "-".join([*parts, *map(str, self.widths[1:] if parts else self.widths)])
+
+    @property
+    def parameter_count(self) -> int:
+        """Weights and biases of all layers, with two numbers a channel where there is batch normalisation."""
+        channels = [1, *(layer.channels for layer in self.convolutions)]
+        count = sum(
+            inputs * layer.channels * layer.size**2
+            for inputs, layer in zip(channels[:-1], self.convolutions, strict=True)
+        )
+        count += sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.widths))
+        return count + self.batch_norm * 2 * (sum(channels[1:]) + sum(self.widths[1:-1]))
+
+
+# What a field of words may say.
+CHOICES = {"optimizer": ("adam", "sgd"), "schedule": ("constant", "triangle"), "precision": ("float32", "bfloat16")}
+
+
+def _check_convolutions(layers: tuple[Convolution, ...]) -> None:
+    """Raise UserError where a layer cannot be, or nothing of 28 by 28 places is left for it."""
+    side = 28
+    for layer in layers:
+        if min(layer.channels, layer.size, layer.stride) >= 1:
+            side = (side + 2 * layer.padding - layer.size) // layer.stride + 1
+            side = side // 2 if layer.pool else side
+        else:
+            side = 0
+        if side < 1:
+            raise UserError(f"the convolutions {layers} do not fit 28 by 28 pixels")
