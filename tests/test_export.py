@@ -96,25 +96,25 @@ def test_safetensors_holds_the_state_dict_bit_for_bit_and_says_what_it_is(comman
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_bare_state_dict_is_exported_with_its_normalisation(command, optdigits, format, tmp_path):
-    layer, path = nn.Linear(784, 10), tmp_path / "digits"
+    layer, path = models.MLP([784, 10])[2], tmp_path / "digits"
     torch.save({"fc1.weight": layer.weight.data, "fc1.bias": layer.bias.data}, tmp_path / "bare.pth")
     call = ("export", tmp_path / "bare.pth", "--format", format, "--out", path)
     assert "give --mean and --std" in command(*call)[2]
     assert command(*call, "--mean", 0.5, "--std", 0.25)[0] == 0
     images = optdigits.test.images
-    pixels = (images.flatten(1) / 255 - 0.5) / 0.25
     if format == "safetensors":
-        assert {name: value.tolist() for name, value in load_file(path).items() if not value.ndim} == {
-            "0.mean": 0.5,
-            "0.deviation": 0.25,
-        }
+        weights = load_file(path)
+        assert (float(weights["0.mean"]), float(weights["0.deviation"])) == (0.5, 0.25)
     else:
-        assert torch.allclose(logits_of_file(path, images), layer(pixels).detach(), atol=1e-5)
+        expected = layer((images.flatten(1) / 255 - 0.5) / 0.25).detach()
+        assert torch.allclose(logits_of_file(path, images), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_any_network_can_be_exported_and_stays_as_it_was(format, optdigits, tmp_path):
-    model = Convolutional()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Convolutional()
     model(data.to_pixels(optdigits.train.images[:100]))  # moves the running mean and variance off their first values
     assert export.write(tmp_path / "file", model, format, {}) <= 1e-5
     assert model.training and not model.features[2].running_mean.equal(torch.zeros(8))
@@ -180,8 +180,10 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(command, saved, forma
 
 
 def test_help_comes_at_once():
-    command = [sys.executable, "-m", "digit_recognizer", "export", "--help"]
-    start = time.perf_counter()
-    text = subprocess.check_output(command, text=True)
-    assert time.perf_counter() - start < 1
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        text = subprocess.check_output([sys.executable, "-m", "digit_recognizer", "export", "--help"], text=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
     assert all(flag in text for flag in ("MODEL", "--format", "--out", "--mean", "--std"))
