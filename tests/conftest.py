@@ -1,11 +1,12 @@
 """What many tests share: the digits, a small trained network, and a network line that is dead."""
 
 import os
+import sys
 
 import pytest
 import torch
 
-from digit_recognizer import data, models, recipes, training
+from digit_recognizer import __main__, command_line, data, models, recipes, training
 from digit_recognizer.errors import UserError
 
 
@@ -51,3 +52,19 @@ def no_network(monkeypatch) -> None:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Call python -m digit_recognizer in this process. Returns exit status, standard output, standard error."""
+
+    def call(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["digit_recognizer", *map(str, arguments)])
+        status = 0
+        try:
+            command_line.run(__main__.main)
+        except SystemExit as ended:
+            status = ended.code
+        return status, *capsys.readouterr()
+
+    return call

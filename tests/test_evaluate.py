@@ -1,28 +1,11 @@
 """python -m digit_recognizer evaluate: a saved model, or a stranger's bare state dict, scored again."""
 
 import json
-import sys
 
 import pytest
 import torch
 
-from digit_recognizer import __main__, checkpoints, command_line, evaluation, recipes, records
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Call the command in this process. Returns exit status, standard output, standard error."""
-
-    def call(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["digit_recognizer", *map(str, arguments)])
-        status = 0
-        try:
-            command_line.run(__main__.main)
-        except SystemExit as ended:
-            status = ended.code
-        return status, *capsys.readouterr()
-
-    return call
+from digit_recognizer import checkpoints, evaluation, recipes, records
 
 
 @pytest.fixture

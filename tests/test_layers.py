@@ -18,7 +18,7 @@ FLOORS = [
     {"recipes", "sources", "models", "augmentation", "plots"},
     {"command_line", "data", "checkpoints"},
     {"evaluation"},
-    {"records", "training"},
+    {"records", "training", "export"},
     {"study", "benchmark"},
     {"__main__"},
 ]
@@ -58,7 +58,7 @@ def test_importing_a_module_prints_nothing_and_writes_nothing(module, tmp_path):
 
 
 def test_the_package_and_the_command_line_import_nothing_heavy():
-    heavy = "{'torch', 'torchvision', 'numpy', 'matplotlib', 'sklearn', 'PIL', 'tqdm'}"
+    heavy = "{'torch', 'torchvision', 'numpy', 'matplotlib', 'sklearn', 'PIL', 'tqdm', 'onnx', 'safetensors'}"
     program = (
         "import sys, digit_recognizer.command_line, digit_recognizer.__main__; "
         f"print(sorted({heavy} & set(sys.modules)))"

@@ -2,9 +2,12 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from digit_recognizer import export
 
 ROOT = Path(__file__).parent.parent
 CONSTRAINTS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M))
@@ -35,6 +38,14 @@ def test_every_requirement_is_pinned_and_used(package):
         assert COMMANDS[package] in text
     else:
         assert IMPORT_NAMES.get(package, package) in imported_modules()
+
+
+def test_the_extra_for_exporting_holds_what_exporting_imports_and_is_installed_and_pinned():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    packages = {re.fullmatch(r"(\w+)>=[\d.]+", requirement)[1] for requirement in extras["export"]}
+    assert packages == {name for names in export.PACKAGES.values() for name in names}
+    assert packages <= set(CONSTRAINTS)
+    assert (ROOT / "requirements.txt").read_text(encoding="utf-8").endswith("\n-e .[export]\n")
 
 
 def test_the_constraints_hold_versions_only():

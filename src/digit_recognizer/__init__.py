@@ -9,6 +9,7 @@ To read it, begin with the story in `mnist_recognition.py` and then take the mod
     evaluation    scores, intervals, confusion
     plots         figures from arrays
     checkpoints   a trained network as a file, and back
+    export        a trained network as a file for other programs
     records       a run as a small JSON file
     study         every seed of a recipe, one record each
     benchmark     our loop beside the usual one

@@ -38,6 +38,13 @@ def evaluate(options: argparse.Namespace) -> None:
         files.write_atomically(options.json, (json.dumps(result, indent=1) + "\n").encode())
 
 
+def export(options: argparse.Namespace) -> None:
+    """Write a saved model for other programs, as ONNX or safetensors."""
+    from digit_recognizer import export
+
+    export.run(options.model, options.format, options.out, options.mean, options.std)
+
+
 def study(options: argparse.Namespace) -> None:
     """Train every recipe for every seed, one record each."""
     from digit_recognizer import study
@@ -61,11 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     one = _command(commands, "evaluate", evaluate)
-    one.add_argument("model", metavar="MODEL", help="a saved model, or a bare state dict of linear layers")
+    _add_model(one)
     command_line.add_dataset(one, "by default the one that the model was trained on")
-    one.add_argument("--mean", metavar="X", type=float, help="of the pixels in [0, 1], for a bare state dict")
-    one.add_argument("--std", metavar="X", type=float, help="of the pixels in [0, 1], for a bare state dict")
     one.add_argument("--json", metavar="FILE", help="write the scores there too")
+
+    one = _command(commands, "export", export)
+    _add_model(one)
+    one.add_argument("--format", metavar="NAME", required=True, help="onnx or safetensors")
+    one.add_argument("--out", metavar="FILE", required=True, help="what to write")
 
     one = _command(commands, "study", study)
     one.add_argument("--recipes", metavar="NAME", nargs="+", default=[recipes.DEFAULT], help="some, or: all")
@@ -85,6 +95,13 @@ def _command(commands: argparse._SubParsersAction, name: str, function) -> argpa
     command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
     command.set_defaults(command=function)
     return command
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    """The model to read, and how its pixels were normalised where it does not say so itself."""
+    command.add_argument("model", metavar="MODEL", help="a saved model, or a bare state dict of linear layers")
+    command.add_argument("--mean", metavar="X", type=float, help="of the pixels in [0, 1], for a bare state dict")
+    command.add_argument("--std", metavar="X", type=float, help="of the pixels in [0, 1], for a bare state dict")
 
 
 def _positive(text: str) -> int:

@@ -1,0 +1,129 @@
+"""A trained network as a file for other programs, compared with PyTorch before it gets its name.
+
+onnx          the whole network: "pixels", float32 (n, 1, 28, 28) in [0, 1], to "logits", float32 (n, 10), for any n
+safetensors   its weights and buffers under PyTorch's names; who reads it builds the layers
+
+Normalisation is inside both. What is known of the training goes along as text.
+"""
+
+import copy
+import dataclasses
+import importlib
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from digit_recognizer import checkpoints, data, evaluation, files
+from digit_recognizer.errors import UserError
+
+PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "safetensors": ("safetensors",)}  # that each format needs
+DIGITS = 1000  # are compared: of optdigits, which is always there
+TOLERANCE = 1e-5  # as a fraction of the largest logit, since float32 rounds in proportion
+
+
+def run(
+    path: str | Path, format: str, out: str | Path, mean: float | None = None, deviation: float | None = None
+) -> None:
+    """Export the network of a file (see checkpoints.load), and print what was written. Raises UserError."""
+    out = Path(out)
+    if out.exists() and not out.is_file():
+        raise UserError(f"{out} is a folder or no ordinary file; give --out the name of a file")
+    checkpoint = checkpoints.load(path, mean, deviation)
+    if out.exists() and out.samefile(path):
+        raise UserError(f"{out} is the model itself; give --out another name")
+    difference = write(out, checkpoint.model, format, description(checkpoint))
+    print(
+        f"wrote {out}: {out.stat().st_size / 1000:,.0f} kB; logits as PyTorch's, "
+        f"largest difference {difference:.1e} of the largest logit, n = {DIGITS:,} digits of optdigits"
+    )
+
+
+def write(path: str | Path, model: nn.Module, format: str, about: dict[str, str]) -> float:
+    """Write a network, atomically, once the very bytes, read again, have given PyTorch's logits.
+
+    model: any that takes float32 (n, 1, 28, 28) and returns float32 (n, 10); unchanged. about: goes along as text.
+    Returns the largest difference (see difference_of). Raises UserError, leaving what was at path, where that is
+    above TOLERANCE, packages are missing or writing fails.
+    """
+    _check_packages(format)
+    model = copy.deepcopy(model).cpu().eval()
+    images = data.load("optdigits").train.images[:DIGITS]
+    expected = evaluation.predict(model, images)
+    if not expected.isfinite().all():
+        raise UserError(f"{path} is not written: the network's logits are not finite numbers; train it again")
+    content = (_onnx if format == "onnx" else _safetensors)(model, about)
+    logits = _onnx_logits(content, images) if format == "onnx" else _safetensors_logits(content, model, images)
+    difference = difference_of(logits, expected)
+    if not difference <= TOLERANCE:  # asked this way round, what is no number does not pass either
+        raise UserError(f"{path} is not written: its logits would be off by {difference:.1e} of the largest; report it")
+    files.write_atomically(path, content)
+    return difference
+
+
+def difference_of(logits: Tensor, expected: Tensor) -> float:
+    """The largest difference, as a fraction of the largest expected logit, or of 1 where all are smaller."""
+    return float((logits - expected).abs().max() / expected.abs().max().clamp(min=1))
+
+
+def description(checkpoint: checkpoints.Checkpoint) -> dict[str, str]:
+    """What a file says of its training, as text: recipe, its fields as JSON, data set. Empty for a bare state dict."""
+    if checkpoint.recipe is None:
+        return {}
+    fields = json.dumps(dataclasses.asdict(checkpoint.recipe), default=str)
+    dataset = (checkpoint.record or {}).get("dataset", checkpoint.recipe.dataset)
+    return {"recipe": checkpoint.recipe.name, "recipe_fields": fields, "dataset": dataset}
+
+
+def _check_packages(format: str) -> None:
+    """Raise UserError where the format is unknown or what it needs is not installed."""
+    if format not in PACKAGES:
+        raise UserError(f"unknown format '{format}'; there are {' and '.join(PACKAGES)}")
+    try:
+        for name in PACKAGES[format]:
+            importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(f"{format} needs more packages ({error}): pip install -e .[export]") from error
+
+
+def _onnx(model: nn.Module, about: dict[str, str]) -> bytes:
+    """The network as an ONNX file; about becomes its metadata."""
+    from onnx import helper
+
+    example = torch.zeros(2, 1, 28, 28)  # two digits: a single one would be taken for a fixed number
+    shapes = ({0: torch.export.Dim("n")},)
+    names = {"input_names": ["pixels"], "output_names": ["logits"]}
+    program = torch.onnx.export(model, (example,), **names, dynamic_shapes=shapes, dynamo=True, verbose=False)
+    proto = program.model_proto  # a new one at each reading
+    graph = proto.graph
+    # PyTorch notes in whose folders each layer was defined; no reader needs to know.
+    for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+    helper.set_model_props(proto, about)
+    return proto.SerializeToString(deterministic=True)
+
+
+def _onnx_logits(content: bytes, images: Tensor) -> Tensor:
+    """What onnxruntime computes: float32 (n, 10)."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(["logits"], {"pixels": data.to_pixels(images).numpy()})[0])
+
+
+def _safetensors(model: nn.Module, about: dict[str, str]) -> bytes:
+    """The network's state dict as a safetensors file; about becomes its metadata."""
+    from safetensors.torch import save
+
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    return save(state, {"format": "pt", **about})  # "pt", for PyTorch, is what other programs look for
+
+
+def _safetensors_logits(content: bytes, model: nn.Module, images: Tensor) -> Tensor:
+    """What the same layers compute with the weights of the file: float32 (n, 10)."""
+    from safetensors.torch import load
+
+    again = copy.deepcopy(model)
+    again.load_state_dict(load(content))
+    return evaluation.predict(again, images)
