@@ -37,7 +37,23 @@ def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
         raise UserError(f"unknown device '{name}'; there are auto, {', '.join(there)}")
     if not there[name]:
         raise UserError(f"this machine has no {name} that torch can use; take --device auto or cpu")
+    torch.set_float32_matmul_precision("medium" if name == "cpu" and _medium_is_float32() else "highest")
     return torch.device(name)
+
+
+def _medium_is_float32() -> bool:
+    """Whether CPU products at PyTorch's precision "medium" keep float32's digits.
+
+    On some processors it only chooses another library's kernels, up to twice as fast; on others it means bfloat16.
+    """
+    generator = torch.Generator().manual_seed(0)
+    left, right = torch.randn(64, 784, generator=generator), torch.randn(784, 512, generator=generator)
+    exact = left.double() @ right.double()  # numbers of about 28
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    error = (left @ right - exact).abs().max()
+    torch.set_float32_matmul_precision(before)
+    return bool(error < 0.001)  # float32 errs by 0.0001, bfloat16 by 0.3
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
