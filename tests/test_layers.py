@@ -17,7 +17,7 @@ FLOORS = [
     {"files", "download", "images", "recipe"},
     {"recipes", "sources", "models", "augmentation", "plots"},
     {"command_line", "data", "checkpoints"},
-    {"evaluation"},
+    {"evaluation", "charts"},
     {"records", "training", "export"},
     {"study", "benchmark"},
     {"__main__"},

@@ -103,8 +103,9 @@ def test_logits_are_ten_for_each_digit_and_there_is_no_relu_after_the_last_layer
 
 
 @pytest.mark.parametrize(("name", "units"), [("mlp_512_256_adam_5ep", 512), ("mlp_128_adam", 128)])
-def test_the_first_weights_are_one_picture_of_784_pixels_a_unit(name, units):
+def test_the_first_weights_are_one_picture_of_28_by_28_pixels_a_unit(name, units):
     model = models.build(recipes.get(name))
     weights = models.first_weights(model)
-    assert weights.shape == (units, 784) and not weights.requires_grad
-    assert torch.equal(weights, next(layer for layer in model if isinstance(layer, nn.Linear)).weight)
+    assert weights.shape == (units, 28, 28) and not weights.requires_grad
+    layer = next(layer for layer in model if isinstance(layer, nn.Linear))
+    assert torch.equal(weights.flatten(1), layer.weight)

@@ -47,7 +47,7 @@ def answers(*rows: tuple[int, float, int, float]) -> torch.Tensor:
 
 
 LOGITS = answers(*[(int(read), 0.9, int(read + 1) % 10, 0.05) for read in PREDICTED])
-WEIGHTS = torch.randn(512, 784, generator=torch.Generator().manual_seed(0))
+WEIGHTS = torch.randn(512, 28, 28, generator=torch.Generator().manual_seed(0))
 MAKERS = {
     "digits_overview": lambda: plots.digits_overview(IMAGES, LABELS, "optdigits training set"),
     "prediction_grid": lambda: plots.prediction_grid(IMAGES, LABELS, PREDICTED, "optdigits test set"),
@@ -205,10 +205,10 @@ def test_curves_are_the_historys_numbers(epochs, held_out):
 @pytest.mark.parametrize(("units", "expected"), [(512, 40), (40, 40), (41, 40), (5, 5), (1, 1)])
 def test_the_first_layers_units_with_the_largest_weights_are_shown(units, expected):
     figure = plots.first_layer(WEIGHTS[:units], "ours")
-    largest = np.argsort(-np.linalg.norm(WEIGHTS[:units].numpy(), axis=1))[:expected]
+    largest = np.argsort(-np.linalg.norm(WEIGHTS[:units].flatten(1).numpy(), axis=1))[:expected]
     assert len(tiles(figure)) == expected
     for axes, unit in zip(tiles(figure), largest, strict=True):
-        assert (shown(axes) == WEIGHTS[unit].reshape(28, 28).numpy()).all()
+        assert (shown(axes) == WEIGHTS[unit].numpy()).all()
         limit = float(WEIGHTS[unit].abs().max())
         assert axes.images[0].get_clim() == (-limit, limit)
     assert figure.get_suptitle().startswith(f"ours: what {expected} of {units} first-layer units look for")

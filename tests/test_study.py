@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from digit_recognizer import models, recipes, records, sources, study, training
+from digit_recognizer import evaluation, models, recipes, records, sources, study, training
 from digit_recognizer.errors import UserError
 
 ROOT = Path(__file__).parent.parent
-COMMITTED = sorted((ROOT / "results").glob("mlp_*/*.json"))
+COMMITTED = sorted((ROOT / "results").glob("*/mnist-seed*.json"))
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,19 @@ def test_finished_runs_are_skipped_and_missing_ones_made(folder, small, capsys):
     assert capsys.readouterr().out.count("\n") == 1
     assert path.stat().st_mtime_ns == before
     (folder / "mlp_128_adam/optdigits-seed2.json").unlink()
+
+
+def test_runs_in_several_processes_give_the_same_weights_and_an_ensemble(folder, small, optdigits, tmp_path):
+    study.run([small], 3, tmp_path, workers=2)
+    alone, together = study.read(folder, small), study.read(tmp_path, small)
+    assert [record["weights"] for record in together[:2]] == [record["weights"] for record in alone]
+    found = json.loads((tmp_path / "mlp_128_adam/optdigits-ensemble.json").read_text())
+    assert found["weights"] == [record["weights"] for record in together]
+    assert found["scores"]["1"]["correct"] == together[0]["scores"]["correct"]
+    networks = [training.fit(models.build(small, seed), optdigits, small, seed, quiet=True)[0] for seed in range(3)]
+    mean = sum(evaluation.predict(model, optdigits.test.images).softmax(1) for model in networks)
+    assert found["scores"]["3"]["correct"] == int((mean.argmax(1) == optdigits.test.labels).sum())
+    assert list(found["scores"]) == ["1", "3"]
 
 
 def test_a_record_that_cannot_be_read_is_named(folder, small):

@@ -50,7 +50,7 @@ def study(options: argparse.Namespace) -> None:
     from digit_recognizer import study
 
     names = list(recipes.RECIPES) if options.recipes == ["all"] else options.recipes
-    study.run([recipes.get(name) for name in names], options.seeds, options.out, options.data_dir)
+    study.run([recipes.get(name) for name in names], options.seeds, options.out, options.data_dir, options.workers)
     print(study.table(options.out))
 
 
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     one = _command(commands, "study", study)
     one.add_argument("--recipes", metavar="NAME", nargs="+", default=[recipes.DEFAULT], help="some, or: all")
     one.add_argument("--seeds", metavar="N", type=_positive, default=10, help="0 to N - 1; by default 10")
+    one.add_argument("--workers", metavar="N", type=_positive, default=1, help="runs at a time; by default 1")
     one.add_argument("--out", metavar="DIR", default="results", help="of the records; by default results")
     one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
 

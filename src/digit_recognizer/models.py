@@ -1,6 +1,7 @@
 """The networks. Each takes float32 (n, 1, 28, 28) in [0, 1] and returns logits, float32 (n, 10)."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -87,5 +88,10 @@ def parameter_count(model: nn.Module) -> int:
 
 
 def first_weights(model: nn.Module) -> Tensor:
-    """The weights of the first layer that has any, on the CPU: float32 (units, 784) of an MLP."""
-    return next(model.parameters()).detach().cpu()
+    """What each unit of the first layer looks for, as pictures on the CPU: float32 (units, height, width).
+
+    28 by 28 pixels of a fully connected layer, the kernel of a convolutional one.
+    """
+    weights = next(model.parameters()).detach().cpu()
+    side = math.isqrt(weights[0].numel())
+    return weights.reshape(len(weights), side, side)

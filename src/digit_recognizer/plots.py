@@ -37,10 +37,10 @@ def digits_overview(images: Tensor, labels: Tensor, title: str, rows: int = 5) -
     axes = figure.subplots(rows + 1, 10)
     for digit in range(10):
         chosen = images[labels == digit]
-        _tile(axes[0, digit], chosen.float().mean(0) if len(chosen) else np.zeros((28, 28)))
+        tile(axes[0, digit], chosen.float().mean(0) if len(chosen) else np.zeros((28, 28)))
         axes[0, digit].set_title(f"{digit}\n{len(chosen):,}", fontsize=11)
         for row in range(rows):
-            _tile(axes[row + 1, digit], chosen[row] if row < len(chosen) else np.zeros((28, 28)))
+            tile(axes[row + 1, digit], chosen[row] if row < len(chosen) else np.zeros((28, 28)))
     for row, label in enumerate(["mean", "examples"]):
         axes[row, 0].set_ylabel(label, fontsize=11, color=QUIET)
     figure.suptitle(
@@ -67,7 +67,7 @@ def prediction_grid(
             axes.axis("off")
             continue
         truth, guess = int(labels[index]), int(predicted[index])
-        _tile(axes, images[index], frame=WRONG if truth != guess else None)
+        tile(axes, images[index], frame=WRONG if truth != guess else None)
         colour = RIGHT if truth == guess else WRONG
         weight = "normal" if truth == guess else "bold"
         axes.set_title(f"true {truth}\nread {guess}", fontsize=10, color=colour, fontweight=weight, pad=3)
@@ -92,7 +92,7 @@ def mistakes(images: Tensor, labels: Tensor, logits: Tensor, title: str, shape: 
     for axes, index in zip(tiles.flat, worst.tolist(), strict=False):
         second = int(probabilities[index].argsort(descending=True)[1])
         axes.axis("on")
-        _tile(axes, images[index])
+        tile(axes, images[index])
         axes.set_title(f"true {int(labels[index])}, read {int(predicted[index])}", fontsize=10, color=WRONG, pad=3)
         caption = (
             f"{_percent(float(confidence[index]))} sure\nthen {second}: {_percent(float(probabilities[index, second]))}"
@@ -108,7 +108,7 @@ def reading(image: Tensor, probabilities: Tensor) -> Figure:
     """One digit as the network saw it, uint8 (28, 28), and its ten probabilities, float (10,), as bars."""
     figure = Figure(figsize=(7, 2.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 2.2])
-    _tile(left, image)
+    tile(left, image)
     left.set_title("what the network saw", fontsize=11)
     best = int(probabilities.argmax())
     bars = right.bar(range(10), probabilities.tolist(), color=[RIGHT if k == best else "#BBBBBB" for k in range(10)])
@@ -130,7 +130,7 @@ def training_curves(history: Sequence[dict[str, Any]], title: str) -> Figure:
         lines = (("train", f"train_{quantity}", RIGHT, "o"), (name, f"held_out_{quantity}", WRONG, "s"))
         for label, field, colour, marker in lines:
             label = f"{label} (running)" if label == "train" else label
-            values = [row[field] * scale for row in history]
+            values = [np.nan if row[field] is None else row[field] * scale for row in history]
             axes.plot(epochs, values, color=colour, marker=marker if len(epochs) <= 30 else None, label=label)
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss (nats per digit)" if quantity == "loss" else "accuracy (%)")
@@ -169,17 +169,17 @@ def confusion_matrix(confusion: Tensor, title: str) -> Figure:
 def first_layer(weights: Tensor, title: str, shape: tuple[int, int] = (4, 10)) -> Figure:
     """What units of the first layer look for: blue where they want ink, orange where they want paper.
 
-    weights: float (units, 784); the units with the largest weights are shown, each scaled to itself.
+    weights: float (units, height, width); the units with the largest weights are shown, each scaled to itself.
     """
     rows, columns = shape
-    units = weights.norm(dim=1).argsort(descending=True)[: rows * columns]
+    units = weights.flatten(1).norm(dim=1).argsort(descending=True)[: rows * columns]
     rows = -(-len(units) // columns)
     figure = Figure(figsize=(0.98 * columns, 0.98 * rows + 0.6), layout="constrained")
     shades = LinearSegmentedColormap.from_list("weights", [WRONG, "#FFFFFF", RIGHT])
     for axes in (tiles := figure.subplots(rows, columns, squeeze=False)).flat:
         axes.axis("off")
     for axes, unit in zip(tiles.flat, units.tolist(), strict=False):
-        picture = weights[unit].reshape(28, 28).numpy()
+        picture = weights[unit].numpy()
         limit = float(np.abs(picture).max())
         axes.imshow(picture, cmap=shades, vmin=-limit, vmax=limit)
     heading = f"{title}: what {len(units)} of {len(weights)} first-layer units look for (blue ink, orange paper)"
@@ -187,7 +187,7 @@ def first_layer(weights: Tensor, title: str, shape: tuple[int, int] = (4, 10)) -
     return figure
 
 
-def _tile(axes: Axes, image: Any, frame: str | None = None) -> None:
+def tile(axes: Axes, image: Any, frame: str | None = None) -> None:
     """One digit, without ticks; framed in a colour where one is given."""
     axes.imshow(np.asarray(image), cmap=INK, vmin=0, vmax=255)
     axes.set_xticks([])

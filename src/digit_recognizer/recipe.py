@@ -100,6 +100,7 @@ class Recipe:
     log_softmax: bool = False  # as the network's last layer
     dataset: str = "mnist"
     validation: bool = False  # whether a part of the training set is held out to look at
+    curve: bool = True  # whether the held-out or test part is scored after each epoch, not only after the last
     published: Published = Published()
     departures: tuple[str, ...] = ()
 

@@ -8,7 +8,7 @@ import difflib
 from typing import Any
 
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipe import Augmentation, Convolution, Published, Recipe
+from digit_recognizer.recipe import Published, Recipe
 
 _SEED_SILENT = "Seed: not stated; ours is --seed, 0 by default."
 _NORMALISATION_SILENT = "Normalisation: not stated; ours is MNIST's mean 0.1307 and deviation 0.3081."

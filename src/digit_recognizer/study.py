@@ -1,40 +1,93 @@
-"""Every seed of a recipe, one record each: a distribution instead of a single number."""
+"""Every seed of a recipe, one record each: a distribution instead of a single number; and all seeds as one."""
 
+import functools
 import json
 import statistics
 from pathlib import Path
 from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from torch import Tensor
 
 from digit_recognizer import data, evaluation, files, models, records, training
 from digit_recognizer.errors import UserError
 from digit_recognizer.recipe import Recipe
 from digit_recognizer.recipes import RECIPES
 
+ENSEMBLES = (1, 3, 5, 10)  # sizes that are reported, always the first seeds
 
-def run(recipes: list[Recipe], seeds: int, out: str | Path, data_dir: str | Path | None = None) -> None:
-    """Train every recipe for seeds 0 to seeds - 1; runs whose record is there are skipped.
 
-    Writes out/<recipe>/<dataset>-seed<N>.json. Raises UserError where the recipe's own data set cannot be had.
+def run(
+    recipes: list[Recipe], seeds: int, out: str | Path, data_dir: str | Path | None = None, workers: int = 1
+) -> None:
+    """Train every recipe for seeds 0 to seeds - 1, one thread each; runs whose record is there are skipped.
+
+    Writes out/<recipe>/<dataset>-seed<N>.json, its probabilities beside it, and what the seeds say together. Raises
+    UserError where the recipe's own data set cannot be had. workers: processes at a time.
     """
     files.check_writable(out)
+    missing = [(recipe, seed) for recipe in recipes for seed in range(seeds) if not _path(out, recipe, seed).exists()]
+    for name, validation in sorted({(recipe.dataset, recipe.validation) for recipe, _ in missing}):
+        _digits(name, data_dir, validation)  # whatever cannot be had stops the study before it begins
+    one = joblib.delayed(_train_and_save)
+    runs = (one(recipe, seed, out, data_dir) for recipe, seed in missing)
+    for line in joblib.Parallel(workers, return_as="generator_unordered")(runs):
+        print(line, flush=True)
+    for recipe in {recipe.name: recipe for recipe, _ in missing}.values():
+        together = ensemble(out, recipe, _digits(recipe.dataset, data_dir, recipe.validation).test.labels)
+        if len(together["scores"]) > 1:
+            records.save(_path(out, recipe, "ensemble"), together)
+
+
+def _path(out: str | Path, recipe: Recipe, seed: int | str) -> Path:
+    """Where the record of a seed lies, or of all seeds as one."""
+    name = seed if isinstance(seed, str) else f"seed{seed}"
+    return Path(out) / recipe.name / f"{recipe.dataset}-{name}.json"
+
+
+@functools.cache
+def _digits(name: str, data_dir: str | Path | None, validation: bool) -> data.Digits:
+    return data.load(name, data_dir, validation=validation)
+
+
+def _train_and_save(recipe: Recipe, seed: int, out: str | Path, data_dir: str | Path | None) -> str:
+    """One run, in whatever process. Returns its result as a line of text."""
     training.choose_device("cpu", threads=1)
-    for recipe in recipes:
-        paths = {seed: Path(out) / recipe.name / f"{recipe.dataset}-seed{seed}.json" for seed in range(seeds)}
-        missing = [seed for seed, path in paths.items() if not path.exists()]
-        if not missing:
-            continue
-        digits = data.load(recipe.dataset, data_dir, validation=recipe.validation)
-        for seed in missing:
-            record = train(recipe, digits, seed)
-            records.save(paths[seed], record)
-            print(f"{recipe.name}, seed {seed}: test accuracy {record['scores']['accuracy']:.2%}", flush=True)
+    record, logits = train(recipe, _digits(recipe.dataset, data_dir, recipe.validation), seed)
+    path = _path(out, recipe, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path.with_suffix(".npy"), logits.softmax(1).numpy())
+    records.save(path, record)
+    return f"{recipe.name}, seed {seed}: test accuracy {record['scores']['accuracy']:.2%}"
 
 
-def train(recipe: Recipe, digits: data.Digits, seed: int) -> dict[str, Any]:
-    """One run from fresh weights to its record; the test part is scored with the last weights."""
+def train(recipe: Recipe, digits: data.Digits, seed: int) -> tuple[dict[str, Any], Tensor]:
+    """One run from fresh weights to its record and its logits of the test part, scored with the last weights."""
     model, history = training.fit(models.build(recipe, seed), digits, recipe, seed, quiet=True)
-    scores = evaluation.score(evaluation.predict(model, digits.test.images), digits.test.labels)
-    return records.describe(recipe, digits, seed, model, history, scores)
+    logits = evaluation.predict(model, digits.test.images)
+    scores = evaluation.score(logits, digits.test.labels)
+    return records.describe(recipe, digits, seed, model, history, scores), logits
+
+
+def ensemble(out: str | Path, recipe: Recipe, labels: Tensor) -> dict[str, Any]:
+    """Scores of the mean of the probabilities of the first n seeds, for each n that there is; no seed is chosen.
+
+    labels: int64 (n,) of the test part. weights: the hash of each member's, in order.
+    """
+    members = [(record, _path(out, recipe, record["seed"]).with_suffix(".npy")) for record in read(out, recipe)]
+    members = [(record, torch.from_numpy(np.load(path))) for record, path in members if path.exists()]
+    sizes = [size for size in ENSEMBLES if size <= len(members)]
+    means = {size: torch.stack([probabilities for _, probabilities in members[:size]]).mean(0) for size in sizes}
+    return {
+        "recipe": recipe.name,
+        "dataset": recipe.dataset,
+        "weights": [record["weights"] for record, _ in members],
+        "scores": {
+            str(size): records.scores_as_dict(evaluation.score(mean.log(), labels)) for size, mean in means.items()
+        },
+    }
 
 
 def read(out: str | Path, recipe: Recipe) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from digit_recognizer import augmentation, data, evaluation
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.errors import UserError
 from digit_recognizer.evaluation import Scores
-from digit_recognizer.recipe import Recipe
+from digit_recognizer.recipe import Augmentation, Recipe
 
 WARM_UP = 0.2  # of a triangular schedule's steps lie before its peak
 
@@ -103,9 +103,11 @@ def fit(
         history = _go_on(start, recipe.epochs, model, optimizer, generator)
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         seconds, running = train_one_epoch(model, train, recipe, optimizer, generator, epoch, quiet)
-        scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels)
+        scores = None
+        if recipe.curve or epoch == recipe.epochs:
+            scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels)
         history.append(history_row(epoch, seconds, running, held_out_name, scores))
-        if not math.isfinite(running.loss + scores.loss):
+        if not math.isfinite(running.loss + (scores.loss if scores else 0)):
             raise UserError(f"the loss of epoch {epoch} is no number any more; try a smaller --learning-rate")
         if after_epoch is not None:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
@@ -115,11 +117,12 @@ def fit(
     return model, history
 
 
-def history_row(epoch: int, seconds: float, running: Scores, held_out: str, scores: Scores) -> dict[str, Any]:
+def history_row(epoch: int, seconds: float, running: Scores, held_out: str, scores: Scores | None) -> dict[str, Any]:
     """What is kept of an epoch, in plain types.
 
     train_loss (nats per digit) and train_accuracy (fraction) are running values, counted while the weights moved;
-    held_out_loss and held_out_accuracy were measured after the epoch, for the curve only: they choose nothing.
+    held_out_loss and held_out_accuracy were measured after the epoch, for the curve only: they choose nothing; None
+    where they were not.
     held_out says on which part, "validation" or "test"; seconds are of training alone.
     """
     return {
@@ -127,8 +130,8 @@ def history_row(epoch: int, seconds: float, running: Scores, held_out: str, scor
         "train_loss": running.mean_loss,
         "train_accuracy": running.accuracy,
         "held_out": held_out,
-        "held_out_loss": scores.mean_loss,
-        "held_out_accuracy": scores.accuracy,
+        "held_out_loss": scores and scores.mean_loss,
+        "held_out_accuracy": scores and scores.accuracy,
         "seconds": seconds,
     }
 
@@ -163,25 +166,24 @@ def train_one_epoch(
     epoch: int = 1,
     quiet: bool = True,
 ) -> tuple[float, Scores]:
-    """Every training digit once, in shuffled batches. Returns the seconds and the running scores."""
+    """Every training digit once, in shuffled batches. Returns the seconds and the running scores.
+
+    epoch: which of the recipe's it is, on which the learning rate and the augmentation may depend.
+    """
     began = time.perf_counter()
     answers, truths = [], []
+    strengths = recipe.augmentation if epoch <= recipe.epochs - recipe.clean_epochs else Augmentation()
     model.train()
     # No bar where nobody watches: in a file, a log or a stored notebook.
-    steps = -(-len(train.labels) // recipe.batch_size)
-    step = (epoch - 1) * steps
-    augmenting = epoch <= recipe.epochs - recipe.clean_epochs
     with tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None) as bar:
-        for images, labels in data.batches(train, recipe.batch_size, generator):
-            pixels = data.to_pixels(images)
-            if augmenting:
-                pixels = augmentation.augment(pixels, recipe.augmentation, generator)
+        for step, (images, labels) in enumerate(data.batches(train, recipe.batch_size, generator)):
+            middle = (step + 0.5) * recipe.batch_size / len(train.labels)  # of the step, in epochs
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, min(1, (epoch - 1 + middle) / recipe.epochs))
+            pixels = augmentation.augment(data.to_pixels(images), strengths, generator)
             with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                 logits = model(pixels)  # (batch, 10)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-            step += 1
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, (step - 0.5) / (steps * recipe.epochs))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -196,8 +198,8 @@ def train_one_epoch(
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
     """A row of the history as one line of text."""
-    return (
-        f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}"
-        f"  train loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.2%}"
-        f"  {row['held_out']} loss {row['held_out_loss']:.4f}  accuracy {row['held_out_accuracy']:.2%}"
-    )
+    line = f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}"
+    line += f"  train loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.2%}"
+    if row["held_out_loss"] is not None:
+        line += f"  {row['held_out']} loss {row['held_out_loss']:.4f}  accuracy {row['held_out_accuracy']:.2%}"
+    return line
