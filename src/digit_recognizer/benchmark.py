@@ -24,6 +24,7 @@ SPREAD = 1.5  # slowest over fastest round of one loop, beyond which the machine
 def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) -> None:
     """Time an epoch of the default recipe by each loop and thread setting, print it, and write out/benchmark.json."""
     files.check_writable(out)
+    kept(out)  # what cannot be kept beside the new numbers is said before the long run
     recipe = get()
     digits = data.load("mnist", data_dir)
     usual = usual_set(data_dir, recipe)
@@ -51,15 +52,18 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) ->
     print(table(result))
 
 
-def keep(out: str | Path, part: dict[str, Any]) -> None:
-    """Write these keys into out/benchmark.json and leave its others as they are. Raises UserError for no such file."""
+def kept(out: str | Path) -> dict[str, Any]:
+    """What stands in out/benchmark.json, nothing where there is none. Raises UserError for what is no result."""
     path = Path(out) / "benchmark.json"
     try:
-        before = json.loads(path.read_text()) if path.exists() else {}
-        content = json.dumps(before | part, indent=1) + "\n"
+        return dict(json.loads(path.read_text())) if path.exists() else {}
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is not a benchmark's result; delete it and run again") from error
-    files.write_atomically(path, content.encode())
+
+
+def keep(out: str | Path, part: dict[str, Any]) -> None:
+    """Write these keys into out/benchmark.json; its others stay as they are."""
+    files.write_atomically(Path(out) / "benchmark.json", (json.dumps(kept(out) | part, indent=1) + "\n").encode())
 
 
 def in_turn(

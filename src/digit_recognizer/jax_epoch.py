@@ -15,7 +15,7 @@ from digit_recognizer.recipes import Recipe
 def first_state(model: nn.Module) -> tuple[Any, ...]:
     """A PyTorch network's weights as NumPy's arrays, matrices (inputs, outputs), and moments of nought."""
     layers = [layer for layer in model if isinstance(layer, nn.Linear)]
-    weights = [(layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy()) for layer in layers]
+    weights = [(layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy()) for layer in layers]
     moments = [[(np.zeros_like(matrix), np.zeros_like(bias)) for matrix, bias in weights] for _ in range(2)]
     return weights, *moments, np.float32(0)
 

@@ -42,10 +42,11 @@ def run(
     there, missing = installed()
     if missing:
         print(f"not installed, and left out: {', '.join(missing)}; to have them: pip install -e .[peers]", flush=True)
-    if not quick:
-        files.check_writable(out)
-    from digit_recognizer import benchmark, models, records, recipes
+    from digit_recognizer import benchmark, models, recipes, records
 
+    if not quick:  # what cannot be written is said before the long run
+        files.check_writable(out)
+        benchmark.kept(out)
     recipe = recipes.get(epochs=1 if quick else None)
     count = 6_000 if quick else 60_000
     settings = [threads] if quick else sorted({1, threads})
