@@ -88,12 +88,11 @@ def test_every_peer_has_its_packages_and_its_function():
     assert list(race.PACKAGES) == list(peers.PEERS)
 
 
-def test_a_process_has_its_cores_and_says_why_it_failed(mnist, monkeypatch, tmp_path):
+def test_a_process_has_its_cores_and_says_why_it_failed():
     with pytest.raises(UserError, match=r"--threads must be from 1 to the number of cores here, \d+, not 100000"):
         race.check_threads(100_000)
-    monkeypatch.delenv("DIGITS_DATA_DIR", raising=False)
-    with pytest.raises(UserError, match="ours failed: --threads must be from 1"):
-        race.in_a_process("ours", 100_000, 1, 640, data_dir=tmp_path)
+    with pytest.raises(UserError, match="ours failed: --count must be from 64, a batch, to 60,000, not 0"):
+        race.in_a_process("ours", 1, 1, 0)
 
 
 def test_what_is_not_installed_is_named_and_left_out(monkeypatch, capsys, tmp_path):

@@ -169,6 +169,8 @@ def main() -> None:
     parser.add_argument("--epochs", metavar="N", type=int, help="instead of the recipe's")
     parser.add_argument("--count", metavar="N", type=int, default=60_000, help="of digits; by default all 60,000")
     options = parser.parse_args()
+    if not 64 <= options.count <= 60_000:
+        raise UserError(f"--count must be from 64, a batch, to 60,000, not {options.count}")
     threads = check_threads(options.threads)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])  # which is what JAX goes by
