@@ -55,9 +55,16 @@ def study(options: argparse.Namespace) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Time our loop beside the usual one, in turn, in one run."""
+    """Time our loop beside the usual one, in turn, in one run; or whole trainings beside other libraries'."""
+    if not options.peers and (options.quick or options.threads):
+        raise UserError("--quick and --threads go with --peers only")
     # libgomp's own default, the best on a quiet machine, for all loops alike; it must stand before torch is imported.
     os.environ["GOMP_SPINCOUNT"] = "300000"
+    if options.peers:
+        from digit_recognizer import race
+
+        race.run(options.out, options.data_dir, options.rounds, options.threads, options.quick)
+        return
     from digit_recognizer import benchmark
 
     benchmark.run(options.out, options.data_dir, options.rounds)
@@ -86,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
 
     one = _command(commands, "bench", bench)
     one.add_argument("--rounds", metavar="N", type=_positive, default=5, help="of all loops in turn; by default 5")
+    one.add_argument("--peers", action="store_true", help="whole trainings by scikit-learn, Keras, JAX and others")
+    one.add_argument("--quick", action="store_true", help="see that all peers work: 6,000 digits, nothing is written")
+    one.add_argument("--threads", metavar="N", type=_positive, help="of peers, which also run with 1; by default all")
     one.add_argument("--out", metavar="DIR", default="results", help="of benchmark.json; by default results")
     one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
     return parser
