@@ -83,7 +83,8 @@ def in_turn(
 
 
 def our_epoch(train: data.Split, recipe: Recipe) -> float:
-    """Seconds for one epoch of our loop."""
+    """Seconds for one epoch of our loop, with the products that a run would choose."""
+    training.choose_device("cpu", torch.get_num_threads())
     model = models.build(recipe)
     optimizer = training.make_optimizer(model, recipe)
     return training.train_one_epoch(model, train, recipe, optimizer, torch.Generator().manual_seed(0))[0]
@@ -104,7 +105,8 @@ def usual_model(recipe: Recipe, seed: int = 0) -> nn.Sequential:
 
 
 def usual_epoch(dataset: Any, recipe: Recipe) -> float:
-    """Seconds for one epoch of the usual loop."""
+    """Seconds for one epoch of the usual loop, with PyTorch's own default products."""
+    torch.set_float32_matmul_precision("highest")
     return usual_training(dataset, recipe, 1)[1][0]
 
 
@@ -171,6 +173,7 @@ def _product(left: Tensor, right: Tensor, out: Tensor) -> Callable[[], Tensor]:
 
 def parts(train: data.Split, recipe: Recipe) -> dict[str, float]:
     """Where an epoch of our loop goes: seconds in each of its steps, timed one by one."""
+    training.choose_device("cpu", torch.get_num_threads())
     model = models.build(recipe)
     optimizer = training.make_optimizer(model, recipe)
     spent = dict.fromkeys(("batch", "forward", "backward", "step"), 0.0)

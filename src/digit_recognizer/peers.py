@@ -3,7 +3,7 @@
 Network 784-512-256-10 with ReLU (the recipe's widths), Adam with epsilon 1e-8 and no decay, the recipe's batches,
 shuffled anew each epoch, the last smaller one included, cross-entropy, float32. Before its clock starts, each puts
 the digits into the form it likes best; the clock runs from the call to the trained network, making the network and
-compiling included. Left as each has it: first weights and the order of the digits. imported by `race`, in a process of
+compiling included. Left as each has it: first weights and the order of the digits. Imported by `race`, in a process of
 its own for each run; the optional libraries are imported where they are used.
 """
 
@@ -54,6 +54,7 @@ def ours(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
     """training.fit. Its curve of the held-out part is drawn on one digit, for no peer draws one."""
     digits = Digits("mnist", train, None, Split(train.images[:1], train.labels[:1]), {})
     clock = Clock()
+    training.choose_device("cpu", torch.get_num_threads())
     model, history = training.fit(models.build(recipe), digits, recipe, quiet=True)
     seconds = clock.stop()
     return Run(seconds, [row["seconds"] for row in history], evaluation.predict(model, unseen).argmax(1))
