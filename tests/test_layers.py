@@ -15,9 +15,9 @@ PACKAGE = Path(digit_recognizer.__file__).parent
 FLOORS = [
     {"errors"},
     {"files", "download", "images", "recipe"},
-    {"recipes", "sources", "models", "augmentation", "plots", "jax_epoch"},
-    {"command_line", "data", "checkpoints"},
-    {"evaluation", "charts"},
+    {"published", "ladder", "sources", "models", "augmentation", "plots", "jax_epoch"},
+    {"recipes", "data", "checkpoints"},
+    {"command_line", "evaluation", "charts"},
     {"records", "training", "export"},
     {"study", "benchmark"},
     {"peers"},
