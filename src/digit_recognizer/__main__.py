@@ -51,7 +51,24 @@ def study(options: argparse.Namespace) -> None:
 
     names = list(recipes.RECIPES) if options.recipes == ["all"] else options.recipes
     study.run([recipes.get(name) for name in names], options.seeds, options.out, options.data_dir, options.workers)
-    print(study.table(options.out))
+    print("\n\n".join(make(options.out) for make in (study.table, study.ladder, study.ensembles)))
+
+
+def figures(options: argparse.Namespace) -> None:
+    """Draw what the records under a folder say, and what augmentation does to a digit."""
+    import torch
+
+    from digit_recognizer import augmentation, charts, data, files, plots, study
+
+    files.check_writable(options.out)
+    digits = data.load("mnist", options.data_dir)
+    digit = data.to_pixels(digits.train.images[:1])[0, 0]
+    shown = augmentation.examples(digit, 10, torch.Generator().manual_seed(0))
+    title = f"The first digit of {digits.title}, a {int(digits.train.labels[0])}, changed in each way alone"
+    plots.save(charts.augmentations(shown, title), Path(options.out) / "augmentation.png")
+    rows = study.costs(options.results)
+    title = "Accuracy on MNIST's 10,000 test digits against the cost of training"
+    plots.save(charts.accuracy_against_cost(rows, title), Path(options.out) / "accuracy_against_cost.png")
 
 
 def bench(options: argparse.Namespace) -> None:
@@ -89,6 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seeds", metavar="N", type=_positive, default=10, help="0 to N - 1; by default 10")
     one.add_argument("--workers", metavar="N", type=_positive, default=1, help="runs at a time; by default 1")
     one.add_argument("--out", metavar="DIR", default="results", help="of the records; by default results")
+    one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
+
+    one = _command(commands, "figures", figures)
+    one.add_argument("--results", metavar="DIR", default="results", help="of the records; by default results")
+    one.add_argument("--out", metavar="DIR", default="figures", help="of the pictures; by default figures")
     one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
 
     one = _command(commands, "bench", bench)
