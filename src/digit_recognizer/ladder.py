@@ -54,4 +54,19 @@ LADDER = (
         clean_epochs=1,
         **_TRAINING,
     ),
+    Recipe(
+        name="cnn_in_two_minutes",
+        source="ours, 99.7 % in two minutes: twice as wide at the end, ten epochs",
+        convolutions=(
+            Convolution(32, size=6, stride=2),
+            Convolution(64, pool=True),
+            Convolution(128),
+            Convolution(128, pool=True),
+        ),
+        widths=(128, 10),
+        epochs=10,
+        augmentation=_HANDS,
+        clean_epochs=1,
+        **_TRAINING,
+    ),
 )
