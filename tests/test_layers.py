@@ -20,7 +20,7 @@ FLOORS = [
     {"command_line", "evaluation", "charts"},
     {"records", "training", "export"},
     {"study", "benchmark"},
-    {"peers"},
+    {"peers", "stopwatch"},
     {"race"},
     {"__main__"},
 ]

@@ -106,19 +106,24 @@ def read(out: str | Path, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def costs(out: str | Path) -> list[dict[str, Any]]:
-    """What charts.accuracy_against_cost draws of the records under a folder, a row for each recipe that has any."""
+    """What charts.accuracy_against_cost draws of the results under a folder, a row for each recipe that has both.
+
+    Accuracies from the records, seconds from `bench --ladder`: runs beside each other would slow each other down.
+    """
+    path = Path(out) / "benchmark.json"
+    timed = json.loads(path.read_text()).get("ladder", {"runs": {}})["runs"] if path.exists() else {}
     rows = []
     for recipe in RECIPES.values():
-        if found := read(out, recipe):
-            accuracies = [record["scores"]["accuracy"] for record in found]
-            seconds = [record["seconds"] for record in found]
+        accuracies = [record["scores"]["accuracy"] for record in read(out, recipe)]
+        seconds = [run["seconds"] for run in timed.get(recipe.name, [])]
+        if accuracies and seconds:
             ours = recipe in LADDER
             rows.append({"name": recipe.name, "ours": ours, "accuracies": accuracies, "seconds": seconds})
     return rows
 
 
 def ladder(out: str | Path) -> str:
-    """The records of our own recipes as a table in Markdown; seconds of one thread."""
+    """The records of our own recipes as a table in Markdown, with the seconds that training took on all cores."""
     lines = [
         "| recipe | network | weights | test accuracy: mean ± deviation | lowest to highest | seeds | seconds |",
         "|---|---|---|---|---|---|---|",

@@ -1,0 +1,95 @@
+"""What each rung of the ladder costs: seconds from the call to the trained network, and seconds for a prediction."""
+
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from digit_recognizer import benchmark, data, evaluation, files, models, recipes, records, training
+from digit_recognizer.data import Digits
+from digit_recognizer.recipe import Recipe
+
+QUICK = 10.0  # seconds: what takes less is trained MANY times
+MANY = 10
+PREDICTED = ("mlp_512_256_adam_5ep", "cnn_best")  # whose predictions are timed
+
+
+def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 3) -> None:
+    """Train each recipe of at most 20 epochs with all cores, seeds from 0, and time predictions with one thread.
+
+    Written into out/benchmark.json under "ladder" and "predictions", beside what else is there.
+    """
+    files.check_writable(out)
+    benchmark.kept(out)  # what cannot be kept beside the new numbers is said before the long run
+    digits = data.load("mnist", data_dir)
+    threads = torch.get_num_threads()
+    names = [recipe.name for recipe in recipes.RECIPES.values() if recipe.dataset == "mnist" and recipe.epochs <= 20]
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for seed in range(max(rounds, MANY)):
+        for name, of in runs.items():
+            if seed < rounds or statistics.median(each["seconds"] for each in of) < QUICK:
+                of.append(timed(recipes.get(name), digits, seed, threads))
+                print(
+                    f"{name}, seed {seed}: {of[-1]['seconds']:.2f} s, test accuracy {of[-1]['accuracy']:.2%}",
+                    flush=True,
+                )
+    ladder = {"what": "seconds from the call to the trained network, MNIST's 60,000 digits", "runs": runs}
+    ladder["made_with"] = records.provenance(models.build(recipes.get())) | {"threads": threads}
+    ladder["spin_count"] = os.environ.get("GOMP_SPINCOUNT")
+    predictions = {name: prediction(recipes.get(name), digits) for name in PREDICTED}
+    benchmark.keep(out, {"ladder": ladder, "predictions": predictions})
+    print(table(ladder, predictions))
+
+
+def timed(recipe: Recipe, digits: Digits, seed: int, threads: int) -> dict[str, Any]:
+    """Seconds of one training, making the network included, held-out scores left out; and its test accuracy."""
+    one = digits.test.take(torch.arange(1))
+    fast = Digits(digits.name, digits.train, None, one, digits.md5)  # a curve of one digit costs nothing
+    began = time.perf_counter()
+    training.choose_device("cpu", threads)
+    model, _ = training.fit(models.build(recipe, seed), fast, recipe, seed, quiet=True)
+    seconds = time.perf_counter() - began
+    scores = evaluation.score(evaluation.predict(model, digits.test.images), digits.test.labels)
+    return {"seed": seed, "seconds": seconds, "accuracy": scores.accuracy}
+
+
+def prediction(recipe: Recipe, digits: Digits, times: int = 200) -> dict[str, float]:
+    """Milliseconds for one digit alone, warm, and digits a second in batches of 1,000; with one thread."""
+    training.choose_device("cpu", 1)
+    model = models.build(recipe).eval()
+    alone, stamps = digits.test.images[:1], []
+    for _ in range(times):
+        began = time.perf_counter()
+        evaluation.predict(model, alone)
+        stamps.append(time.perf_counter() - began)
+    began = time.perf_counter()
+    evaluation.predict(model, digits.test.images)
+    return {
+        "one_digit_ms": 1000 * statistics.median(stamps[times // 4 :]),
+        "digits_per_second": len(digits.test.labels) / (time.perf_counter() - began),
+    }
+
+
+def table(ladder: dict[str, Any], predictions: dict[str, Any]) -> str:
+    """Both results as text."""
+    lines = [f"{ladder['what']}, {ladder['made_with']['threads']} threads, median (lowest to highest)"]
+    busy = []
+    for name, of in ladder["runs"].items():
+        times, accuracies = ([run[field] for run in of] for field in ("seconds", "accuracy"))
+        if max(times) > benchmark.SPREAD * min(times):
+            busy.append(name)
+        lines.append(
+            f"{name:24} {statistics.median(times):7.2f} s  ({min(times):.2f} to {max(times):.2f}), n = {len(of)}, "
+            f"test accuracy {statistics.mean(accuracies):.2%}"
+        )
+    for name, of in predictions.items():
+        lines.append(
+            f"{name:24} predicts one digit in {of['one_digit_ms']:.2f} ms, "
+            f"{of['digits_per_second']:,.0f} a second in batches, one thread"
+        )
+    if busy:
+        lines.append(f"times differ too much to conclude from: the machine was busy, run it again: {', '.join(busy)}")
+    return "\n".join(lines)

@@ -1,0 +1,50 @@
+"""The stopwatch times the training that the study records, and says when the machine was busy."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from digit_recognizer import recipes, stopwatch, study
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_what_is_timed_is_the_recipes_training(optdigits, small_recipe):
+    run = stopwatch.timed(small_recipe, optdigits, 1, threads=1)
+    assert 0 < run["seconds"] < 60
+    record, _ = study.train(small_recipe, optdigits, 1)
+    assert (run["seed"], run["accuracy"]) == (1, record["scores"]["accuracy"])
+
+
+def test_a_prediction_takes_time_and_a_batch_less_for_each(optdigits, small_recipe):
+    found = stopwatch.prediction(small_recipe, optdigits, times=20)
+    assert 0 < found["one_digit_ms"] < 100
+    assert found["digits_per_second"] > 1000 / found["one_digit_ms"]
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict:
+    """The committed result."""
+    return json.loads((ROOT / "results/benchmark.json").read_text())
+
+
+def test_the_kept_result_holds_every_recipe_that_is_quick_enough_and_was_made_on_a_quiet_machine(kept):
+    expected = {name for name, recipe in recipes.RECIPES.items() if recipe.dataset == "mnist" and recipe.epochs <= 20}
+    assert set(kept["ladder"]["runs"]) == expected
+    text = stopwatch.table(kept["ladder"], kept["predictions"])
+    assert "busy" not in text and all(name in text for name in expected)
+
+
+def test_times_too_far_apart_are_said(kept):
+    ladder = json.loads(json.dumps(kept["ladder"]))
+    ladder["runs"]["cnn_in_seconds"][0]["seconds"] *= 3
+    assert "the machine was busy, run it again: cnn_in_seconds" in stopwatch.table(ladder, {})
+
+
+def test_two_benchmarks_at_once_are_refused(command):
+    assert command("bench", "--ladder", "--peers") == (
+        2,
+        "",
+        "error: --ladder and --peers are two benchmarks; ask for one at a time\n",
+    )
