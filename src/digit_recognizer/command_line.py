@@ -57,10 +57,6 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
         sys.stdout.flush()
-        if "LOCAL_RANK" in os.environ:  # torchrun's
-            from digit_recognizer import processes
-
-            processes.leave()
     except BrokenPipeError:  # the reader, such as head, has gone: there is nobody left to tell
         _drop_output()
         sys.exit(1)

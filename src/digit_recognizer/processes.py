@@ -3,7 +3,9 @@
 A process alone passes through every function here untouched. gloo carries numbers between CPUs, nccl between GPUs.
 """
 
+import atexit
 import contextlib
+import datetime
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -32,16 +34,20 @@ def join() -> None:
         reason = str(error).splitlines()[0]
         raise UserError(f"the processes cannot join ({reason}); start them with torchrun, on a free port") from error
     _rank, _count = distributed.get_rank(), distributed.get_world_size()
+    atexit.register(_leave)
     if _rank > 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def leave() -> None:
-    """Part from the others at the end of a run that went well."""
-    global _rank, _count
-    if _count > 1:
-        distributed.destroy_process_group()
-        _rank, _count = 0, 1
+def _leave() -> None:
+    """Part from the others, all at the same place; at once, which they notice, where this one ends in a traceback."""
+    if hasattr(sys, "last_type"):
+        sys.stderr.flush()
+        os._exit(1)
+    with contextlib.suppress(ValueError, RuntimeError):  # nccl has no such barrier; and who is gone does not come
+        # torchrun stops all as soon as one ends with an error: the first must have said its line by then.
+        distributed.monitored_barrier(timeout=datetime.timedelta(seconds=5))
+    distributed.destroy_process_group()
 
 
 def count() -> int:

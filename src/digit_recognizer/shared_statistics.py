@@ -36,7 +36,7 @@ def _normalize(layer: nn.BatchNorm1d | nn.BatchNorm2d, values: Tensor) -> Tensor
     if not layer.training:
         return type(layer).forward(layer, values)
     axes, shape = [0, *range(2, values.ndim)], [1, -1, *[1] * (values.ndim - 2)]
-    numbers = values.float()
+    numbers = values.to(layer.weight.dtype)  # in mixed precision the values have fewer digits than the weights
     size = numbers[:, 0].numel()  # of the values of each channel
     own_mean = numbers.sum(axes) / max(size, 1)
     scatter = (numbers - own_mean.view(shape)).square().sum(axes)
@@ -48,10 +48,10 @@ def _normalize(layer: nn.BatchNorm1d | nn.BatchNorm2d, values: Tensor) -> Tensor
     variance = square - mean.square()
     with torch.no_grad():
         layer.num_batches_tracked += 1
-        layer.running_mean.lerp_(mean.float(), layer.momentum)
-        layer.running_var.lerp_((variance * size / (size - 1).clamp(min=1)).float(), layer.momentum)
-    scale = layer.weight * (variance + layer.eps).rsqrt().float()
-    return ((numbers - mean.float().view(shape)) * scale.view(shape) + layer.bias.view(shape)).to(values.dtype)
+        layer.running_mean.lerp_(mean.to(numbers), layer.momentum)
+        layer.running_var.lerp_((variance * size / (size - 1).clamp(min=1)).to(numbers), layer.momentum)
+    scale = layer.weight * (variance + layer.eps).rsqrt().to(numbers)
+    return ((numbers - mean.to(numbers).view(shape)) * scale.view(shape) + layer.bias.view(shape)).to(values.dtype)
 
 
 class _Sum(torch.autograd.Function):
