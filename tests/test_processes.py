@@ -26,6 +26,7 @@ from digit_recognizer import (
     processes,
     recipes,
     records,
+    shared_statistics,
     training,
 )
 from digit_recognizer.errors import UserError
@@ -130,6 +131,10 @@ def mistakes(folder: Path, digits: data.Digits) -> list[str]:
     return said
 
 
+# Elsewhere PyTorch's own support differs: its builds for Windows, say, cannot open torchrun's store.
+needs_torchrun = pytest.mark.skipif(sys.platform != "linux", reason="torchrun is tested on Linux")
+
+
 def torchrun(count: int, *arguments: str | Path, port: int | None = None) -> subprocess.CompletedProcess:
     """A script in that many processes of this machine; on a free port, or on the one given."""
     where = ["--standalone"] if port is None else ["--master-addr", "127.0.0.1", "--master-port", str(port)]
@@ -138,10 +143,12 @@ def torchrun(count: int, *arguments: str | Path, port: int | None = None) -> sub
 
 
 def environment(**more: str) -> dict[str, str]:
+    """This process's variables and more, with which another finds the package."""
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | more
 
 
 def our_lines(text: str) -> list[str]:
+    """The lines in which our commands name a mistake."""
     return [line for line in text.splitlines() if line.startswith("error: ")]
 
 
@@ -155,6 +162,8 @@ def alone(optdigits) -> dict:
 @pytest.fixture(scope="module", params=[2, 3])
 def together(request, tmp_path_factory) -> tuple[int, dict]:
     """(count, results) of two, then three processes."""
+    if sys.platform != "linux":
+        pytest.skip("torchrun is tested on Linux")
     folder = tmp_path_factory.mktemp("together")
     ran = torchrun(request.param, __file__, folder)
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
@@ -173,7 +182,6 @@ def test_weights_are_those_of_one_process_to_rounding_and_the_same_in_all(name, 
     ours, theirs = together[1][name], alone[name]
     assert list(ours["weights"]) == list(theirs["weights"])
     for key, weights in theirs["weights"].items():
-        print(together[0], name, key, (ours["weights"][key] - weights).abs().max())
         torch.testing.assert_close(ours["weights"][key], weights, rtol=0, atol=ROUNDING[name])
     assert len(ours["hashes"]) == together[0] and len(set(ours["hashes"])) == 1
     assert ours["plain"]
@@ -210,6 +218,7 @@ def test_a_mistake_of_one_process_is_everyones(together):
     assert all(word in said for word, said in zip(words, results["mistakes"][0], strict=True))
 
 
+@needs_torchrun
 def test_the_script_prints_and_writes_once_and_records_the_processes(tmp_path):
     ran = torchrun(2, SCRIPT, *SHORT, "--out", tmp_path)
     assert ran.returncode == 0, ran.stderr
@@ -223,6 +232,7 @@ def test_the_script_prints_and_writes_once_and_records_the_processes(tmp_path):
     assert records.weights_hash(checkpoints.load_model(tmp_path / "optdigits_model.pth")) == record["weights"]
 
 
+@needs_torchrun
 def test_more_processes_than_a_batch_has_digits_end_with_one_line(tmp_path):
     ran = torchrun(2, SCRIPT, *SHORT, "--out", tmp_path, "--batch-size", "1")
     (line,) = our_lines(ran.stderr)
@@ -231,13 +241,14 @@ def test_more_processes_than_a_batch_has_digits_end_with_one_line(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="only POSIX can kill a process so")
+@needs_torchrun
 def test_a_process_that_is_killed_ends_the_others(tmp_path):
     ran = torchrun(2, __file__, tmp_path, "kill")
     assert ran.returncode == 1 and "SIGKILL" in ran.stderr
     assert not (tmp_path / "results.pth").exists()
 
 
+@needs_torchrun
 def test_a_port_that_is_taken_ends_at_once():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -264,6 +275,24 @@ def test_other_commands_are_refused_under_torchrun(monkeypatch, command):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     status, out, err = command("evaluate", "mnist_model.pth")
     assert (status, out) == (2, "") and err.startswith("error: only training is done by several processes")
+
+
+@pytest.mark.parametrize(("kind", "places"), [(torch.nn.BatchNorm1d, ()), (torch.nn.BatchNorm2d, (5, 5))])
+def test_shared_statistics_of_one_share_are_pytorchs_own(kind, places, monkeypatch):
+    ours, theirs = kind(3).double(), kind(3).double()
+    values = torch.randn(6, 3, *places, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 100
+    inputs = [values.clone().requires_grad_() for _ in range(2)]
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "add", lambda terms: terms)
+    with shared_statistics.over_all_processes(ours):
+        results = [layer(pixels) for layer, pixels in zip((ours, theirs), inputs, strict=True)]
+    for result in results:
+        (result.sin() * values).sum().backward()
+    torch.testing.assert_close(*results)
+    torch.testing.assert_close(*(pixels.grad for pixels in inputs))
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+    assert ours(values).equal(theirs(values))  # outside, PyTorch's own again
 
 
 def test_one_process_passes_through_untouched():

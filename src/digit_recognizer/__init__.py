@@ -6,6 +6,7 @@ To read it, begin with the story in `mnist_recognition.py` and then take the mod
     data          the digits: uint8 tensors, fixed splits, shuffled batches
     models        the networks; normalisation is their first layer
     training      the loop
+    processes     the same training in several processes, on one machine or more
     evaluation    scores, intervals, confusion
     plots         figures from arrays
     checkpoints   a trained network as a file, and back
