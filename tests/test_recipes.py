@@ -7,7 +7,9 @@ import pytest
 
 from digit_recognizer import recipes
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipe import Published
+from digit_recognizer.ladder import LADDER
+from digit_recognizer.published import PUBLISHED as PUBLISHED_RECIPES
+from digit_recognizer.recipe import Augmentation, Convolution, Published
 
 # Weights and biases as their sources give them, or as anyone may count them by hand.
 PARAMETERS = {
@@ -38,7 +40,7 @@ TRAINING = {
 
 
 def test_there_are_the_five_projects_and_the_third_in_two_forms():
-    assert set(recipes.RECIPES) == set(PARAMETERS)
+    assert {recipe.name for recipe in PUBLISHED_RECIPES} == set(PARAMETERS)
     assert recipes.DEFAULT == "mlp_512_256_adam_5ep"
     assert recipes.get() == recipes.RECIPES[recipes.DEFAULT]
 
@@ -60,7 +62,7 @@ def test_a_recipe_names_its_source_and_its_departures(name):
 
 
 def test_the_normalisations_are_those_of_the_sources():
-    constants = {name: (recipe.mean, recipe.deviation) for name, recipe in recipes.RECIPES.items()}
+    constants = {recipe.name: (recipe.mean, recipe.deviation) for recipe in PUBLISHED_RECIPES}
     assert constants["mlp_512_256_adam_5ep"] == (0.1307, 0.3081)
     assert constants["mlp_128_64_32_adam_200ep"] == constants["mlp_128_64_adam_200ep"] == (0.5, 0.5)
     assert {name for name, recipe in recipes.RECIPES.items() if recipe.log_softmax} == {
@@ -105,9 +107,50 @@ def test_widths_that_do_not_lead_from_pixels_to_digits_are_refused(widths):
         recipes.get("mlp_128_adam", widths=widths)
 
 
-def test_an_unknown_optimizer_is_refused():
-    with pytest.raises(UserError, match="unknown optimizer 'adamw'; there are adam and sgd"):
-        recipes.get("mlp_128_adam", optimizer="adamw")
+@pytest.mark.parametrize("recipe", LADDER, ids=lambda recipe: recipe.name)
+def test_a_rung_of_ours_says_so_publishes_nothing_and_scores_the_test_part_once(recipe):
+    assert recipe.source.startswith("ours, ") and recipe.published == Published()
+    assert (recipe.dataset, recipe.validation, recipe.curve) == ("mnist", False, False)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Convolution(0),),
+        (Convolution(8, size=29),),
+        (Convolution(8, stride=0),),
+        (Convolution(8, pool=True),) * 5,
+        (Convolution(8, size=20), Convolution(8, size=20)),
+    ],
+)
+def test_convolutions_that_leave_nothing_are_refused(layers):
+    with pytest.raises(UserError, match="do not fit 28 by 28 pixels"):
+        recipes.get("cnn_in_seconds", convolutions=layers, widths=(layers[-1].channels, 10))
+
+
+@pytest.mark.parametrize("changes", [{"widths": (784, 10)}, {"batch_norm": False}, {"log_softmax": True}])
+def test_a_convolutional_network_has_one_form_only(changes):
+    with pytest.raises(UserError, match="after convolutions come batch normalisation and one layer"):
+        recipes.get("cnn_in_seconds", **changes)
+
+
+@pytest.mark.parametrize(("field", "value"), [("optimizer", "adamw"), ("schedule", "cosine"), ("precision", "float16")])
+def test_an_unknown_choice_is_refused_and_the_others_named(field, value):
+    with pytest.raises(UserError, match=f"^unknown {field} '{value}'; there are [a-z0-9]+ and [a-z0-9]+$"):
+        recipes.get("mlp_128_adam", **{field: value})
+
+
+@pytest.mark.parametrize("changes", [{"label_smoothing": 1.0}, {"weight_decay": -1e-4}, {"clean_epochs": -1}])
+def test_regularisation_out_of_range_is_refused(changes):
+    with pytest.raises(UserError, match="label smoothing must be from 0 to below 1"):
+        recipes.get("cnn_in_seconds", **changes)
+
+
+def test_a_network_is_told_in_a_few_words():
+    layers = (Convolution(32, size=6, stride=2, pool=True), Convolution(64), Convolution(64, pool=True))
+    recipe = recipes.get("cnn_in_seconds", convolutions=layers, widths=(64, 10), augmentation=Augmentation(shift=1))
+    assert recipe.network == "32x6/2p-64x3-64x3p-10"
+    assert recipes.get("mlp_128_adam").network == "784-128-10"
 
 
 def test_overrides_are_taken_and_reported_and_none_is_no_override():
@@ -138,8 +181,8 @@ def test_overrides_do_not_change_the_published_recipe():
 def test_the_table_has_a_line_for_each_recipe():
     heading, *lines = recipes.table().splitlines()
     assert heading.split()[:3] == ["recipe", "network", "parameters"]
-    assert {line.split()[0] for line in lines} == set(PARAMETERS) and len(lines) == len(PARAMETERS)
-    for line in lines:
+    assert [line.split()[0] for line in lines] == list(recipes.RECIPES)
+    for line in lines[: len(PARAMETERS)]:
         name, _, parameters, dataset, *_ = line.split()
         assert (parameters, dataset) == (f"{PARAMETERS[name]:,}", TRAINING[name][4])
 

@@ -14,6 +14,7 @@ To read it, begin with the story in `mnist_recognition.py` and then take the mod
     records       a run as a small JSON file
     study         every seed of a recipe, one record each
     benchmark     our loop beside the usual one
+    peers         the same training by other libraries; `jax_epoch` is JAX's by hand, `race` lets them run in turn
 
 Imports go downwards only; `tests/test_layers.py` draws the floors.
 """

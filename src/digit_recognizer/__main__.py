@@ -53,13 +53,37 @@ def study(options: argparse.Namespace) -> None:
 
     names = list(recipes.RECIPES) if options.recipes == ["all"] else options.recipes
     study.run([recipes.get(name) for name in names], options.seeds, options.out, options.data_dir, options.workers)
-    print(study.table(options.out))
+    print("\n\n".join(make(options.out) for make in (study.table, study.ladder, study.ensembles)))
+
+
+def figures(options: argparse.Namespace) -> None:
+    """Draw what the records under a folder say, and what augmentation does to a digit."""
+    import torch
+
+    from digit_recognizer import augmentation, charts, data, files, plots, study
+
+    files.check_writable(options.out)
+    digits = data.load("mnist", options.data_dir)
+    digit = data.to_pixels(digits.train.images[:1])[0, 0]
+    shown = augmentation.examples(digit, 10, torch.Generator().manual_seed(0))
+    title = f"The first digit of {digits.title}, a {int(digits.train.labels[0])}, changed in each way alone"
+    plots.save(charts.augmentations(shown, title), Path(options.out) / "augmentation.png")
+    rows = study.costs(options.results)
+    title = "Accuracy on MNIST's 10,000 test digits against the cost of training"
+    plots.save(charts.accuracy_against_cost(rows, title), Path(options.out) / "accuracy_against_cost.png")
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Time our loop beside the usual one, in turn, in one run."""
+    """Time our loop beside the usual one, in turn, in one run; or whole trainings beside other libraries'."""
+    if not options.peers and (options.quick or options.threads):
+        raise UserError("--quick and --threads go with --peers only")
     # libgomp's own default, the best on a quiet machine, for all loops alike; it must stand before torch is imported.
     os.environ["GOMP_SPINCOUNT"] = "300000"
+    if options.peers:
+        from digit_recognizer import race
+
+        race.run(options.out, options.data_dir, options.rounds, options.threads, options.quick)
+        return
     from digit_recognizer import benchmark
 
     benchmark.run(options.out, options.data_dir, options.rounds)
@@ -86,8 +110,16 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", metavar="DIR", default="results", help="of the records; by default results")
     one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
 
+    one = _command(commands, "figures", figures)
+    one.add_argument("--results", metavar="DIR", default="results", help="of the records; by default results")
+    one.add_argument("--out", metavar="DIR", default="figures", help="of the pictures; by default figures")
+    one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
+
     one = _command(commands, "bench", bench)
     one.add_argument("--rounds", metavar="N", type=_positive, default=5, help="of all loops in turn; by default 5")
+    one.add_argument("--peers", action="store_true", help="whole trainings by scikit-learn, Keras, JAX and others")
+    one.add_argument("--quick", action="store_true", help="see that all peers work: 6,000 digits, nothing is written")
+    one.add_argument("--threads", metavar="N", type=_positive, help="of peers, which also run with 1; by default all")
     one.add_argument("--out", metavar="DIR", default="results", help="of benchmark.json; by default results")
     one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
     return parser

@@ -13,6 +13,7 @@ from torch import Tensor
 from digit_recognizer.recipe import Augmentation
 
 SIZE = 28
+SHOWN = {"rotation": 30, "shift": 4, "scale": 0.3, "shear": 0.4, "elastic": 3, "stroke": 0.9, "blur": 1, "contrast": 1}
 ELASTIC_POINTS = 5  # along each side, whose displacements are drawn; those between them are interpolated
 
 
@@ -96,3 +97,11 @@ def contrast(pixels: Tensor, amounts: Tensor) -> Tensor:
 def hard_edges(pixels: Tensor, chosen: Tensor) -> Tensor:
     """Only paper and ink, as a mouse or a fax draws, where chosen. chosen: bool (n,)."""
     return torch.where(chosen.view(-1, 1, 1, 1), (pixels > 0.5).to(pixels.dtype), pixels)
+
+
+def examples(pixels: Tensor, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """One digit, float32 (28, 28), changed in each way alone, strongly enough to be seen: (count, 28, 28) each."""
+    many = pixels.expand(count, 1, SIZE, SIZE)
+    shown = {name: augment(many, Augmentation(**{name: strength}), generator) for name, strength in SHOWN.items()}
+    shown["hard_edges"] = augment(many, Augmentation(hard_edges=1), generator)[:1]  # there is only one way
+    return {"none": many[:1, 0]} | {name.replace("_", " "): images[:, 0] for name, images in shown.items()}

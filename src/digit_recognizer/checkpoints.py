@@ -23,6 +23,8 @@ from digit_recognizer.recipe import Augmentation, Convolution, Published, Recipe
 
 FORMAT = 2  # 1 knew no convolutions and no augmentation; what it lacks has defaults
 
+PRETRAINED = Path(__file__).parent / "pretrained"
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -57,6 +59,18 @@ def load(path: str | Path, mean: float | None = None, deviation: float | None = 
     if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
         return Checkpoint(_bare(path, content, mean, deviation), None, None)
     raise UserError(f"{path} holds neither a network of this project nor a state dict of linear layers")
+
+
+def pretrained(recipe: str) -> Checkpoint:
+    """A network that comes with this package; pretrained/README.md says what it is good for. Needs no MNIST.
+
+    Raises UserError, naming those that there are, for another.
+    """
+    path = PRETRAINED / f"{recipe}.pth"
+    if not path.exists():
+        there = ", ".join(sorted(other.stem for other in PRETRAINED.glob("*.pth")))
+        raise UserError(f"no pretrained network '{recipe}'; there are {there}")
+    return load(path)
 
 
 def load_model(path: str | Path, mean: float | None = None, deviation: float | None = None) -> nn.Module:

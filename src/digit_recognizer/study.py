@@ -13,6 +13,8 @@ from torch import Tensor
 
 from digit_recognizer import data, evaluation, files, models, records, training
 from digit_recognizer.errors import UserError
+from digit_recognizer.ladder import LADDER
+from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipe import Recipe
 from digit_recognizer.recipes import RECIPES
 
@@ -103,20 +105,65 @@ def read(out: str | Path, recipe: Recipe) -> list[dict[str, Any]]:
     return [record for _, record in sorted(found, key=lambda entry: entry[0])]
 
 
+def costs(out: str | Path) -> list[dict[str, Any]]:
+    """What charts.accuracy_against_cost draws of the records under a folder, a row for each recipe that has any."""
+    rows = []
+    for recipe in RECIPES.values():
+        if found := read(out, recipe):
+            accuracies = [record["scores"]["accuracy"] for record in found]
+            seconds = [record["seconds"] for record in found]
+            ours = recipe in LADDER
+            rows.append({"name": recipe.name, "ours": ours, "accuracies": accuracies, "seconds": seconds})
+    return rows
+
+
+def ladder(out: str | Path) -> str:
+    """The records of our own recipes as a table in Markdown; seconds of one thread."""
+    lines = [
+        "| recipe | network | weights | test accuracy: mean ± deviation | lowest to highest | seeds | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in costs(out):
+        if row["ours"]:
+            recipe, accuracies = RECIPES[row["name"]], row["accuracies"]
+            lines.append(
+                f"| `{recipe.name}` | {recipe.network} | {recipe.parameter_count:,} | {_mean_and_spread(accuracies)} "
+                f"| {min(accuracies):.2%} to {max(accuracies):.2%} | {len(accuracies)} "
+                f"| {statistics.median(row['seconds']):.3g} |"
+            )
+    return "\n".join(lines)
+
+
+def ensembles(out: str | Path) -> str:
+    """What the seeds of each recipe say together, as a table in Markdown: accuracy of the first n, no seed chosen."""
+    lines = [f"| recipe | {' | '.join(f'n = {size}' for size in ENSEMBLES)} |", "|---" * (len(ENSEMBLES) + 1) + "|"]
+    for recipe in RECIPES.values():
+        path = _path(out, recipe, "ensemble")
+        if path.exists():
+            scores = json.loads(path.read_text())["scores"]
+            cells = [f"{scores[str(size)]['accuracy']:.2%}" if str(size) in scores else "" for size in ENSEMBLES]
+            lines.append(f"| `{recipe.name}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _mean_and_spread(values: list[float]) -> str:
+    spread = statistics.stdev(values) if len(values) > 1 else float("nan")
+    return f"{statistics.mean(values):.2%} ± {spread:.2%}"
+
+
 def table(out: str | Path) -> str:
-    """The records under a folder as a table in Markdown: published beside measured, mean and spread over seeds."""
+    """The records of the published recipes as a table in Markdown: published beside measured, mean and spread."""
     lines = [
         "| recipe | published test accuracy | ours: mean ± standard deviation | lowest to highest | seeds |",
         "|---|---|---|---|---|",
     ]
-    for recipe in RECIPES.values():
+    for recipe in PUBLISHED:
         accuracies = [record["scores"]["accuracy"] for record in read(out, recipe)]
         if accuracies:
             published = recipe.published.test_accuracy
-            spread = statistics.stdev(accuracies) if len(accuracies) > 1 else float("nan")
             lines.append(
                 f"| `{recipe.name}` | {'not stated' if published is None else f'{published:.2%}'} "
-                f"| {statistics.mean(accuracies):.2%} ± {spread:.2%} "
+                f"| {_mean_and_spread(accuracies)} "
                 f"| {min(accuracies):.2%} to {max(accuracies):.2%} | {len(accuracies)} |"
             )
     return "\n".join(lines)
