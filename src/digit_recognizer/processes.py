@@ -1,7 +1,10 @@
 """One training in several processes, which torchrun starts: each computes its share, and all hold the same numbers.
 
 A process alone passes through every function here untouched. gloo carries numbers between CPUs, nccl between GPUs.
+torch is imported where it is needed only: whoever just writes a file does without.
 """
+
+from __future__ import annotations
 
 import atexit
 import contextlib
@@ -9,12 +12,13 @@ import datetime
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
-
-import torch
-from torch import Tensor, distributed, nn
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from digit_recognizer.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 Result = TypeVar("Result")
 _rank, _count = 0, 1  # which process this is, and of how many
@@ -28,6 +32,9 @@ def join() -> None:
     global _rank, _count
     if _count > 1 or os.environ.get("WORLD_SIZE", "1") == "1":
         return
+    import torch
+    from torch import distributed
+
     try:
         distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     except (ValueError, RuntimeError) as error:
@@ -44,6 +51,8 @@ def _leave() -> None:
     if hasattr(sys, "last_type"):
         sys.stderr.flush()
         os._exit(1)
+    from torch import distributed
+
     with contextlib.suppress(ValueError, RuntimeError):  # nccl has no such barrier; and who is gone does not come
         # torchrun stops all as soon as one ends with an error: the first must have said its line by then.
         distributed.monitored_barrier(timeout=datetime.timedelta(seconds=5))
@@ -62,6 +71,8 @@ def is_first() -> bool:
 
 def device(kind: str) -> torch.device:
     """The device of that kind that belongs to this process: of several GPUs the one with its number on the machine."""
+    import torch
+
     if kind != "cuda" or _count == 1:
         return torch.device(kind)
     torch.cuda.set_device(_local_rank())  # nccl's own buffers go there too
@@ -70,6 +81,8 @@ def device(kind: str) -> torch.device:
 
 def all_have_cuda() -> bool:
     """Whether each process has a GPU of its own."""
+    import torch
+
     if _count == 1:
         return torch.cuda.is_available()
     return all(gather(torch.cuda.device_count() > _local_rank()))
@@ -116,7 +129,7 @@ def gather(value: Result) -> list[Result]:
     """The value of every process, in order. value: anything that can be pickled, tensors on the CPU."""
     values = [value] * _count
     if _count > 1:
-        _exchange(distributed.all_gather_object, values, value)
+        _exchange("all_gather_object", values, value)
     return values
 
 
@@ -129,6 +142,8 @@ def whole(rows: Tensor, count: int) -> Tensor:
     """All processes' shares as one tensor of that many rows, on the CPU."""
     if _count == 1:
         return rows
+    import torch
+
     table = torch.zeros(count, *rows.shape[1:], dtype=rows.dtype)
     share(table).copy_(rows)
     return add(table)  # one number and zeros: exact
@@ -136,7 +151,7 @@ def whole(rows: Tensor, count: int) -> Tensor:
 
 def add(terms: Tensor) -> Tensor:
     """Replace the terms, in place, with their sums over all processes."""
-    _exchange(distributed.all_reduce, terms)
+    _exchange("all_reduce", terms)
     return terms
 
 
@@ -144,15 +159,19 @@ def add_gradients(model: nn.Module) -> None:
     """Give every process the sum of all processes' gradients; one message for the whole network."""
     if _count == 1:
         return
+    import torch
+
     gradients = [weights.grad for weights in model.parameters() if weights.grad is not None]
     sums = add(torch.cat([gradient.flatten() for gradient in gradients]))
     for gradient, part in zip(gradients, sums.split([gradient.numel() for gradient in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
 
 
-def _exchange(call: Callable[..., Any], *arguments: Any) -> None:
-    """Call something of torch.distributed's. Raises UserError where the others do not answer any more."""
+def _exchange(name: str, *arguments: Any) -> None:
+    """Call torch.distributed's function of that name. Raises UserError where the others do not answer any more."""
+    from torch import distributed
+
     try:
-        call(*arguments)
+        getattr(distributed, name)(*arguments)
     except RuntimeError as error:
         raise UserError("another process has ended; what it said stands above") from error
