@@ -39,6 +39,7 @@ notebook: $(READY)
 
 figures: $(READY)
 	$(BIN)/python mnist_recognition.py --dataset mnist
+	$(BIN)/python -m digit_recognizer figures
 
 study: $(READY)
 	$(BIN)/python -m digit_recognizer study $(ARGS)

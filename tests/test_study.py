@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import statistics
 from pathlib import Path
 
@@ -121,10 +122,11 @@ def test_the_default_recipe_reaches_its_bar_over_ten_seeds():
     assert 0.986 <= train <= 0.989
 
 
-def test_readme_shows_the_table_of_the_committed_records():
+@pytest.mark.parametrize("name", ["table", "ladder", "ensembles"])
+def test_readme_shows_the_tables_of_the_committed_records(name):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = text.split("tests compare it with results/ -->\n")[1].split("\n<!-- end of table -->")[0]
-    assert table == study.table(ROOT / "results")
+    shown = re.search(rf"<!-- {name} of `[^`]+`; .* -->\n(.*?)\n<!-- end of {name} -->", text, re.DOTALL)
+    assert shown[1] == getattr(study, name)(ROOT / "results")
 
 
 def test_readmes_first_numbers_are_the_means_of_the_committed_records():

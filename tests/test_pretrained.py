@@ -1,0 +1,56 @@
+"""The networks that come with the package are those of the committed records, and need no data."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from digit_recognizer import checkpoints, evaluation, models, recipes, records, sources
+from digit_recognizer.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+NAMES = ["cnn_best", "mlp_512_256_adam_5ep"]
+every_network = pytest.mark.parametrize("name", NAMES)
+
+
+def committed(name: str) -> dict:
+    """The record of seed 0."""
+    return json.loads((ROOT / "results" / name / "mnist-seed0.json").read_text())
+
+
+def test_they_are_these_and_the_card_names_them():
+    assert sorted(path.stem for path in checkpoints.PRETRAINED.glob("*.pth")) == NAMES
+    card = (checkpoints.PRETRAINED / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in card for name in NAMES)
+
+
+@every_network
+def test_it_is_seed_0_of_its_recipe_as_recorded_and_small(name):
+    assert (checkpoints.PRETRAINED / f"{name}.pth").stat().st_size < 4_000_000
+    loaded, record = checkpoints.pretrained(name), committed(name)
+    assert loaded.recipe == recipes.get(name)
+    assert records.weights_hash(loaded.model) == record["weights"] == loaded.record["weights"]
+    assert models.parameter_count(loaded.model) == loaded.recipe.parameter_count
+    assert loaded.record["md5"] == sources.MNIST_MD5
+
+
+@every_network
+def test_it_reads_the_test_digits_as_recorded(name, mnist):
+    scores = evaluation.score(
+        evaluation.predict(checkpoints.pretrained(name).model, mnist.test.images), mnist.test.labels
+    )
+    # Another processor rounds differently, which may tip a digit that stands on the edge.
+    assert abs(scores.correct - committed(name)["scores"]["correct"]) <= 2
+
+
+@every_network
+def test_the_card_says_how_good_it_is(name):
+    card = (checkpoints.PRETRAINED / "README.md").read_text(encoding="utf-8")
+    scores = committed(name)["scores"]
+    low, high = scores["interval"]
+    assert f"{scores['accuracy']:.2%} ({low:.2%} to {high:.2%})" in card
+
+
+def test_another_name_is_refused_and_those_that_there_are_named():
+    with pytest.raises(UserError, match="no pretrained network 'cnn_worst'; there are cnn_best, mlp_512_256_adam_5ep"):
+        checkpoints.pretrained("cnn_worst")
