@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -14,6 +15,13 @@ from digit_recognizer.errors import UserError
 def one_thread() -> None:
     """As the commands do by default: with another number of threads the same seed gives other roundings."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def full_precision() -> Iterator[None]:
+    """choose_device may take quicker products, with other roundings, for the whole process; no test hands that on."""
+    yield
+    torch.set_float32_matmul_precision("highest")
 
 
 @pytest.fixture(scope="session")

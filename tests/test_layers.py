@@ -14,7 +14,8 @@ PACKAGE = Path(digit_recognizer.__file__).parent
 # A module may import from the floors below its own, never from its own or above.
 FLOORS = [
     {"errors"},
-    {"files", "download", "images", "recipe"},
+    {"processes", "images", "recipe"},
+    {"files", "download", "shared_statistics"},
     {"published", "ladder", "sources", "models", "augmentation", "plots", "jax_epoch"},
     {"recipes", "data", "checkpoints"},
     {"command_line", "evaluation", "charts"},

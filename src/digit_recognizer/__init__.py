@@ -8,6 +8,7 @@ To read it, begin with the story in `mnist_recognition.py` and then take the mod
     models        the networks; normalisation is their first layer
     augmentation  training digits changed as other hands and pens would
     training      the loop
+    processes     the same training in several processes, on one machine or more
     evaluation    scores, intervals, confusion
     plots         figures from arrays; `charts`, those that compare
     checkpoints   a trained network as a file, and back

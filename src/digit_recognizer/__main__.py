@@ -12,6 +12,8 @@ from digit_recognizer.errors import UserError
 def main() -> None:
     """Read the command line and call the command."""
     options = _parser().parse_args()
+    if os.environ.get("LOCAL_WORLD_SIZE", "1") != "1":  # torchrun's
+        raise UserError("only training is done by several processes; start this command without torchrun")
     options.command(options)
 
 

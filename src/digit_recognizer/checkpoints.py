@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from digit_recognizer import files, models
+from digit_recognizer import files, models, processes
 from digit_recognizer.errors import UserError
 from digit_recognizer.recipe import Augmentation, Convolution, Published, Recipe
 
@@ -84,6 +84,7 @@ def save_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int, pro
     _write(path, {"format": FORMAT, "run": run, "progress": progress})
 
 
+@processes.together()
 def load_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int) -> dict[str, Any]:
     """What save_progress wrote. Raises UserError where it is absent, damaged or of another run."""
     if not Path(path).exists():

@@ -65,9 +65,10 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:  # what the system refuses: a folder that may not be read, a full disk behind a pipe
         if error.filename is None:  # no file of ours: the output itself
             _drop_output()
-        sys.exit(fail(f"{error.filename or 'output'}: {error.strerror or error}"))
+        sys.exit(fail(f"{error.filename or 'output'}: {error.strerror or error}", shared=False))
     except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C; every file is as it was or whole", file=sys.stderr)
+        if _speaks():
+            print("\nstopped by Ctrl-C; every file is as it was or whole", file=sys.stderr)
         sys.exit(130)
 
 
@@ -76,7 +77,16 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def fail(message: str) -> int:
-    """Print one line on standard error. Returns the exit status for what the user can mend."""
-    print("error:", " ".join(message.split()), file=sys.stderr)
+def fail(message: str, shared: bool = True) -> int:
+    """Print one line on standard error. Returns the exit status for what the user can mend.
+
+    shared: whether all processes say the same, so that one on each machine is enough.
+    """
+    if _speaks() or not shared:
+        print("error:", " ".join(message.split()), file=sys.stderr)
     return 2
+
+
+def _speaks() -> bool:
+    """Whether this is the only process on this machine, or the first of those that torchrun started."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"

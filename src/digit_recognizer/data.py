@@ -5,6 +5,7 @@ qmnist     120,000           torchvision.datasets.QMNIST, split at random or wit
 optdigits  1,797             inside scikit-learn: 8x8 scans, the embedded set that needs no download
 """
 
+import functools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from digit_recognizer import download, sources
+from digit_recognizer import download, processes, sources
 from digit_recognizer.errors import UserError
 
 TITLES = {"mnist": "MNIST", "qmnist": "QMNIST", "optdigits": "optdigits"}
@@ -68,15 +69,16 @@ def load(
     validation: hold out a fixed twelfth of the training part (5,000 of 60,000); QMNIST always has such a part.
     writers_apart: QMNIST only, no writer in two of its parts. fall_back: use optdigits, and say so in one line,
     where the set is neither on disk nor reachable. Raises UserError for an unknown name, damaged files, and,
-    without fall_back, a set that cannot be had.
+    without fall_back, a set that cannot be had. Of several processes, one on each machine downloads, and what one
+    cannot have none takes.
     """
     if name not in TITLES:
         raise UserError(f"unknown data set '{name}'; there are {', '.join(TITLES)}")
     root = Path(folder or os.environ.get("DIGITS_DATA_DIR") or "data")
     try:
         if name == "qmnist":
-            return _qmnist(root, writers_apart)
-        digits = _mnist(root) if name == "mnist" else _optdigits()
+            return processes.in_turn(functools.partial(_qmnist, root, writers_apart))
+        digits = processes.in_turn(functools.partial(_mnist, root)) if name == "mnist" else _optdigits()
     except download.UnreachableError as error:
         if not fall_back:
             raise UserError(f"{error}; put there what is missing: {', '.join(error.files)}") from error

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from digit_recognizer import data
+from digit_recognizer import data, processes
 from digit_recognizer.recipe import Published
 
 
@@ -38,13 +38,16 @@ class Scores(NamedTuple):
 def predict(model: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
     """Logits of every image, in order. images: uint8 (n, 28, 28), ink bright. Returns float32 (n, 10), on the CPU.
 
-    Draws no random numbers, and leaves the model in the mode, training or not, in which it was.
+    Draws no random numbers, and leaves the model in the mode, training or not, in which it was. Of several processes
+    each takes its share of the images, and all know all logits.
     """
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
-    logits = [model(data.to_pixels(part.to(device))).float().cpu() for part in images.split(batch_size)]
+    logits = [
+        model(data.to_pixels(part.to(device))).float().cpu() for part in processes.share(images).split(batch_size)
+    ]
     model.train(was_training)
-    return torch.cat(logits)
+    return processes.whole(torch.cat(logits), len(images))
 
 
 def score(logits: Tensor, labels: Tensor) -> Scores:

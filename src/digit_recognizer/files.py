@@ -1,19 +1,25 @@
 """Whole files or none: every file that the project writes goes through here."""
 
+import functools
 import os
 import tempfile
 from pathlib import Path
 
+from digit_recognizer import processes
 from digit_recognizer.errors import UserError
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Write a file so that a reader, a crash or a full disk finds the old content or the new, never a part.
 
-    The bytes go to a temporary file beside it, are flushed to the disk, and take the name in one step.
+    The bytes go to a temporary file beside it, are flushed to the disk, and take the name in one step. Of several
+    processes, which must all call this, the first one writes.
     Raises UserError when the folder cannot be written or the disk is full; the old file is then untouched.
     """
-    path = Path(path)
+    processes.from_first(functools.partial(_write, Path(path), content))
+
+
+def _write(path: Path, content: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,8 +43,12 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 def check_writable(folder: str | Path) -> None:
     """Make the folder if need be and try it out, so that a long run does not fail at its end. Raises UserError."""
+    processes.from_first(functools.partial(_try_out, Path(folder)))
+
+
+def _try_out(folder: Path) -> None:
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

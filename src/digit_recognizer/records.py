@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from digit_recognizer import files, recipes
+from digit_recognizer import files, processes, recipes
 from digit_recognizer.data import Digits
 from digit_recognizer.evaluation import Scores
 from digit_recognizer.recipe import Published, Recipe
@@ -76,7 +76,7 @@ def scores_as_dict(scores: Scores) -> dict[str, Any]:
 
 
 def provenance(model: nn.Module) -> dict[str, Any]:
-    """With what a number was made: versions, machine, threads, commit."""
+    """With what a number was made: versions, machine, threads and processes, commit."""
     device = next(model.parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
@@ -86,6 +86,7 @@ def provenance(model: nn.Module) -> dict[str, Any]:
         "device": device.type,
         "device_name": name,
         "threads": torch.get_num_threads(),
+        "processes": processes.count(),
         **_commit(),
     }
 

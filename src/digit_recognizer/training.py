@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from digit_recognizer import augmentation, data, evaluation
+from digit_recognizer import augmentation, data, evaluation, processes, shared_statistics
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.errors import UserError
 from digit_recognizer.evaluation import Scores
@@ -20,25 +20,30 @@ from digit_recognizer.recipe import Augmentation, Recipe
 WARM_UP = 0.2  # of a triangular schedule's steps lie before its peak
 
 
+@processes.together()
 def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
     """The device of that name, auto taking CUDA, then MPS, then the CPU; and with how many threads the CPU computes.
 
     One thread by default: networks as small as these gain little from more, lose much where another job wants the
     same cores, and give other roundings, thus other weights, with another number of threads.
+    Where torchrun started this process it joins the others here, which take a GPU each where all have one, else CPUs.
     Raises UserError for a device that is unknown or not there, and for threads below 1 or above 1,024.
     """
+    processes.join()
     if not 1 <= threads <= 1024:
         raise UserError(f"threads must be at least 1 and at most 1,024, not {threads}")
     torch.set_num_threads(threads)
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    alone = processes.count() == 1  # MPS has nothing that adds numbers over processes
+    there = {"cuda": processes.all_have_cuda(), "mps": alone and torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, available in there.items() if available)
     if name not in there:
         raise UserError(f"unknown device '{name}'; there are auto, {', '.join(there)}")
     if not there[name]:
-        raise UserError(f"this machine has no {name} that torch can use; take --device auto or cpu")
+        where = "this machine has no" if alone else "not every process has its own"
+        raise UserError(f"{where} {name} that torch can use; take --device auto or cpu")
     torch.set_float32_matmul_precision("medium" if name == "cpu" and _medium_is_float32() else "highest")
-    return torch.device(name)
+    return processes.device(name)
 
 
 def _medium_is_float32() -> bool:
@@ -93,6 +98,12 @@ def fit(
         raise UserError(
             f"the batch size {recipe.batch_size:,} is larger than the {len(digits.train.labels):,} training digits"
         )
+    if recipe.batch_size < processes.count():
+        raise UserError(
+            f"a batch of {recipe.batch_size} cannot be shared by {processes.count()} processes; "
+            "take fewer of these or a larger --batch-size"
+        )
+    quiet = quiet or not processes.is_first()
     device = next(model.parameters()).device
     train = Split(digits.train.images.to(device), digits.train.labels.to(device))
     held_out_name, held_out = digits.held_out
@@ -102,7 +113,8 @@ def fit(
     if start is not None:
         history = _go_on(start, recipe.epochs, model, optimizer, generator)
     for epoch in range(len(history) + 1, recipe.epochs + 1):
-        seconds, running = train_one_epoch(model, train, recipe, optimizer, generator, epoch, quiet)
+        with shared_statistics.over_all_processes(model):
+            seconds, running = train_one_epoch(model, train, recipe, optimizer, generator, epoch, quiet)
         scores = None
         if recipe.curve or epoch == recipe.epochs:
             scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels)
@@ -180,20 +192,34 @@ def train_one_epoch(
             middle = (step + 0.5) * recipe.batch_size / len(train.labels)  # of the step, in epochs
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, min(1, (epoch - 1 + middle) / recipe.epochs))
-            pixels = augmentation.augment(data.to_pixels(images), strengths, generator)
+            whole = len(labels)
+            # Each process augments the whole batch, so that the generators stay alike, and then takes its share.
+            pixels = processes.share(augmentation.augment(data.to_pixels(images), strengths, generator))
+            labels = processes.share(labels)
             with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                 logits = model(pixels)  # (batch, 10)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+            loss = batch_loss(logits.float(), labels, whole, recipe.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
+            processes.add_gradients(model)
             optimizer.step()
             answers.append(logits.detach())
             truths.append(labels)
-            if bar.update(len(labels)):  # true when it is drawn anew; reading the numbers each time would cost more
+            if bar.update(whole):  # true when it is drawn anew; reading the numbers each time would cost more
                 accuracy = (answers[-1].argmax(1) == labels).float().mean()
-                bar.set_postfix_str(f"batch loss {loss.item():.4f}, accuracy {float(accuracy):.2%}", refresh=False)
+                bar.set_postfix_str(
+                    f"batch loss {loss.item() * whole / len(labels):.4f}, accuracy {float(accuracy):.2%}", refresh=False
+                )
     scores = evaluation.score(torch.cat(answers).float().cpu(), torch.cat(truths))
+    scores = Scores(*map(sum, zip(*processes.gather(scores), strict=True)))
     return time.perf_counter() - began, scores
+
+
+def batch_loss(logits: Tensor, labels: Tensor, whole: int, label_smoothing: float) -> Tensor:
+    """A share's part of the mean loss over a whole batch of that many digits; the parts add up to it. In nats."""
+    if len(labels) == whole:
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="sum") / whole
 
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
