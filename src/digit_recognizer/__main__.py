@@ -75,8 +75,8 @@ def figures(options: argparse.Namespace) -> None:
 
 def bench(options: argparse.Namespace) -> None:
     """Time our loop beside the usual one; or whole trainings, by other libraries in turn or of each recipe."""
-    if options.ladder + options.peers + options.busy > 1:
-        raise UserError("--ladder, --peers and --busy are three benchmarks; ask for one at a time")
+    if options.ladder + options.peers + options.busy + options.scaling > 1:
+        raise UserError("--ladder, --peers, --busy and --scaling are four benchmarks; ask for one at a time")
     if not options.peers and (options.quick or options.threads):
         raise UserError("--quick and --threads go with --peers only")
     if options.ladder:  # with the settings that a user's own run has
@@ -88,6 +88,11 @@ def bench(options: argparse.Namespace) -> None:
         from digit_recognizer import crowd
 
         crowd.run(options.out, options.data_dir, options.rounds)
+        return
+    if options.scaling:
+        from digit_recognizer import scaling
+
+        scaling.run(options.out, options.data_dir, options.rounds)
         return
     # libgomp's own default, the best on a quiet machine, for all loops alike; it must stand before torch is imported.
     os.environ["GOMP_SPINCOUNT"] = "300000"
@@ -133,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--busy", action="store_true", help="an epoch with several settings of threads, beside a busy process"
     )
+    one.add_argument("--scaling", action="store_true", help="cost by digits and width, and start-up times")
     one.add_argument("--peers", action="store_true", help="whole trainings by scikit-learn, Keras, JAX and others")
     one.add_argument("--quick", action="store_true", help="see that all peers work: 6,000 digits, nothing is written")
     one.add_argument("--threads", metavar="N", type=_positive, help="of peers, which also run with 1; by default all")
