@@ -21,7 +21,7 @@ FLOORS = [
     {"command_line", "evaluation", "charts"},
     {"records", "training", "export"},
     {"study", "benchmark"},
-    {"peers", "stopwatch"},
+    {"peers", "stopwatch", "crowd", "scaling"},
     {"race"},
     {"__main__"},
 ]

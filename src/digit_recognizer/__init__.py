@@ -17,7 +17,8 @@ To read it, begin with the story in `mnist_recognition.py` and then take the mod
     study         every seed of a recipe, one record each
     benchmark     our loop beside the usual one
     peers         the same training by other libraries; `jax_epoch` is JAX's by hand, `race` lets them run in turn
-    stopwatch     seconds of each recipe's training and of a prediction
+    stopwatch     seconds of each recipe's training and of a prediction; `crowd`, of an epoch beside a busy process;
+                  `scaling`, how cost grows
 
 Imports go downwards only; `tests/test_layers.py` draws the floors.
 """

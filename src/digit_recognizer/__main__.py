@@ -75,14 +75,24 @@ def figures(options: argparse.Namespace) -> None:
 
 def bench(options: argparse.Namespace) -> None:
     """Time our loop beside the usual one; or whole trainings, by other libraries in turn or of each recipe."""
-    if options.ladder and options.peers:
-        raise UserError("--ladder and --peers are two benchmarks; ask for one at a time")
+    if options.ladder + options.peers + options.busy + options.scaling > 1:
+        raise UserError("--ladder, --peers, --busy and --scaling are four benchmarks; ask for one at a time")
     if not options.peers and (options.quick or options.threads):
         raise UserError("--quick and --threads go with --peers only")
     if options.ladder:  # with the settings that a user's own run has
         from digit_recognizer import stopwatch
 
         stopwatch.run(options.out, options.data_dir, options.rounds)
+        return
+    if options.busy:
+        from digit_recognizer import crowd
+
+        crowd.run(options.out, options.data_dir, options.rounds)
+        return
+    if options.scaling:
+        from digit_recognizer import scaling
+
+        scaling.run(options.out, options.data_dir, options.rounds)
         return
     # libgomp's own default, the best on a quiet machine, for all loops alike; it must stand before torch is imported.
     os.environ["GOMP_SPINCOUNT"] = "300000"
@@ -125,6 +135,10 @@ def _parser() -> argparse.ArgumentParser:
     one = _command(commands, "bench", bench)
     one.add_argument("--rounds", metavar="N", type=_positive, default=5, help="of all loops in turn; by default 5")
     one.add_argument("--ladder", action="store_true", help="each recipe's training with all cores, and predictions")
+    one.add_argument(
+        "--busy", action="store_true", help="an epoch with several settings of threads, beside a busy process"
+    )
+    one.add_argument("--scaling", action="store_true", help="cost by digits and width, and start-up times")
     one.add_argument("--peers", action="store_true", help="whole trainings by scikit-learn, Keras, JAX and others")
     one.add_argument("--quick", action="store_true", help="see that all peers work: 6,000 digits, nothing is written")
     one.add_argument("--threads", metavar="N", type=_positive, help="of peers, which also run with 1; by default all")

@@ -1,0 +1,104 @@
+"""What threads cost beside another job: an epoch with each setting, on a quiet machine and beside a busy process.
+
+`python -m digit_recognizer.crowd THREADS` is such an epoch, in a process of its own: OpenMP reads its settings once.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from digit_recognizer import command_line, files
+from digit_recognizer.errors import UserError
+
+LIMIT = 90.0  # seconds after which an epoch is given up: it says enough
+# What is set before torch is imported, and whether all cores compute or one.
+SETTINGS: dict[str, tuple[dict[str, str], bool]] = {
+    "one thread": ({}, False),
+    "all cores, libgomp's own spinning": ({"GOMP_SPINCOUNT": "300000"}, True),
+    "all cores, GOMP_SPINCOUNT=1000": ({"GOMP_SPINCOUNT": "1000"}, True),
+    "all cores, OMP_WAIT_POLICY=passive": ({"OMP_WAIT_POLICY": "passive"}, True),
+}
+
+
+def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) -> None:
+    """Time an epoch of the default recipe with each setting in turn, alone and beside a busy process.
+
+    Written into out/benchmark.json under "crowd". Raises UserError where there is one core only.
+    """
+    cores = os.cpu_count() or 1
+    if cores < 2:
+        raise UserError("with a single core there is nothing to share; take a machine with two or more")
+    files.check_writable(out)
+    from digit_recognizer import benchmark, models, recipes, records
+
+    benchmark.kept(out)
+    seconds: dict[str, dict[str, list[float | None]]] = {name: {"quiet": [], "busy": []} for name in SETTINGS}
+    for number in range(1, rounds + 1):
+        for name, (variables, all_cores) in SETTINGS.items():
+            for state, of in seconds[name].items():
+                of.append(epoch(cores if all_cores else 1, variables, state == "busy", data_dir))
+                print(f"round {number}: {name}, {state}: {_shown(of[-1])}", flush=True)
+    result: dict[str, Any] = {"what": "seconds for an epoch of the default recipe", "cores": cores, "seconds": seconds}
+    result["made_with"] = records.provenance(models.build(recipes.get()))
+    benchmark.keep(out, {"crowd": result})
+    print(table(result))
+
+
+def epoch(threads: int, variables: dict[str, str], busy: bool, data_dir: str | Path | None = None) -> float | None:
+    """Seconds of an epoch in a process of its own, with these variables and no others of OpenMP; None beyond LIMIT.
+
+    busy: whether another process computes for all that time.
+    """
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP_", "OMP_"))}
+    clean |= variables | ({"DIGITS_DATA_DIR": str(data_dir)} if data_dir else {})
+    neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
+    try:
+        command = [sys.executable, "-m", "digit_recognizer.crowd", str(threads)]
+        ran = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=LIMIT + 60)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if neighbour is not None:
+            neighbour.kill()
+            neighbour.wait()
+    if ran.returncode:
+        raise UserError(f"an epoch failed: {(ran.stderr.strip().splitlines() or ['it said nothing'])[-1]}")
+    seconds = json.loads(ran.stdout)
+    return seconds if seconds <= LIMIT else None
+
+
+def table(result: dict[str, Any]) -> str:
+    """A result as text."""
+    lines = [f"{result['what']}, {result['cores']} cores, median (lowest to highest)"]
+    for name, of in result["seconds"].items():
+        cells = []
+        for state, times in of.items():
+            known = sorted(LIMIT if second is None else second for second in times)
+            cells.append(f"{state} {_shown(statistics.median(known))} ({_shown(known[0])} to {_shown(known[-1])})")
+        lines.append(f"{name:36} {'   '.join(cells)}")
+    return "\n".join(lines)
+
+
+def _shown(seconds: float | None) -> str:
+    return f"over {LIMIT:.0f} s" if seconds is None or seconds >= LIMIT else f"{seconds:.2f} s"
+
+
+def main() -> None:
+    """One epoch with that many threads, in this process; prints its seconds."""
+    parser = command_line.Parser(prog="python -m digit_recognizer.crowd", description=main.__doc__)
+    parser.add_argument("threads", metavar="THREADS", type=int)
+    threads = parser.parse_args().threads
+    from digit_recognizer import benchmark, data, recipes, training
+
+    training.choose_device("cpu", threads)
+    digits, recipe = data.load("mnist"), recipes.get()
+    benchmark.our_epoch(data.Split(digits.train.images[:2000], digits.train.labels[:2000]), recipe)  # warm
+    print(benchmark.our_epoch(digits.train, recipe))
+
+
+if __name__ == "__main__":
+    command_line.run(main)

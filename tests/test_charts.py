@@ -1,0 +1,79 @@
+"""Figures that compare show every number that they are given, where it belongs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from digit_recognizer import augmentation, charts, study
+from digit_recognizer.recipes import RECIPES
+
+ROOT = Path(__file__).parent.parent
+ROWS = [
+    {"name": "slow", "ours": True, "accuracies": [0.996, 0.998], "seconds": [100.0, 110.0, 300.0]},
+    {"name": "quick", "ours": False, "accuracies": [0.97, 0.98], "seconds": [10.0]},
+    {"name": "alone", "ours": True, "accuracies": [0.99], "seconds": [2.0]},
+]
+
+
+def test_accuracy_against_cost_puts_each_recipe_at_its_mean_and_median():
+    axes = charts.accuracy_against_cost(ROWS, "title").axes[0]
+    points = {
+        line.get_xdata()[0]: line.get_ydata()[0]
+        for line in axes.lines
+        if line.get_marker() in "os" and len(line.get_xdata())
+    }
+    assert points == pytest.approx({110.0: 0.3, 10.0: 2.5, 2.0: 1.0})
+    assert {text.get_text() for text in axes.texts} == {
+        "slow\n99.70 % (n = 2)", "quick\n97.50 % (n = 2)", "alone\n99.00 % (n = 1)",
+    }  # fmt: skip
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    low, high = axes.get_ylim()
+    assert low > high  # fewer mistakes are higher up
+
+
+def test_nothing_of_the_committed_results_lies_outside_the_axes():
+    rows = study.costs(ROOT / "results")
+    assert len(rows) >= 8
+    axes = charts.accuracy_against_cost(rows, "title").axes[0]
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    for row in rows:
+        assert all(left < second < right for second in row["seconds"]), row["name"]
+        assert all(high < 100 * (1 - accuracy) < low for accuracy in row["accuracies"]), row["name"]
+
+
+def test_augmentations_are_a_row_each_with_the_digits_as_given():
+    digit = torch.rand(28, 28, generator=torch.Generator().manual_seed(0))
+    rows = augmentation.examples(digit, 4, torch.Generator().manual_seed(0))
+    first, *_, last = rows
+    assert (first, last, len(rows)) == ("none", "hard edges", 10)
+    assert torch.equal(rows["none"][0], digit)
+    axes = np.reshape(charts.augmentations(rows, "title").axes, (len(rows), 4))
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        assert line[0].get_ylabel() == name
+        for place, image in zip(line, images, strict=False):
+            np.testing.assert_allclose(place.images[0].get_array(), image.numpy() * 255, rtol=1e-6)
+        assert not any(place.axison for place in line[len(images) :])
+
+
+def test_costs_join_the_records_with_the_seconds_and_leave_out_what_lacks_either(tmp_path):
+    for name, accuracy in (("mlp_128_adam", 0.97), ("cnn_in_seconds", 0.99), ("cnn_best", 0.997)):
+        path = tmp_path / name / "mnist-seed0.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps({"seed": 0, "scores": {"accuracy": accuracy}}))
+    runs = {name: [{"seconds": 2.0}, {"seconds": 3.0}] for name in ("mlp_128_adam", "cnn_in_seconds", "mlp_best")}
+    (tmp_path / "benchmark.json").write_text(json.dumps({"ladder": {"runs": runs}}))
+    assert study.costs(tmp_path) == [
+        {"name": "mlp_128_adam", "ours": False, "accuracies": [0.97], "seconds": [2.0, 3.0]},
+        {"name": "cnn_in_seconds", "ours": True, "accuracies": [0.99], "seconds": [2.0, 3.0]},
+    ]
+    assert "`cnn_in_seconds`" in study.ladder(tmp_path) and "`mlp_128_adam`" not in study.ladder(tmp_path)
+    assert RECIPES["cnn_in_seconds"].network in study.ladder(tmp_path)
+
+
+@pytest.mark.usefixtures("mnist")
+def test_the_figures_command_draws_the_committed_results(command, tmp_path):
+    assert command("figures", "--results", ROOT / "results", "--out", tmp_path) == (0, "", "")
+    assert {path.name for path in tmp_path.iterdir()} == {"augmentation.png", "accuracy_against_cost.png"}
