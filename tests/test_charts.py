@@ -73,7 +73,32 @@ def test_costs_join_the_records_with_the_seconds_and_leave_out_what_lacks_either
     assert RECIPES["cnn_in_seconds"].network in study.ladder(tmp_path)
 
 
+def test_speed_shows_the_medians_and_what_was_given_up():
+    result = {
+        "seconds": {"ours": {"1": [1.0, 1.5, 3.0], "2": [0.5]}, "usual": {"1": [6.0]}},
+        "crowd": {
+            "seconds": {"one": {"quiet": [1.0], "busy": [2.0]}, "all": {"quiet": [0.7], "busy": [None, None, 3.0]}}
+        },
+        "scaling": {
+            "images": [{"digits": 60_000, "seconds": 1.2}, {"digits": 600_000, "seconds": 18.0}],
+            "widths": {"128": {"seconds": [0.1, 0.3, 0.2]}, "256": {"seconds": [0.4]}},
+        },
+    }
+    loops, crowd, digits, widths = charts.speed(result, "title").axes
+    assert [bar.get_width() for bar in loops.patches] == [1.5, 0.5, 6.0]
+    assert [label.get_text() for label in loops.get_yticklabels()] == [
+        "ours, 1 thread", "ours, 2 threads", "DataLoader loop, 1 thread",
+    ]  # fmt: skip
+    assert [bar.get_width() for bar in crowd.patches] == [1.0, 2.0, 0.7, 90.0]
+    assert digits.lines[0].get_xydata().tolist() == [[60_000, 20.0], [600_000, 30.0]]
+    assert widths.lines[0].get_xydata().tolist() == [[128, 0.2], [256, 0.4]]
+
+
 @pytest.mark.usefixtures("mnist")
 def test_the_figures_command_draws_the_committed_results(command, tmp_path):
     assert command("figures", "--results", ROOT / "results", "--out", tmp_path) == (0, "", "")
-    assert {path.name for path in tmp_path.iterdir()} == {"augmentation.png", "accuracy_against_cost.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "augmentation.png",
+        "accuracy_against_cost.png",
+        "speed.png",
+    }

@@ -60,7 +60,7 @@ def figures(options: argparse.Namespace) -> None:
     """Draw what the records under a folder say, and what augmentation does to a digit."""
     import torch
 
-    from digit_recognizer import augmentation, charts, data, files, plots, study
+    from digit_recognizer import augmentation, benchmark, charts, data, files, plots, study
 
     files.check_writable(options.out)
     digits = data.load("mnist", options.data_dir)
@@ -71,6 +71,10 @@ def figures(options: argparse.Namespace) -> None:
     rows = study.costs(options.results)
     title = "Accuracy on MNIST's 10,000 test digits against the cost of training"
     plots.save(charts.accuracy_against_cost(rows, title), Path(options.out) / "accuracy_against_cost.png")
+    result = benchmark.kept(options.results)
+    if {"seconds", "crowd", "scaling"} <= set(result):
+        title = "Speed of the default recipe, 784-512-256-10 on MNIST's 60,000 training digits"
+        plots.save(charts.speed(result, title), Path(options.out) / "speed.png")
 
 
 def bench(options: argparse.Namespace) -> None:
