@@ -14,16 +14,13 @@ from digit_recognizer import command_line
 
 def main() -> None:
     """Look at the digits, train, score, look at the mistakes, save."""
-    options = command_line.training_options(__doc__)  # before torch is imported, so that --help is immediate
+    options = command_line.training_options(__doc__)  # before torch is imported: --help is immediate
 
-    from digit_recognizer import checkpoints, data, evaluation, models, plots, recipes, records, training
+    from digit_recognizer import checkpoints, data, devices, evaluation, models, plots, recipes, records, training
 
-    if options.list:
-        print(recipes.table())
-        return
     changes = {"epochs": options.epochs, "batch_size": options.batch_size, "learning_rate": options.learning_rate}
     recipe = recipes.get(options.recipe, **changes)
-    device = training.choose_device(options.device, options.threads)
+    device = devices.choose(options.device, options.threads)
 
     # the digits
     automatic = options.dataset is None

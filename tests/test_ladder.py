@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from digit_recognizer import augmentation, checkpoints, data, models, plots, recipes, records, training
+from digit_recognizer import augmentation, checkpoints, data, devices, models, plots, recipes, records, training
 from digit_recognizer.errors import UserError
 from digit_recognizer.recipe import Augmentation, Convolution, Recipe
 
@@ -124,7 +124,7 @@ def test_a_scheduled_run_does_not_go_on_to_another_number_of_epochs(small, optdi
 
 
 def test_the_products_that_are_chosen_are_float32s():
-    training.choose_device("cpu", 1)
+    devices.choose("cpu", 1)
     generator = torch.Generator().manual_seed(1)
     left, right = torch.randn(64, 784, generator=generator), torch.randn(784, 512, generator=generator)
     assert ((left @ right).double() - left.double() @ right.double()).abs().max() < 0.001
@@ -136,7 +136,7 @@ def test_quick_products_that_are_not_float32s_are_left_alone(monkeypatch):
     exact = torch.Tensor.__matmul__
     rounded = lambda value: value.bfloat16().to(value.dtype) if value.dtype == torch.float32 else value  # noqa: E731
     monkeypatch.setattr(torch.Tensor, "__matmul__", lambda left, right: exact(rounded(left), rounded(right)))
-    training.choose_device("cpu", 1)
+    devices.choose("cpu", 1)
     assert asked[-1] == "highest"
 
 

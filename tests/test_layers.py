@@ -15,9 +15,9 @@ PACKAGE = Path(digit_recognizer.__file__).parent
 FLOORS = [
     {"errors"},
     {"processes", "images", "recipe"},
-    {"files", "download", "shared_statistics"},
-    {"published", "ladder", "sources", "models", "augmentation", "plots", "jax_epoch"},
-    {"recipes", "data", "checkpoints"},
+    {"files", "download", "shared_statistics", "devices"},
+    {"published", "ladder", "sources", "models", "augmentation", "plots", "jax_epoch", "limit"},
+    {"recipes", "data", "checkpoints", "measurements"},
     {"command_line", "evaluation", "charts"},
     {"records", "training", "export"},
     {"study", "benchmark"},

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "MNIST_Recognition_machine.ipynb"
 SCRIPT = ROOT / "mnist_recognition.py"
-MODULES = ["checkpoints", "data", "evaluation", "models", "plots", "recipes", "records", "training"]
+MODULES = ["checkpoints", "data", "devices", "evaluation", "models", "plots", "recipes", "records", "training"]
 
 
 def notebook_code() -> str:
@@ -49,8 +49,8 @@ def test_both_import_the_same_names_in_the_same_order():
 
 
 def test_both_make_the_same_calls_in_the_same_order():
-    # A headless run also writes pictures, keeps its progress and lists recipes; a reader also tries what was saved.
-    script_only = {"plots.save", "recipes.table", "checkpoints.load_progress"}
+    # A headless run also writes pictures, and keeps its progress; a reader also tries what was saved.
+    script_only = {"plots.save", "checkpoints.load_progress"}
     notebook_only = {"evaluation.per_digit_table", "checkpoints.load_model", "plots.reading"}
     script = [name for name in calls(SCRIPT.read_text(encoding="utf-8")) if name not in script_only]
     notebook = [name for name in calls(notebook_code()) if name not in notebook_only]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from digit_recognizer import __main__, benchmark, data, jax_epoch, models, peers, race, recipes, training
+from digit_recognizer import __main__, data, jax_epoch, measurements, models, peers, race, recipes, training
 from digit_recognizer.errors import UserError
 
 OPTIONAL = ("skorch", "lightning", "keras", "jax")
@@ -145,13 +145,13 @@ def test_a_machine_too_busy_to_conclude_from_is_said(runs, result):
 
 
 def test_both_benchmarks_keep_each_others_numbers(result, tmp_path):
-    benchmark.keep(tmp_path, {"rounds": 5, "median": {"ours": 1.0}})
-    benchmark.keep(tmp_path, {"peers": result})
-    benchmark.keep(tmp_path, {"rounds": 6})
-    assert benchmark.kept(tmp_path) == {"rounds": 6, "median": {"ours": 1.0}, "peers": result}
+    measurements.keep(tmp_path, {"rounds": 5, "median": {"ours": 1.0}})
+    measurements.keep(tmp_path, {"peers": result})
+    measurements.keep(tmp_path, {"rounds": 6})
+    assert measurements.kept(tmp_path) == {"rounds": 6, "median": {"ours": 1.0}, "peers": result}
     (tmp_path / "benchmark.json").write_text("[1]")
     with pytest.raises(UserError, match="is not a benchmark's result; delete it"):
-        benchmark.kept(tmp_path)
+        measurements.kept(tmp_path)
 
 
 @pytest.mark.parametrize("flags", [["--quick"], ["--threads", "1"]])
@@ -165,9 +165,9 @@ def test_a_whole_race_is_kept_beside_what_is_there(mnist, monkeypatch, capsys, t
     monkeypatch.setattr(race, "installed", lambda: (["ours", "limit"], ["jax"]))
     whole = race.in_a_process
     monkeypatch.setattr(race, "in_a_process", lambda name, threads, epochs, count, folder: whole(name, threads, 2, 640))
-    benchmark.keep(tmp_path, {"rounds": 7})
+    measurements.keep(tmp_path, {"rounds": 7})
     race.run(tmp_path, os.environ.get("DIGITS_DATA_DIR"), rounds=1, threads=1)
-    kept = benchmark.kept(tmp_path)
+    kept = measurements.kept(tmp_path)
     assert kept["rounds"] == 7 and kept["peers"]["rounds"] == 1
     assert kept["peers"]["versions"]["ours"] == race.versions("ours")
     assert kept["peers"]["made_with"]["threads"] == [1]

@@ -20,6 +20,7 @@ from digit_recognizer import (
     checkpoints,
     command_line,
     data,
+    devices,
     evaluation,
     files,
     models,
@@ -60,7 +61,7 @@ TRAINED = {
 
 def main() -> None:
     """What one of several processes does; the first one saves what came out into the folder given."""
-    training.choose_device("cpu")
+    devices.choose("cpu")
     if sys.argv[2:] == ["kill"] and not processes.is_first():
         os.kill(os.getpid(), signal.SIGKILL)
     folder, digits = Path(sys.argv[1]), data.load("optdigits")
@@ -121,7 +122,7 @@ def mistakes(folder: Path, digits: data.Digits) -> list[str]:
     for call in (
         functools.partial(files.write_atomically, folder / "file" / "below", b"1"),
         functools.partial(checkpoints.load_progress, folder / "none", tiny, "optdigits", 0),
-        functools.partial(training.choose_device, "gpu"),
+        functools.partial(devices.choose, "gpu"),
         functools.partial(training.fit, models.build(tiny), digits, tiny),
         fail_in_others,
     ):
@@ -155,7 +156,7 @@ def our_lines(text: str) -> list[str]:
 @pytest.fixture(scope="module")
 def alone(optdigits) -> dict:
     """What one process trains."""
-    training.choose_device("cpu")  # with it the kernels, on whose rounding it depends which pixels have hard edges
+    devices.choose("cpu")  # with it the kernels, on whose rounding it depends which pixels have hard edges
     return trained(optdigits)
 
 
@@ -267,7 +268,7 @@ def test_torchrun_without_its_variables_costs_one_line(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(UserError, match="RANK expected, but not set") as caught:
-        training.choose_device("cpu")
+        devices.choose("cpu")
     assert "\n" not in str(caught.value)
 
 

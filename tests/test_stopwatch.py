@@ -46,5 +46,5 @@ def test_two_benchmarks_at_once_are_refused(command):
     assert command("bench", "--ladder", "--peers") == (
         2,
         "",
-        "error: --ladder, --peers, --busy and --scaling are four benchmarks; ask for one at a time\n",
+        "error: argument --peers: not allowed with argument --ladder (see --help)\n",
     )

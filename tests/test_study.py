@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from digit_recognizer import evaluation, models, recipes, records, sources, study, training
+from digit_recognizer import devices, evaluation, models, recipes, records, sources, study, training
 from digit_recognizer.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -40,7 +40,7 @@ def test_there_is_one_record_a_seed_and_the_seeds_differ(folder, small):
 
 
 def test_a_record_says_what_a_run_alone_gives(folder, small, optdigits):
-    training.choose_device("cpu")  # as the study does, whose products it decides on
+    devices.choose("cpu")  # as the study does, whose products it decides on
     model, history = training.fit(models.build(small, 1), optdigits, small, 1, quiet=True)
     record = study.read(folder, small)[1]
     assert record["weights"] == records.weights_hash(model)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
-from digit_recognizer import checkpoints, data, models, recipes, records, training
+from digit_recognizer import checkpoints, data, devices, models, recipes, records, training
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.errors import UserError
 
@@ -248,7 +248,7 @@ def test_a_device_that_is_unknown_or_not_there_is_refused(name, threads, words, 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UserError, match=words) as caught:
-        training.choose_device(name, threads)
+        devices.choose(name, threads)
     one_line(caught)
 
 
@@ -256,14 +256,14 @@ def test_a_device_that_is_unknown_or_not_there_is_refused(name, threads, words, 
 def test_the_automatic_device_is_cuda_then_mps_then_the_cpu(cuda, mps, chosen, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert training.choose_device("auto") == torch.device(chosen)
-    assert training.choose_device("cpu") == torch.device("cpu")
+    assert devices.choose("auto") == torch.device(chosen)
+    assert devices.choose("cpu") == torch.device("cpu")
 
 
 def test_the_number_of_threads_is_set():
     before = torch.get_num_threads()
     try:
-        training.choose_device("cpu", threads=before + 1)
+        devices.choose("cpu", threads=before + 1)
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)

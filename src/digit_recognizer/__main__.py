@@ -1,6 +1,7 @@
 """python -m digit_recognizer COMMAND: what can be done beside training; --help of each says how."""
 
 import argparse
+import importlib
 import json
 import os
 from pathlib import Path
@@ -60,7 +61,7 @@ def figures(options: argparse.Namespace) -> None:
     """Draw what the records under a folder say, and what augmentation does to a digit."""
     import torch
 
-    from digit_recognizer import augmentation, benchmark, charts, data, files, plots, study
+    from digit_recognizer import augmentation, charts, data, files, measurements, plots, study
 
     files.check_writable(options.out)
     digits = data.load("mnist", options.data_dir)
@@ -71,7 +72,7 @@ def figures(options: argparse.Namespace) -> None:
     rows = study.costs(options.results)
     title = "Accuracy on MNIST's 10,000 test digits against the cost of training"
     plots.save(charts.accuracy_against_cost(rows, title), Path(options.out) / "accuracy_against_cost.png")
-    result = benchmark.kept(options.results)
+    result = measurements.kept(options.results)
     if {"seconds", "crowd", "scaling"} <= set(result):
         title = "Speed of the default recipe, 784-512-256-10 on MNIST's 60,000 training digits"
         plots.save(charts.speed(result, title), Path(options.out) / "speed.png")
@@ -79,35 +80,14 @@ def figures(options: argparse.Namespace) -> None:
 
 def bench(options: argparse.Namespace) -> None:
     """Time our loop beside the usual one; or whole trainings, by other libraries in turn or of each recipe."""
-    if options.ladder + options.peers + options.busy + options.scaling > 1:
-        raise UserError("--ladder, --peers, --busy and --scaling are four benchmarks; ask for one at a time")
-    if not options.peers and (options.quick or options.threads):
+    of_peers = {"threads": options.threads, "quick": options.quick}
+    if options.module != "race" and any(of_peers.values()):
         raise UserError("--quick and --threads go with --peers only")
-    if options.ladder:  # with the settings that a user's own run has
-        from digit_recognizer import stopwatch
-
-        stopwatch.run(options.out, options.data_dir, options.rounds)
-        return
-    if options.busy:
-        from digit_recognizer import crowd
-
-        crowd.run(options.out, options.data_dir, options.rounds)
-        return
-    if options.scaling:
-        from digit_recognizer import scaling
-
-        scaling.run(options.out, options.data_dir, options.rounds)
-        return
-    # libgomp's own default, the best on a quiet machine, for all loops alike; it must stand before torch is imported.
-    os.environ["GOMP_SPINCOUNT"] = "300000"
-    if options.peers:
-        from digit_recognizer import race
-
-        race.run(options.out, options.data_dir, options.rounds, options.threads, options.quick)
-        return
-    from digit_recognizer import benchmark
-
-    benchmark.run(options.out, options.data_dir, options.rounds)
+    if options.module in ("benchmark", "race"):
+        # libgomp's own default, the best on a quiet machine, for all alike; it must stand before torch is imported.
+        os.environ["GOMP_SPINCOUNT"] = "300000"
+    module = importlib.import_module(f"digit_recognizer.{options.module}")
+    module.run(options.out, options.data_dir, options.rounds, **(of_peers if options.module == "race" else {}))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,12 +118,14 @@ def _parser() -> argparse.ArgumentParser:
 
     one = _command(commands, "bench", bench)
     one.add_argument("--rounds", metavar="N", type=_positive, default=5, help="of all loops in turn; by default 5")
-    one.add_argument("--ladder", action="store_true", help="each recipe's training with all cores, and predictions")
-    one.add_argument(
-        "--busy", action="store_true", help="an epoch with several settings of threads, beside a busy process"
-    )
-    one.add_argument("--scaling", action="store_true", help="cost by digits and width, and start-up times")
-    one.add_argument("--peers", action="store_true", help="whole trainings by scikit-learn, Keras, JAX and others")
+    kinds = one.add_mutually_exclusive_group()
+    for flag, module, what in (
+        ("--ladder", "stopwatch", "each recipe's training with all cores, and predictions"),
+        ("--busy", "crowd", "an epoch with several settings of threads, beside a busy process"),
+        ("--scaling", "scaling", "cost by digits and width, and start-up times"),
+        ("--peers", "race", "whole trainings by scikit-learn, Keras, JAX and others"),
+    ):
+        kinds.add_argument(flag, dest="module", action="store_const", const=module, default="benchmark", help=what)
     one.add_argument("--quick", action="store_true", help="see that all peers work: 6,000 digits, nothing is written")
     one.add_argument("--threads", metavar="N", type=_positive, help="of peers, which also run with 1; by default all")
     one.add_argument("--out", metavar="DIR", default="results", help="of benchmark.json; by default results")

@@ -20,7 +20,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def training_options(description: str) -> argparse.Namespace:
-    """The main command's flags, read from the command line. None where the recipe's own value stands."""
+    """The main command's flags, read from the command line. None where the recipe's own value stands.
+
+    --help and --list print and end the process.
+    """
     parser = Parser(description=description)
     add = parser.add_argument
     add("--recipe", metavar="NAME", default=recipes.DEFAULT, help=f"what to train; by default {recipes.DEFAULT}")
@@ -35,7 +38,11 @@ def training_options(description: str) -> argparse.Namespace:
     add("--resume", action="store_true", help="go on after the last finished epoch of a run that was stopped")
     add("--quiet", action="store_true", help="print only the result")
     add("--list", action="store_true", help="show all recipes and stop")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.list:
+        print(recipes.table())
+        sys.exit()
+    return options
 
 
 def add_dataset(parser: argparse.ArgumentParser, default: str) -> None:

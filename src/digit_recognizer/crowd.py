@@ -3,7 +3,6 @@
 `python -m digit_recognizer.crowd THREADS` is such an epoch, in a process of its own: OpenMP reads its settings once.
 """
 
-import json
 import os
 import statistics
 import subprocess
@@ -11,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from digit_recognizer import command_line, files
+from digit_recognizer import command_line, measurements
 from digit_recognizer.errors import UserError
 
 LIMIT = 90.0  # seconds after which an epoch is given up: it says enough
@@ -32,10 +31,9 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) ->
     cores = os.cpu_count() or 1
     if cores < 2:
         raise UserError("with a single core there is nothing to share; take a machine with two or more")
-    files.check_writable(out)
-    from digit_recognizer import benchmark, models, recipes, records
+    measurements.check_can_keep(out)
+    from digit_recognizer import models, recipes, records
 
-    benchmark.kept(out)
     seconds: dict[str, dict[str, list[float | None]]] = {name: {"quiet": [], "busy": []} for name in SETTINGS}
     for number in range(1, rounds + 1):
         for name, (variables, all_cores) in SETTINGS.items():
@@ -44,7 +42,7 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) ->
                 print(f"round {number}: {name}, {state}: {_shown(of[-1])}", flush=True)
     result: dict[str, Any] = {"what": "seconds for an epoch of the default recipe", "cores": cores, "seconds": seconds}
     result["made_with"] = records.provenance(models.build(recipes.get()))
-    benchmark.keep(out, {"crowd": result})
+    measurements.keep(out, {"crowd": result})
     print(table(result))
 
 
@@ -53,21 +51,18 @@ def epoch(threads: int, variables: dict[str, str], busy: bool, data_dir: str | P
 
     busy: whether another process computes for all that time.
     """
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP_", "OMP_"))}
-    clean |= variables | ({"DIGITS_DATA_DIR": str(data_dir)} if data_dir else {})
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP_", "OMP_"))} | variables
     neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
     try:
-        command = [sys.executable, "-m", "digit_recognizer.crowd", str(threads)]
-        ran = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=LIMIT + 60)
+        seconds = measurements.in_a_process(
+            "an epoch", "crowd", threads, data_dir=data_dir, environment=clean, timeout=LIMIT + 60
+        )
     except subprocess.TimeoutExpired:
         return None
     finally:
         if neighbour is not None:
             neighbour.kill()
             neighbour.wait()
-    if ran.returncode:
-        raise UserError(f"an epoch failed: {(ran.stderr.strip().splitlines() or ['it said nothing'])[-1]}")
-    seconds = json.loads(ran.stdout)
     return seconds if seconds <= LIMIT else None
 
 
@@ -92,9 +87,9 @@ def main() -> None:
     parser = command_line.Parser(prog="python -m digit_recognizer.crowd", description=main.__doc__)
     parser.add_argument("threads", metavar="THREADS", type=int)
     threads = parser.parse_args().threads
-    from digit_recognizer import benchmark, data, recipes, training
+    from digit_recognizer import benchmark, data, devices, recipes
 
-    training.choose_device("cpu", threads)
+    devices.choose("cpu", threads)
     digits, recipe = data.load("mnist"), recipes.get()
     benchmark.our_epoch(data.Split(digits.train.images[:2000], digits.train.labels[:2000]), recipe)  # warm
     print(benchmark.our_epoch(digits.train, recipe))

@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from digit_recognizer import benchmark, data, evaluation, jax_epoch, models, training
+from digit_recognizer import benchmark, data, devices, evaluation, jax_epoch, models, training
+from digit_recognizer import limit as bare
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.recipe import Recipe
 
@@ -54,7 +55,7 @@ def ours(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
     """training.fit. Its curve of the held-out part is drawn on one digit, for no peer draws one."""
     digits = Digits("mnist", train, None, Split(train.images[:1], train.labels[:1]), {})
     clock = Clock()
-    training.choose_device("cpu", torch.get_num_threads())
+    devices.choose("cpu", torch.get_num_threads())
     model, history = training.fit(models.build(recipe), digits, recipe, quiet=True)
     seconds = clock.stop()
     return Run(seconds, [row["seconds"] for row in history], evaluation.predict(model, unseen).argmax(1))
@@ -174,7 +175,8 @@ def jax(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
 
 def limit(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
     """What no loop on these matrix products goes below; it trains nothing and reads nothing."""
-    epochs = benchmark.limit(recipe, len(train.labels))
+    devices.choose("cpu", torch.get_num_threads())
+    epochs = bare.epochs(recipe, len(train.labels))
     return Run(sum(epochs), epochs, None)
 
 

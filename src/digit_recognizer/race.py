@@ -8,12 +8,10 @@ import importlib.metadata
 import json
 import os
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from digit_recognizer import command_line, files
+from digit_recognizer import command_line, measurements
 from digit_recognizer.errors import UserError
 
 # Whose versions count for whom; the first is also what has to be installed.
@@ -42,11 +40,10 @@ def run(
     there, missing = installed()
     if missing:
         print(f"not installed, and left out: {', '.join(missing)}; to have them: pip install -e .[peers]", flush=True)
-    from digit_recognizer import benchmark, models, recipes, records
+    if not quick:
+        measurements.check_can_keep(out)
+    from digit_recognizer import models, recipes, records
 
-    if not quick:  # what cannot be written is said before the long run
-        files.check_writable(out)
-        benchmark.kept(out)
     recipe = recipes.get(epochs=1 if quick else None)
     count = 6_000 if quick else 60_000
     settings = [threads] if quick else sorted({1, threads})
@@ -56,7 +53,7 @@ def run(
     result["spin_count"] = os.environ.get("GOMP_SPINCOUNT")
     result["made_with"] = records.provenance(models.build(recipe)) | {"threads": settings}
     if not quick:
-        benchmark.keep(out, {"peers": result})
+        measurements.keep(out, {"peers": result})
     print(table(result))
 
 
@@ -93,16 +90,12 @@ def in_turn(
     return runs
 
 
-def in_a_process(name: str, threads: int, epochs: int, count: int, data_dir: str | None = None) -> dict[str, Any]:
-    """One training in a process of its own. Raises UserError, with its last words, where it fails."""
-    command = [sys.executable, "-m", "digit_recognizer.race", name, "--threads", str(threads)]
-    command += ["--epochs", str(epochs), "--count", str(count)]
-    environment = os.environ | ({"DIGITS_DATA_DIR": str(data_dir)} if data_dir else {})
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if ran.returncode:
-        last = (ran.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise UserError(f"{name} failed: {last.removeprefix('error: ')}")
-    return json.loads(ran.stdout.strip().splitlines()[-1])
+def in_a_process(
+    name: str, threads: int, epochs: int, count: int, data_dir: str | Path | None = None
+) -> dict[str, Any]:
+    """What main prints of one training by one peer."""
+    arguments = (name, "--threads", threads, "--epochs", epochs, "--count", count)
+    return measurements.in_a_process(name, "race", *arguments, data_dir=data_dir)
 
 
 def summary(runs: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, Any]:
@@ -133,32 +126,23 @@ def summary(runs: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """A race's result as text, one line a peer."""
-    from digit_recognizer.benchmark import SPREAD
-
     rows = [("", "threads", "seconds", "steady epoch", "times ours", "test accuracy", "version")]
     busy = []
     for name, threads in result["fastest_threads"].items():
-        for setting, of in result["runs"][name].items():
-            times = [run["seconds"] for run in of]
-            if max(times) > SPREAD * min(times):
-                busy.append(f"{name} with {_threads(int(setting))}")
+        seconds = {n: [run["seconds"] for run in runs] for n, runs in result["runs"][name].items()}
+        busy += [f"{name} with {_threads(int(n))}" for n, times in seconds.items() if measurements.differ(times)]
         steady, accuracy = result["steady_epoch"][name], result["accuracy"][name]
         its = ", ".join(f"{package} {version}" for package, version in result["versions"][name].items())
         rows.append((
-            name, str(threads), _spread([run["seconds"] for run in result["runs"][name][str(threads)]]),
-            "" if steady is None else f"{steady:.2f}", _spread(result["ratios"][name]),
+            name, str(threads), measurements.spread(seconds[str(threads)]),
+            "" if steady is None else f"{steady:.2f}", measurements.spread(result["ratios"][name]),
             "" if accuracy is None else f"{accuracy:.2%}", its,
         ))  # fmt: skip
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [f"{result['what']}, median of {result['rounds']} rounds (lowest to highest)"]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    if result["missing"]:
-        lines.append(f"left out: {', '.join(result['missing'])}")
-    if busy:
-        lines.append(
-            f"the rounds differ too much to conclude from: the machine was busy, run it again: {'; '.join(busy)}"
-        )
-    return "\n".join(lines)
+    lines += [f"left out: {', '.join(result['missing'])}"] if result["missing"] else []
+    return "\n".join(lines + measurements.too_busy(busy))
 
 
 def main() -> None:
@@ -194,11 +178,6 @@ def _version(package: str) -> str | None:
 
 def _threads(count: int) -> str:
     return f"{count} thread{'s' * (count > 1)}"
-
-
-def _spread(values: list[float]) -> str:
-    """Median (lowest to highest)."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 if __name__ == "__main__":

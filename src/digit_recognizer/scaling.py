@@ -5,7 +5,6 @@ memory of a process never shrinks.
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from digit_recognizer import command_line, files
+from digit_recognizer import command_line, measurements
 from digit_recognizer.errors import UserError
 
 COPIES = (1, 10, 100)  # of MNIST's 60,000 training digits
@@ -30,31 +29,24 @@ COMMANDS = {
 
 def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) -> None:
     """Measure all three with one thread, print them, and write them into out/benchmark.json under "scaling"."""
-    files.check_writable(out)
-    from digit_recognizer import benchmark, data, models, recipes, records, training
+    measurements.check_can_keep(out)
+    from digit_recognizer import data, devices, models, recipes, records
 
-    benchmark.kept(out)
     digits = data.load("mnist", data_dir)
-    training.choose_device("cpu", 1)
+    devices.choose("cpu", 1)
     result: dict[str, Any] = {
         "images": [in_a_process(copies, data_dir) for copies in COPIES],
         "widths": {str(width): width_epochs(width, digits.train, rounds) for width in WIDTHS},
         "commands": {name: [start(command) for _ in range(rounds)] for name, command in COMMANDS.items()},
         "made_with": records.provenance(models.build(recipes.get())),
     }
-    benchmark.keep(out, {"scaling": result})
+    measurements.keep(out, {"scaling": result})
     print(table(result))
 
 
 def in_a_process(copies: int, data_dir: str | Path | None = None) -> dict[str, Any]:
     """What main prints of an epoch on that many copies: digits, seconds, and megabytes at the peak and before."""
-    variables = os.environ | ({"DIGITS_DATA_DIR": str(data_dir)} if data_dir else {})
-    command = [sys.executable, "-m", "digit_recognizer.scaling", str(copies)]
-    ran = subprocess.run(command, env=variables, capture_output=True, text=True)
-    if ran.returncode:
-        last = (ran.stderr.strip().splitlines() or [f"it ended with status {ran.returncode}"])[-1]
-        raise UserError(f"an epoch on {copies} copies of MNIST failed: {last.removeprefix('error: ')}")
-    return json.loads(ran.stdout)
+    return measurements.in_a_process(f"an epoch on {copies} copies of MNIST", "scaling", copies, data_dir=data_dir)
 
 
 def width_epochs(width: int, train: Any, rounds: int) -> dict[str, Any]:
@@ -100,9 +92,9 @@ def main() -> None:
     parser = command_line.Parser(prog="python -m digit_recognizer.scaling", description=main.__doc__)
     parser.add_argument("copies", metavar="COPIES", type=int)
     copies = parser.parse_args().copies
-    from digit_recognizer import benchmark, data, recipes, training
+    from digit_recognizer import benchmark, data, devices, recipes
 
-    training.choose_device("cpu", 1)
+    devices.choose("cpu", 1)
     train = data.load("mnist").train
     many = data.Split(train.images.repeat(copies, 1, 1), train.labels.repeat(copies))
     seconds = benchmark.our_epoch(many, recipes.get())

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from digit_recognizer import benchmark, data, evaluation, files, models, recipes, records, training
+from digit_recognizer import data, devices, evaluation, measurements, models, recipes, records, training
 from digit_recognizer.data import Digits
 from digit_recognizer.recipe import Recipe
 
@@ -22,8 +22,7 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 3) ->
 
     Written into out/benchmark.json under "ladder" and "predictions", beside what else is there.
     """
-    files.check_writable(out)
-    benchmark.kept(out)  # what cannot be kept beside the new numbers is said before the long run
+    measurements.check_can_keep(out)
     digits = data.load("mnist", data_dir)
     threads = torch.get_num_threads()
     names = [recipe.name for recipe in recipes.RECIPES.values() if recipe.dataset == "mnist" and recipe.epochs <= 20]
@@ -40,7 +39,7 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 3) ->
     ladder["made_with"] = records.provenance(models.build(recipes.get())) | {"threads": threads}
     ladder["spin_count"] = os.environ.get("GOMP_SPINCOUNT")
     predictions = {name: prediction(recipes.get(name), digits) for name in PREDICTED}
-    benchmark.keep(out, {"ladder": ladder, "predictions": predictions})
+    measurements.keep(out, {"ladder": ladder, "predictions": predictions})
     print(table(ladder, predictions))
 
 
@@ -49,7 +48,7 @@ def timed(recipe: Recipe, digits: Digits, seed: int, threads: int) -> dict[str, 
     one = digits.test.take(torch.arange(1))
     fast = Digits(digits.name, digits.train, None, one, digits.md5)  # a curve of one digit costs nothing
     began = time.perf_counter()
-    training.choose_device("cpu", threads)
+    devices.choose("cpu", threads)
     model, _ = training.fit(models.build(recipe, seed), fast, recipe, seed, quiet=True)
     seconds = time.perf_counter() - began
     scores = evaluation.score(evaluation.predict(model, digits.test.images), digits.test.labels)
@@ -58,7 +57,7 @@ def timed(recipe: Recipe, digits: Digits, seed: int, threads: int) -> dict[str, 
 
 def prediction(recipe: Recipe, digits: Digits, times: int = 200) -> dict[str, float]:
     """Milliseconds for one digit alone, warm, and digits a second in batches of 1,000; with one thread."""
-    training.choose_device("cpu", 1)
+    devices.choose("cpu", 1)
     model = models.build(recipe).eval()
     alone, stamps = digits.test.images[:1], []
     for _ in range(times):
@@ -79,17 +78,13 @@ def table(ladder: dict[str, Any], predictions: dict[str, Any]) -> str:
     busy = []
     for name, of in ladder["runs"].items():
         times, accuracies = ([run[field] for run in of] for field in ("seconds", "accuracy"))
-        if max(times) > benchmark.SPREAD * min(times):
-            busy.append(name)
+        busy += [name] if measurements.differ(times) else []
         lines.append(
-            f"{name:24} {statistics.median(times):7.2f} s  ({min(times):.2f} to {max(times):.2f}), n = {len(of)}, "
-            f"test accuracy {statistics.mean(accuracies):.2%}"
+            f"{name:24} {measurements.spread(times)} s, n = {len(of)}, test accuracy {statistics.mean(accuracies):.2%}"
         )
     for name, of in predictions.items():
         lines.append(
             f"{name:24} predicts one digit in {of['one_digit_ms']:.2f} ms, "
             f"{of['digits_per_second']:,.0f} a second in batches, one thread"
         )
-    if busy:
-        lines.append(f"times differ too much to conclude from: the machine was busy, run it again: {', '.join(busy)}")
-    return "\n".join(lines)
+    return "\n".join(lines + measurements.too_busy(busy))

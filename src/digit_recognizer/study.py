@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digit_recognizer import data, evaluation, files, models, records, training
+from digit_recognizer import data, devices, evaluation, files, measurements, models, records, training
 from digit_recognizer.errors import UserError
 from digit_recognizer.ladder import LADDER
 from digit_recognizer.published import PUBLISHED
@@ -56,7 +56,7 @@ def _digits(name: str, data_dir: str | Path | None, validation: bool) -> data.Di
 
 def _train_and_save(recipe: Recipe, seed: int, out: str | Path, data_dir: str | Path | None) -> str:
     """One run, in whatever process. Returns its result as a line of text."""
-    training.choose_device("cpu", threads=1)
+    devices.choose("cpu", threads=1)
     record, logits = train(recipe, _digits(recipe.dataset, data_dir, recipe.validation), seed)
     path = _path(out, recipe, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,8 +110,7 @@ def costs(out: str | Path) -> list[dict[str, Any]]:
 
     Accuracies from the records, seconds from `bench --ladder`: runs beside each other would slow each other down.
     """
-    path = Path(out) / "benchmark.json"
-    timed = json.loads(path.read_text()).get("ladder", {"runs": {}})["runs"] if path.exists() else {}
+    timed = measurements.kept(out).get("ladder", {"runs": {}})["runs"]
     rows = []
     for recipe in RECIPES.values():
         accuracies = [record["scores"]["accuracy"] for record in read(out, recipe)]

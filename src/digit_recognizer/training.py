@@ -20,47 +20,6 @@ from digit_recognizer.recipe import Augmentation, Recipe
 WARM_UP = 0.2  # of a triangular schedule's steps lie before its peak
 
 
-@processes.together()
-def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
-    """The device of that name, auto taking CUDA, then MPS, then the CPU; and with how many threads the CPU computes.
-
-    One thread by default: networks as small as these gain little from more, lose much where another job wants the
-    same cores, and give other roundings, thus other weights, with another number of threads.
-    Where torchrun started this process it joins the others here, which take a GPU each where all have one, else CPUs.
-    Raises UserError for a device that is unknown or not there, and for threads below 1 or above 1,024.
-    """
-    processes.join()
-    if not 1 <= threads <= 1024:
-        raise UserError(f"threads must be at least 1 and at most 1,024, not {threads}")
-    torch.set_num_threads(threads)
-    alone = processes.count() == 1  # MPS has nothing that adds numbers over processes
-    there = {"cuda": processes.all_have_cuda(), "mps": alone and torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, available in there.items() if available)
-    if name not in there:
-        raise UserError(f"unknown device '{name}'; there are auto, {', '.join(there)}")
-    if not there[name]:
-        where = "this machine has no" if alone else "not every process has its own"
-        raise UserError(f"{where} {name} that torch can use; take --device auto or cpu")
-    torch.set_float32_matmul_precision("medium" if name == "cpu" and _medium_is_float32() else "highest")
-    return processes.device(name)
-
-
-def _medium_is_float32() -> bool:
-    """Whether CPU products at PyTorch's precision "medium" keep float32's digits.
-
-    On some processors it only chooses another library's kernels, up to twice as fast; on others it means bfloat16.
-    """
-    generator = torch.Generator().manual_seed(0)
-    left, right = torch.randn(64, 784, generator=generator), torch.randn(784, 512, generator=generator)
-    exact = left.double() @ right.double()  # numbers of about 28
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    error = (left @ right - exact).abs().max()
-    torch.set_float32_matmul_precision(before)
-    return bool(error < 0.001)  # float32 errs by 0.0001, bfloat16 by 0.3
-
-
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser; fused, which does the same arithmetic in one pass over the memory."""
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
@@ -94,30 +53,19 @@ def fit(
     (model, optimizer, generator, history) after each epoch. Nothing is saved here: the caller saves.
     Returns the model and its history, a row an epoch (see history_row).
     """
-    if recipe.batch_size > len(digits.train.labels):
-        raise UserError(
-            f"the batch size {recipe.batch_size:,} is larger than the {len(digits.train.labels):,} training digits"
-        )
-    if recipe.batch_size < processes.count():
-        raise UserError(
-            f"a batch of {recipe.batch_size} cannot be shared by {processes.count()} processes; "
-            "take fewer of these or a larger --batch-size"
-        )
+    _check_batch_size(recipe.batch_size, len(digits.train.labels))
     quiet = quiet or not processes.is_first()
     device = next(model.parameters()).device
     train = Split(digits.train.images.to(device), digits.train.labels.to(device))
     held_out_name, held_out = digits.held_out
     optimizer = make_optimizer(model, recipe)
     generator = torch.Generator().manual_seed(seed)
-    history: list[dict[str, Any]] = []
-    if start is not None:
-        history = _go_on(start, recipe.epochs, model, optimizer, generator)
+    history = [] if start is None else _go_on(start, recipe.epochs, model, optimizer, generator)
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         with shared_statistics.over_all_processes(model):
             seconds, running = train_one_epoch(model, train, recipe, optimizer, generator, epoch, quiet)
-        scores = None
-        if recipe.curve or epoch == recipe.epochs:
-            scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels)
+        asked = recipe.curve or epoch == recipe.epochs
+        scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels) if asked else None
         history.append(history_row(epoch, seconds, running, held_out_name, scores))
         if not math.isfinite(running.loss + (scores.loss if scores else 0)):
             raise UserError(f"the loss of epoch {epoch} is no number any more; try a smaller --learning-rate")
@@ -127,6 +75,17 @@ def fit(
         if not quiet:
             print(epoch_line(history[-1], recipe.epochs), flush=True)
     return model, history
+
+
+def _check_batch_size(size: int, digits: int) -> None:
+    """Raise UserError where a batch is more than all digits, or less than one for each process."""
+    if size > digits:
+        raise UserError(f"the batch size {size:,} is larger than the {digits:,} training digits")
+    if size < processes.count():
+        raise UserError(
+            f"a batch of {size} cannot be shared by {processes.count()} processes; "
+            "take fewer of these or a larger --batch-size"
+        )
 
 
 def history_row(epoch: int, seconds: float, running: Scores, held_out: str, scores: Scores | None) -> dict[str, Any]:

@@ -1,0 +1,74 @@
+"""What every benchmark shares: runs in processes of their own, medians with their range, and the file of results."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from digit_recognizer import files
+from digit_recognizer.errors import UserError
+
+SPREAD = 1.5  # slowest over fastest of the same, beyond which the machine was too busy to conclude from
+
+
+def kept(out: str | Path) -> dict[str, Any]:
+    """What stands in out/benchmark.json, nothing where there is none. Raises UserError for what is no result."""
+    path = Path(out) / "benchmark.json"
+    try:
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is not a benchmark's result; delete it and run again") from error
+
+
+def keep(out: str | Path, part: dict[str, Any]) -> None:
+    """Write these keys into out/benchmark.json; its others stay as they are."""
+    files.write_atomically(Path(out) / "benchmark.json", (json.dumps(kept(out) | part, indent=1) + "\n").encode())
+
+
+def check_can_keep(out: str | Path) -> None:
+    """Raise UserError, before a long run, for what keep would raise it at the end."""
+    files.check_writable(out)
+    kept(out)
+
+
+def in_a_process(
+    name: str,
+    module: str,
+    *arguments: object,
+    data_dir: str | Path | None = None,
+    environment: dict[str, str] | None = None,
+    timeout: float | None = None,
+) -> Any:
+    """What `python -m digit_recognizer.<module> <arguments>` prints last, as JSON; name is what an error calls it.
+
+    environment: instead of this process's. Raises UserError with the last thing it said where it fails, and
+    subprocess.TimeoutExpired after timeout seconds.
+    """
+    variables = dict(os.environ if environment is None else environment)
+    variables |= {"DIGITS_DATA_DIR": str(data_dir)} if data_dir else {}
+    command = [sys.executable, "-m", f"digit_recognizer.{module}", *map(str, arguments)]
+    ran = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=timeout)
+    if ran.returncode:
+        last = (ran.stderr.strip().splitlines() or [f"it ended with status {ran.returncode}"])[-1]
+        raise UserError(f"{name} failed: {last.removeprefix('error: ')}")
+    return json.loads(ran.stdout.strip().splitlines()[-1])
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median (lowest to highest)."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def differ(seconds: Sequence[float]) -> bool:
+    """Whether times of the same thing differ so much that the machine must have been busy."""
+    return max(seconds) > SPREAD * min(seconds)
+
+
+def too_busy(names: Iterable[str]) -> list[str]:
+    """The line that says whose times differ too much; none where there is nothing to name."""
+    named = "; ".join(names)
+    return [f"times differ too much to conclude from: the machine was busy, run it again: {named}"] if named else []
