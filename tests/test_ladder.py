@@ -17,7 +17,7 @@ from digit_recognizer.recipe import Augmentation, Convolution, Recipe
 def small() -> Recipe:
     """A rung of the ladder, small enough for a test; its batches leave a smaller one at the end."""
     layers = (Convolution(8, size=6, stride=2, pool=True), Convolution(16, pool=True))
-    return recipes.get("cnn_in_seconds", convolutions=layers, widths=(16, 10), epochs=2, precision="float32")
+    return recipes.get("cnn_in_seconds", convolutions=layers, widths=(16 * 9, 10), epochs=2, precision="float32")
 
 
 def fit(recipe: Recipe, digits: data.Digits, **options):

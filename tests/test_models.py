@@ -127,7 +127,7 @@ def convolutional_by_hand(seed: int) -> nn.Sequential:
             nn.Conv2d(1, 32, 6, stride=2, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(32), nn.ReLU(),
             nn.Conv2d(32, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
             nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(64), nn.ReLU(),
-            nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(64, 10),
+            nn.Flatten(), nn.Linear(576, 10),
         )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ TRAINED = {
         name="small",
         source="this test",
         convolutions=(Convolution(8, 5), Convolution(16, 3, pool=True)),
-        widths=(16, 10),
+        widths=(16 * 12 * 12, 10),
         batch_norm=True,
         epochs=2,
         batch_size=359,  # the last of one digit: nothing is left of it for the second process

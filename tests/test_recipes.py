@@ -130,7 +130,7 @@ def test_convolutions_that_leave_nothing_are_refused(layers):
 
 @pytest.mark.parametrize("changes", [{"widths": (784, 10)}, {"batch_norm": False}, {"log_softmax": True}])
 def test_a_convolutional_network_has_one_form_only(changes):
-    with pytest.raises(UserError, match="after convolutions come batch normalisation and one layer"):
+    with pytest.raises(UserError, match=r"need batch normalisation, and the widths \(576, 10\) after them"):
         recipes.get("cnn_in_seconds", **changes)
 
 
@@ -148,7 +148,7 @@ def test_regularisation_out_of_range_is_refused(changes):
 
 def test_a_network_is_told_in_a_few_words():
     layers = (Convolution(32, size=6, stride=2, pool=True), Convolution(64), Convolution(64, pool=True))
-    recipe = recipes.get("cnn_in_seconds", convolutions=layers, widths=(64, 10), augmentation=Augmentation(shift=1))
+    recipe = recipes.get("cnn_in_seconds", convolutions=layers, widths=(64 * 9, 10), augmentation=Augmentation(shift=1))
     assert recipe.network == "32x6/2p-64x3-64x3p-10"
     assert recipes.get("mlp_128_adam").network == "784-128-10"
 

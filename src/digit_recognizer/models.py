@@ -48,20 +48,15 @@ class MLP(nn.Sequential):
         super().__init__(*layers)
 
 
-class Largest(nn.Module):
-    """The largest value of each channel over all places: (n, channels, height, width) to (n, channels)."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return maps.amax((2, 3))
-
-
 class CNN(nn.Sequential):
-    """Convolutions, each with batch normalisation and ReLU, the largest value of each channel, one linear layer.
+    """Convolutions, each with batch normalisation and ReLU, and one linear layer from all that the last one leaves.
 
     A layer pools before it normalises, which leaves a quarter of the places to do so.
     """
 
-    def __init__(self, convolutions: Sequence[Convolution], mean: float = 0.1307, deviation: float = 0.3081) -> None:
+    def __init__(
+        self, convolutions: Sequence[Convolution], features: int, mean: float = 0.1307, deviation: float = 0.3081
+    ) -> None:
         layers: list[nn.Module] = [Normalize(mean, deviation)]
         inputs = 1
         for layer in convolutions:
@@ -69,7 +64,7 @@ class CNN(nn.Sequential):
             layers += [nn.MaxPool2d(2)] if layer.pool else []
             layers += [nn.BatchNorm2d(layer.channels), nn.ReLU(inplace=True)]
             inputs = layer.channels
-        super().__init__(*layers, Largest(), nn.Linear(inputs, 10))
+        super().__init__(*layers, nn.Flatten(), nn.Linear(features, 10))
         self.to(memory_format=torch.channels_last)  # the order in which convolutions read fastest
 
 
@@ -78,7 +73,7 @@ def build(recipe: Recipe, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the accelerators' as well
         if recipe.convolutions:
-            return CNN(recipe.convolutions, recipe.mean, recipe.deviation)
+            return CNN(recipe.convolutions, recipe.widths[0], recipe.mean, recipe.deviation)
         return MLP(recipe.widths, recipe.mean, recipe.deviation, recipe.log_softmax, recipe.batch_norm)
 
 

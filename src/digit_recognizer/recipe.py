@@ -80,9 +80,9 @@ class Recipe:
 
     name: str
     source: str
-    widths: tuple[int, ...]  # of the fully connected layers, from 784 pixels, or the last channels, to 10 digits
+    widths: tuple[int, ...]  # of the fully connected layers, from 784 pixels, or what is left of them, to 10 digits
     epochs: int
-    convolutions: tuple[Convolution, ...] = ()  # before them; the largest of each channel over all places goes on
+    convolutions: tuple[Convolution, ...] = ()  # before them
     batch_norm: bool = False  # after each layer but the last
     batch_size: int = 64
     optimizer: str = "adam"  # or "sgd"
@@ -114,9 +114,9 @@ class Recipe:
         if not (0 <= self.label_smoothing < 1 and 0 <= self.weight_decay < float("inf") and self.clean_epochs >= 0):
             raise UserError("label smoothing must be from 0 to below 1, weight decay and clean epochs not below zero")
         if self.convolutions:
-            _check_convolutions(self.convolutions)
-            if self.widths != (self.convolutions[-1].channels, 10) or not self.batch_norm or self.log_softmax:
-                raise UserError("after convolutions come batch normalisation and one layer from their channels to 10")
+            features = self.convolutions[-1].channels * _side_left(self.convolutions) ** 2
+            if self.widths != (features, 10) or not self.batch_norm or self.log_softmax:
+                raise UserError(f"these convolutions need batch normalisation, and the widths ({features}, 10) after them")
         elif len(self.widths) < 2 or self.widths[0] != 784 or self.widths[-1] != 10 or min(self.widths) < 1:
             raise UserError(f"the widths {self.widths} do not lead from 784 pixels to 10 digits")
 
@@ -145,8 +145,8 @@ class Recipe:
 CHOICES = {"optimizer": ("adam", "sgd"), "schedule": ("constant", "triangle"), "precision": ("float32", "bfloat16")}
 
 
-def _check_convolutions(layers: tuple[Convolution, ...]) -> None:
-    """Raise UserError where a layer cannot be, or nothing of 28 by 28 places is left for it."""
+def _side_left(layers: tuple[Convolution, ...]) -> int:
+    """What they leave of a side of 28 places. Raises UserError where a layer cannot be, or nothing is left for it."""
     side = 28
     for layer in layers:
         if min(layer.channels, layer.size, layer.stride) >= 1:
@@ -156,3 +156,4 @@ def _check_convolutions(layers: tuple[Convolution, ...]) -> None:
             side = 0
         if side < 1:
             raise UserError(f"the convolutions {layers} do not fit 28 by 28 pixels")
+    return side
