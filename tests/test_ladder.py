@@ -145,7 +145,7 @@ def test_a_file_of_the_first_format_is_still_read(trained, small_recipe, tmp_pat
     checkpoints.save(path, trained[0], small_recipe, {})
     content = torch.load(path, weights_only=True)
     published = ["name", "source", "widths", "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "mean"]
-    published += ["deviation", "log_softmax", "dataset", "validation", "published", "departures"]
+    published += ["deviation", "output", "dataset", "validation", "published", "departures"]
     content |= {"format": 1, "recipe": {field: content["recipe"][field] for field in published}}
     torch.save(content, path)
     loaded = checkpoints.load(path)

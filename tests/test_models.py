@@ -67,7 +67,7 @@ def test_the_answers_are_those_of_the_network_written_by_hand(name):
     normalized = transforms.Normalize((recipe.mean,), (recipe.deviation,))(random_pixels())
     with torch.inference_mode():
         theirs = by_hand(recipe.widths, 0)(normalized)
-        if recipe.log_softmax:
+        if recipe.output == "log_softmax":
             theirs = torch.log_softmax(theirs, 1)
         assert torch.equal(models.build(recipe)(random_pixels()), theirs)
 
@@ -88,7 +88,7 @@ def test_building_moves_no_generator(monkeypatch):
 
 def test_log_softmax_gives_probabilities_and_the_same_digits():
     recipe = recipes.get("mlp_128_64_32_adam_200ep")
-    plain = models.build(recipes.get(recipe.name, log_softmax=False))
+    plain = models.build(recipes.get(recipe.name, output="logits"))
     with torch.inference_mode():
         logs, logits = models.build(recipe)(random_pixels()), plain(random_pixels())
     torch.testing.assert_close(logs.exp().sum(1), torch.ones(50))

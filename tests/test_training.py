@@ -159,7 +159,7 @@ def test_ten_epochs_read_nine_of_ten_test_digits(optdigits, small_recipe):
 def test_a_log_softmax_layer_changes_training_by_rounding_only(optdigits):
     recipe = recipes.get("mlp_128_64_adam_200ep", epochs=1)
     model, (row,) = fit(recipe, optdigits)
-    plain, (plain_row,) = fit(dataclasses.replace(recipe, log_softmax=False), optdigits)
+    plain, (plain_row,) = fit(dataclasses.replace(recipe, output="logits"), optdigits)
     assert (type(model[-1]), type(plain[-1])) == (torch.nn.LogSoftmax, torch.nn.Linear)
     assert row["train_loss"] == pytest.approx(plain_row["train_loss"], rel=1e-4)
     assert row["held_out_loss"] == pytest.approx(plain_row["held_out_loss"], rel=1e-3)

@@ -49,12 +49,17 @@ def export(options: argparse.Namespace) -> None:
 
 
 def study(options: argparse.Namespace) -> None:
-    """Train every recipe for every seed, one record each."""
+    """Train every recipe for every seed, one record each; what is there is skipped."""
     from digit_recognizer import study
 
-    names = list(recipes.RECIPES) if options.recipes == ["all"] else options.recipes
-    study.run([recipes.get(name) for name in names], options.seeds, options.out, options.data_dir, options.workers)
-    print("\n\n".join(make(options.out) for make in (study.table, study.ladder, study.ensembles)))
+    named = options.recipes or [recipe.name for recipe in study.STUDIED]
+    chosen = [recipes.get(name) for name in (recipes.RECIPES if named == ["all"] else named)]
+    chosen = study.with_data(chosen, options.data_dir)
+    engine = {"workers": options.workers, "backend": options.backend, "scheduler": options.scheduler}
+    if options.quick:
+        study.quick(chosen, options.data_dir, **engine)
+        return
+    study.run(chosen, options.seeds, options.out, options.data_dir, **engine)
 
 
 def figures(options: argparse.Namespace) -> None:
@@ -105,10 +110,15 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", metavar="FILE", required=True, help="what to write")
 
     one = _command(commands, "study", study)
-    one.add_argument("--recipes", metavar="NAME", nargs="+", default=[recipes.DEFAULT], help="some, or: all")
-    one.add_argument("--seeds", metavar="N", type=_positive, default=10, help="0 to N - 1; by default 10")
-    one.add_argument("--workers", metavar="N", type=_positive, default=1, help="runs at a time; by default 1")
+    one.add_argument(
+        "--recipes", metavar="NAME", nargs="+", help="some, or: all; by default the published ones and their variants"
+    )
+    one.add_argument("--seeds", metavar="N", type=_positive, help="0 to N - 1; by default 10 to 30, as README's tables")
     one.add_argument("--out", metavar="DIR", default="results", help="of the records; by default results")
+    one.add_argument("--workers", metavar="N", type=_positive, help="runs at a time; by default one for each core")
+    one.add_argument("--backend", metavar="NAME", default="local", help="local, dask or ray; by default local")
+    one.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask or Ray cluster")
+    one.add_argument("--quick", action="store_true", help="see that all works: one epoch, two seeds, nothing is kept")
     one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
 
     one = _command(commands, "figures", figures)

@@ -73,9 +73,8 @@ def usual_set(data_dir: str | Path | None, recipe: Recipe) -> Any:
     """MNIST's training set with the transforms that the published projects use."""
     from torchvision import datasets, transforms
 
-    root = data_dir or os.environ.get("DIGITS_DATA_DIR") or "data"
     steps = [transforms.ToTensor(), transforms.Normalize((recipe.mean,), (recipe.deviation,))]
-    return datasets.MNIST(root, train=True, transform=transforms.Compose(steps))
+    return datasets.MNIST(data.root_of(data_dir), train=True, transform=transforms.Compose(steps))
 
 
 def usual_model(recipe: Recipe, seed: int = 0) -> nn.Sequential:

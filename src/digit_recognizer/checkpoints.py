@@ -21,7 +21,7 @@ from digit_recognizer import files, models, processes
 from digit_recognizer.errors import UserError
 from digit_recognizer.recipe import Augmentation, Convolution, Published, Recipe
 
-FORMAT = 2  # 1 knew no convolutions and no augmentation; what it lacks has defaults
+FORMAT = 3  # 1 knew no convolutions and no augmentation; 1 and 2 had log_softmax, yes or no, for output
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 
@@ -164,6 +164,8 @@ def _recipe(fields: Mapping[str, Any]) -> Recipe:
     """A recipe from its fields in plain types; those that an older format lacks keep their defaults."""
     fields = dict(fields)
     fields["published"] = Published(**fields["published"])
+    if "log_softmax" in fields:  # of an older format
+        fields["output"] = "log_softmax" if fields.pop("log_softmax") else "logits"
     fields["augmentation"] = Augmentation(**fields.get("augmentation", {}))
     fields["convolutions"] = tuple(Convolution(**layer) for layer in fields.get("convolutions", ()))
     fields["widths"], fields["departures"] = tuple(fields["widths"]), tuple(fields["departures"])

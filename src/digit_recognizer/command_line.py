@@ -47,7 +47,7 @@ def training_options(description: str) -> argparse.Namespace:
 
 def add_dataset(parser: argparse.ArgumentParser, default: str) -> None:
     """The two flags that say on which digits."""
-    parser.add_argument("--dataset", metavar="NAME", help=f"mnist, qmnist or optdigits; {default}")
+    parser.add_argument("--dataset", metavar="NAME", help=f"mnist, qmnist, qmnist-writers or optdigits; {default}")
     parser.add_argument(
         "--data-dir", metavar="DIR", help="where MNIST/raw lies; by default the variable DIGITS_DATA_DIR, else data"
     )

@@ -1,8 +1,9 @@
 """The digits: whole sets in memory as uint8, ink bright, with fixed splits and shuffled batches.
 
-mnist      60,000 + 10,000   torchvision.datasets.MNIST, downloaded when absent, checked by MD5
-qmnist     120,000           torchvision.datasets.QMNIST, split at random or with writers kept apart
-optdigits  1,797             inside scikit-learn: 8x8 scans, the embedded set that needs no download
+mnist            60,000 + 10,000   torchvision.datasets.MNIST, downloaded when absent, checked by MD5
+qmnist           120,000           torchvision.datasets.QMNIST, split at random
+qmnist-writers   120,000           the same digits, no writer in two of the parts
+optdigits        1,797             inside scikit-learn: 8x8 scans, the embedded set that needs no download
 """
 
 import functools
@@ -18,7 +19,12 @@ from torch import Tensor
 from digit_recognizer import download, processes, sources
 from digit_recognizer.errors import UserError
 
-TITLES = {"mnist": "MNIST", "qmnist": "QMNIST", "optdigits": "optdigits"}
+TITLES = {
+    "mnist": "MNIST",
+    "qmnist": "QMNIST",
+    "qmnist-writers": "QMNIST with writers apart",
+    "optdigits": "optdigits",
+}
 SPLIT_SEED = 0  # of every fixed split, whatever the seed of the run
 WRITER_COLUMN = 2  # of QMNIST's extended labels
 
@@ -60,24 +66,22 @@ def load(
     folder: str | Path | None = None,
     *,
     validation: bool = False,
-    writers_apart: bool = False,
     fall_back: bool = False,
 ) -> Digits:
     """Load a data set by name, downloading it first where it is absent.
 
     folder: where MNIST/raw and QMNIST/raw lie; by default the variable DIGITS_DATA_DIR, else `data`.
     validation: hold out a fixed twelfth of the training part (5,000 of 60,000); QMNIST always has such a part.
-    writers_apart: QMNIST only, no writer in two of its parts. fall_back: use optdigits, and say so in one line,
-    where the set is neither on disk nor reachable. Raises UserError for an unknown name, damaged files, and,
-    without fall_back, a set that cannot be had. Of several processes, one on each machine downloads, and what one
-    cannot have none takes.
+    fall_back: use optdigits, and say so in one line, where the set is neither on disk nor reachable. Raises UserError
+    for an unknown name, damaged files, and, without fall_back, a set that cannot be had. Of several processes, one on
+    each machine downloads, and what one cannot have none takes.
     """
     if name not in TITLES:
         raise UserError(f"unknown data set '{name}'; there are {', '.join(TITLES)}")
-    root = Path(folder or os.environ.get("DIGITS_DATA_DIR") or "data")
+    root = root_of(folder)
     try:
-        if name == "qmnist":
-            return processes.in_turn(functools.partial(_qmnist, root, writers_apart))
+        if name.startswith("qmnist"):
+            return processes.in_turn(functools.partial(_qmnist, root, name))
         digits = processes.in_turn(functools.partial(_mnist, root)) if name == "mnist" else _optdigits()
     except download.UnreachableError as error:
         if not fall_back:
@@ -85,6 +89,11 @@ def load(
         print(f"{error}; going on with optdigits, the embedded set: its numbers are not {TITLES[name]}'s.")
         digits = _optdigits()
     return _with_validation(digits) if validation else digits
+
+
+def root_of(folder: str | Path | None = None) -> Path:
+    """The folder in which MNIST/raw and QMNIST/raw lie; see load."""
+    return Path(folder or os.environ.get("DIGITS_DATA_DIR") or "data")
 
 
 def batches(split: Split, batch_size: int, generator: torch.Generator) -> Iterator[Split]:
@@ -109,11 +118,11 @@ def _mnist(root: Path) -> Digits:
     return Digits("mnist", Split(*train), None, Split(*test), md5)
 
 
-def _qmnist(root: Path, writers_apart: bool) -> Digits:
+def _qmnist(root: Path, name: str) -> Digits:
     images, labels, md5 = sources.qmnist(root)
-    parts = _by_writer(labels[:, WRITER_COLUMN]) if writers_apart else _at_random(len(labels))
+    parts = _by_writer(labels[:, WRITER_COLUMN]) if name == "qmnist-writers" else _at_random(len(labels))
     train, validation, test = (Split(images[part], labels[part, 0]) for part in parts)
-    return Digits("qmnist", train, validation, test, md5)
+    return Digits(name, train, validation, test, md5)
 
 
 def _optdigits() -> Digits:

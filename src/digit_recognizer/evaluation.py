@@ -62,6 +62,15 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
     return Scores(int((logits.argmax(1) == labels).sum()), len(labels), float(loss))
 
 
+def mean_of_batch_means(logits: Tensor, labels: Tensor, batch_size: int) -> float:
+    """The loss as many notebooks report it: the mean over batches of each batch's mean, in nats.
+
+    The last batch, where smaller, weighs as much as the others. logits: float (n, 10); labels: int64 (n,).
+    """
+    losses = F.cross_entropy(logits, labels.cpu(), reduction="none").split(batch_size)
+    return float(torch.stack([batch.mean(dtype=torch.float64) for batch in losses]).mean())
+
+
 def wilson_interval(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:
     """Wilson's score interval of a fraction, by default with 95 % coverage (Wilson 1927).
 

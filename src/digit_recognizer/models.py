@@ -36,7 +36,7 @@ class MLP(nn.Sequential):
         widths: Sequence[int],
         mean: float = 0.1307,
         deviation: float = 0.3081,
-        log_softmax: bool = False,
+        output: str = "logits",
         batch_norm: bool = False,
     ) -> None:
         layers: list[nn.Module] = [Normalize(mean, deviation), nn.Flatten()]
@@ -44,8 +44,8 @@ class MLP(nn.Sequential):
             norm = [nn.BatchNorm1d(outputs)] if batch_norm else []
             layers += [nn.Linear(inputs, outputs), *norm, nn.ReLU()]
         layers.append(nn.Linear(*widths[-2:]))
-        layers += [nn.LogSoftmax(dim=1)] if log_softmax else []
-        super().__init__(*layers)
+        last = {"log_softmax": [nn.LogSoftmax(dim=1)], "softmax": [nn.Softmax(dim=1)]}
+        super().__init__(*layers, *last.get(output, []))
 
 
 class CNN(nn.Sequential):
@@ -74,7 +74,7 @@ def build(recipe: Recipe, seed: int = 0) -> nn.Module:
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the accelerators' as well
         if recipe.convolutions:
             return CNN(recipe.convolutions, recipe.widths[0], recipe.mean, recipe.deviation)
-        return MLP(recipe.widths, recipe.mean, recipe.deviation, recipe.log_softmax, recipe.batch_norm)
+        return MLP(recipe.widths, recipe.mean, recipe.deviation, recipe.output, recipe.batch_norm)
 
 
 def parameter_count(model: nn.Module) -> int:

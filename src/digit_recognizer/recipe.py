@@ -97,7 +97,7 @@ class Recipe:
     precision: str = "float32"  # of the products while training, or "bfloat16"
     mean: float = 0.1307  # of the pixels in [0, 1], subtracted by the network's first layer
     deviation: float = 0.3081  # of the pixels in [0, 1], divided by
-    log_softmax: bool = False  # as the network's last layer
+    output: str = "logits"  # what the last layer gives: these, "log_softmax" or "softmax" of them
     dataset: str = "mnist"
     validation: bool = False  # whether a part of the training set is held out to look at
     curve: bool = True  # whether the held-out or test part is scored after each epoch, not only after the last
@@ -115,8 +115,10 @@ class Recipe:
             raise UserError("label smoothing must be from 0 to below 1, weight decay and clean epochs not below zero")
         if self.convolutions:
             features = self.convolutions[-1].channels * _side_left(self.convolutions) ** 2
-            if self.widths != (features, 10) or not self.batch_norm or self.log_softmax:
-                raise UserError(f"these convolutions need batch normalisation, and the widths ({features}, 10) after them")
+            if self.widths != (features, 10) or not self.batch_norm or self.output != "logits":
+                raise UserError(
+                    f"these convolutions need batch normalisation, the widths ({features}, 10) and logits after them"
+                )
         elif len(self.widths) < 2 or self.widths[0] != 784 or self.widths[-1] != 10 or min(self.widths) < 1:
             raise UserError(f"the widths {self.widths} do not lead from 784 pixels to 10 digits")
 
@@ -142,7 +144,12 @@ class Recipe:
 
 
 # What a field of words may say.
-CHOICES = {"optimizer": ("adam", "sgd"), "schedule": ("constant", "triangle"), "precision": ("float32", "bfloat16")}
+CHOICES = {
+    "optimizer": ("adam", "sgd"),
+    "schedule": ("constant", "triangle"),
+    "precision": ("float32", "bfloat16"),
+    "output": ("logits", "log_softmax", "softmax"),
+}
 
 
 def _side_left(layers: tuple[Convolution, ...]) -> int:

@@ -1,4 +1,4 @@
-"""All recipes by name: what the published projects trained, and our ladder from there. Data without branches."""
+"""All recipes by name: what the published projects trained, our ladder from there, and variants of the published."""
 
 import dataclasses
 import difflib
@@ -8,8 +8,9 @@ from digit_recognizer.errors import UserError
 from digit_recognizer.ladder import LADDER
 from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipe import Recipe
+from digit_recognizer.variants import VARIANTS
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*PUBLISHED, *LADDER)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*PUBLISHED, *LADDER, *VARIANTS)}
 DEFAULT = "mlp_512_256_adam_5ep"
 
 

@@ -1,8 +1,10 @@
 """A run as a small JSON file, from which tables and figures can be made again, and where a run's files lie."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
+import math
 import platform
 import subprocess
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from torch import nn
 
 from digit_recognizer import files, processes, recipes
 from digit_recognizer.data import Digits
+from digit_recognizer.errors import UserError
 from digit_recognizer.evaluation import Scores
 from digit_recognizer.recipe import Published, Recipe
 
@@ -50,11 +53,7 @@ def describe(
     Accuracies are fractions, losses nats per digit, seconds are of training alone.
     """
     return {
-        "format": FORMAT,
-        "recipe": recipe.name,
-        "overrides": recipes.overrides_of(recipe),
-        "seed": seed,
-        "dataset": digits.name,
+        **identity(dataclasses.replace(recipe, dataset=digits.name), seed),
         "md5": dict(digits.md5),
         "scores": scores_as_dict(scores),
         "history": history,
@@ -62,6 +61,14 @@ def describe(
         "weights": weights_hash(model),
         "made_with": provenance(model),
     }
+
+
+def identity(recipe: Recipe, seed: int) -> dict[str, Any]:
+    """What says which run a record is of: a recipe on its own data set, what was changed of it, and the seed."""
+    overrides = json.loads(json.dumps(recipes.overrides_of(recipe)))  # as they are read again
+    return {
+        "format": FORMAT, "recipe": recipe.name, "overrides": overrides, "seed": seed, "dataset": recipe.dataset
+    }  # fmt: skip
 
 
 def scores_as_dict(scores: Scores) -> dict[str, Any]:
@@ -103,6 +110,37 @@ def weights_hash(model: nn.Module) -> str:
 def save(path: str | Path, record: dict[str, Any]) -> None:
     """Write a record as JSON, atomically."""
     files.write_atomically(path, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+
+
+def path_of(folder: str | Path, recipe: Recipe, seed: int | str) -> Path:
+    """Where a study keeps the record of a seed, or of all seeds as one."""
+    name = seed if isinstance(seed, str) else f"seed{seed}"
+    return Path(folder) / recipe.name / f"{recipe.dataset}-{name}.json"
+
+
+def read(folder: str | Path, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """The record of a study's run. Raises UserError for one that is not whole, or of another run or format."""
+    path = path_of(folder, recipe, seed)
+    try:
+        record = json.loads(path.read_text())
+        for field, value in identity(recipe, seed).items():
+            if record[field] != value:
+                raise UserError(f"{path} is of another run: its {field} is {record[field]!r} instead of {value!r}")
+        scores, epochs = record["scores"], record["history"]
+        if [row["epoch"] for row in epochs] != list(range(1, recipe.epochs + 1)) or len(record["weights"]) != 64:
+            raise ValueError
+        if scores["accuracy"] != scores["correct"] / scores["count"] or not math.isfinite(scores["loss"]):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no whole record") from error
+    return record
+
+
+def read_all(folder: str | Path, recipe: Recipe) -> list[dict[str, Any]]:
+    """The records of a recipe on its own data set, by seed. Raises UserError for one that read would not take."""
+    names = (path.stem for path in Path(folder, recipe.name).glob(f"{recipe.dataset}-seed*.json"))
+    seeds = sorted(int(number) for name in names if (number := name.rpartition("seed")[2]).isdecimal())
+    return [read(folder, recipe, seed) for seed in seeds]
 
 
 def published_for(recipe: Recipe | None, dataset: str) -> Published | None:

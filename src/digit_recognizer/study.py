@@ -1,52 +1,137 @@
 """Every seed of a recipe, one record each: a distribution instead of a single number; and all seeds as one."""
 
+import contextlib
+import dataclasses
 import functools
-import json
-import statistics
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import joblib
+import filelock
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from digit_recognizer import data, devices, evaluation, files, measurements, models, records, training
+from digit_recognizer import data, devices, engines, evaluation, files, models, records, sources, training
 from digit_recognizer.errors import UserError
-from digit_recognizer.ladder import LADDER
 from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipe import Recipe
-from digit_recognizer.recipes import RECIPES
+from digit_recognizer.variants import VARIANTS
 
 ENSEMBLES = (1, 3, 5, 10)  # sizes that are reported, always the first seeds
+STUDIED = (*PUBLISHED, *VARIANTS)  # unless others are asked for
+# How many seeds, unless asked for others, which are ten for all that is not here.
+SEEDS = {
+    "mlp_512_256_adam_5ep": 30,
+    "mlp_128_64_adam_10ep": 30,
+    "mlp_128_adam": 30,
+    "mlp_128_64_sgd_15ep": 20,
+}
+QUICK_SEEDS = 2
+
+Run = tuple[Recipe, int]  # a recipe, on its own data set, and a seed
+Result = tuple[Recipe, int, dict[str, Any], np.ndarray]  # the same, the record, and probabilities, float32 (n, 10)
 
 
 def run(
-    recipes: list[Recipe], seeds: int, out: str | Path, data_dir: str | Path | None = None, workers: int = 1
+    recipes: list[Recipe],
+    seeds: int | None,
+    out: str | Path,
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    backend: str = "local",
+    scheduler: str | None = None,
 ) -> None:
     """Train every recipe for seeds 0 to seeds - 1, one thread each; runs whose record is there are skipped.
 
-    Writes out/<recipe>/<dataset>-seed<N>.json, its probabilities beside it, and what the seeds say together. Raises
-    UserError where the recipe's own data set cannot be had. workers: processes at a time.
+    Writes out/<recipe>/<dataset>-seed<N>.json, its probabilities beside it, and what the seeds say together, as soon
+    as each is there. seeds: by default as many as SEEDS says. workers, backend, scheduler: see engines. Raises
+    UserError where a data set cannot be had, and where another study writes to the same folder.
     """
     files.check_writable(out)
-    missing = [(recipe, seed) for recipe in recipes for seed in range(seeds) if not _path(out, recipe, seed).exists()]
-    for name, validation in sorted({(recipe.dataset, recipe.validation) for recipe, _ in missing}):
-        _digits(name, data_dir, validation)  # whatever cannot be had stops the study before it begins
-    one = joblib.delayed(_train_and_save)
-    runs = (one(recipe, seed, out, data_dir) for recipe, seed in missing)
-    for line in joblib.Parallel(workers, return_as="generator_unordered")(runs):
-        print(line, flush=True)
-    for recipe in {recipe.name: recipe for recipe, _ in missing}.values():
-        together = ensemble(out, recipe, _digits(recipe.dataset, data_dir, recipe.validation).test.labels)
-        if len(together["scores"]) > 1:
-            records.save(_path(out, recipe, "ensemble"), together)
+    with _alone_in(Path(out)):
+        wanted = [(recipe, seed) for recipe in recipes for seed in range(seeds or SEEDS.get(recipe.name, 10))]
+        missing = [one for one in wanted if not _is_there(out, *one)]
+        missing.sort(key=lambda one: -one[0].epochs)  # the longest first, so that all workers end together
+        for name, validation in sorted({(recipe.dataset, recipe.validation) for recipe, _ in missing}):
+            _digits(name, data_dir, validation)  # whatever cannot be had stops the study before it begins
+        for recipe, seed, record, probabilities in _computed(missing, data_dir, workers, backend, scheduler):
+            path = records.path_of(out, recipe, seed)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path.with_suffix(".npy"), probabilities)
+            records.save(path, record)
+        for recipe in dict(missing):
+            together = ensemble(out, recipe, _digits(recipe.dataset, data_dir, recipe.validation).test.labels)
+            if len(together["scores"]) > 1:
+                records.save(records.path_of(out, recipe, "ensemble"), together)
 
 
-def _path(out: str | Path, recipe: Recipe, seed: int | str) -> Path:
-    """Where the record of a seed lies, or of all seeds as one."""
-    name = seed if isinstance(seed, str) else f"seed{seed}"
-    return Path(out) / recipe.name / f"{recipe.dataset}-{name}.json"
+def quick(recipes: list[Recipe], data_dir: str | Path | None, **engine: Any) -> None:
+    """See that every recipe can be studied: one epoch of each, two seeds, nothing is kept. engine: as run takes it."""
+    short = [dataclasses.replace(recipe, epochs=1, clean_epochs=0) for recipe in recipes]
+    with tempfile.TemporaryDirectory() as folder:
+        run(short, QUICK_SEEDS, folder, data_dir, **engine)
+
+
+def with_data(recipes: list[Recipe], data_dir: str | Path | None) -> list[Recipe]:
+    """The same recipes, but those for QMNIST on both of its splits where it is on disk, else on MNIST."""
+    found = []
+    for recipe in recipes:
+        names = [recipe.dataset]
+        if recipe.dataset == "qmnist":
+            folder = data.root_of(data_dir) / "QMNIST" / "raw"
+            on_disk = all((folder / file).exists() for file in sources.QMNIST_FILES)
+            names = ["qmnist", "qmnist-writers"] if on_disk else ["mnist"]
+        found += [dataclasses.replace(recipe, dataset=name) for name in names]
+    return found
+
+
+@contextlib.contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Raise UserError where another study is writing to this folder. The lock ends with its process."""
+    try:
+        with filelock.FileLock(out / ".study.lock", timeout=0):
+            yield
+    except filelock.Timeout as error:
+        raise UserError(f"another study is writing to {out}; wait for its end, or give --out another folder") from error
+
+
+def _is_there(out: str | Path, recipe: Recipe, seed: int) -> bool:
+    """Whether the record of a run is there, whole; one that is not is set aside under another name, and said."""
+    path = records.path_of(out, recipe, seed)
+    if not path.exists():
+        return False
+    try:
+        records.read(out, recipe, seed)
+    except UserError as error:
+        aside, number = path.with_suffix(".json.aside"), 1
+        while aside.exists():
+            aside, number = path.with_suffix(f".json.aside{number}"), number + 1
+        path.rename(aside)
+        print(f"{error}; set aside as {aside.name}, and run again", flush=True)
+        return False
+    return True
+
+
+def _computed(
+    runs: list[Run], data_dir: str | Path | None, workers: int | None, backend: str, scheduler: str | None
+) -> Iterator[Result]:
+    """What train_alone makes of each run, as soon as it is there; a line and a step of a bar for each."""
+    epochs = sum(recipe.epochs for recipe, _ in runs)
+    with (
+        engines.engine(backend, scheduler, workers) as engine,
+        tqdm(total=epochs, desc=f"0 of {len(runs)} runs", unit="epoch", disable=None if runs else True) as bar,
+    ):
+        jobs = [(recipe, seed, data_dir) for recipe, seed in runs]
+        for number, (recipe, seed, record, probabilities) in enumerate(engine(train_alone, jobs), start=1):
+            yield recipe, seed, record, probabilities
+            accuracy = record["scores"]["accuracy"]
+            title = data.TITLES[recipe.dataset]
+            bar.set_description(f"{number} of {len(runs)} runs")
+            bar.update(recipe.epochs)
+            tqdm.write(f"{recipe.name} on {title}, seed {seed}: test accuracy {accuracy:.2%}")
 
 
 @functools.cache
@@ -54,23 +139,21 @@ def _digits(name: str, data_dir: str | Path | None, validation: bool) -> data.Di
     return data.load(name, data_dir, validation=validation)
 
 
-def _train_and_save(recipe: Recipe, seed: int, out: str | Path, data_dir: str | Path | None) -> str:
-    """One run, in whatever process. Returns its result as a line of text."""
+def train_alone(recipe: Recipe, seed: int, data_dir: str | Path | None) -> Result:
+    """One run with one thread, in whatever process."""
     devices.choose("cpu", threads=1)
     record, logits = train(recipe, _digits(recipe.dataset, data_dir, recipe.validation), seed)
-    path = _path(out, recipe, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path.with_suffix(".npy"), logits.softmax(1).numpy())
-    records.save(path, record)
-    return f"{recipe.name}, seed {seed}: test accuracy {record['scores']['accuracy']:.2%}"
+    return recipe, seed, record, logits.softmax(1).numpy()
 
 
 def train(recipe: Recipe, digits: data.Digits, seed: int) -> tuple[dict[str, Any], Tensor]:
     """One run from fresh weights to its record and its logits of the test part, scored with the last weights."""
     model, history = training.fit(models.build(recipe, seed), digits, recipe, seed, quiet=True)
     logits = evaluation.predict(model, digits.test.images)
-    scores = evaluation.score(logits, digits.test.labels)
-    return records.describe(recipe, digits, seed, model, history, scores), logits
+    record = records.describe(recipe, digits, seed, model, history, evaluation.score(logits, digits.test.labels))
+    batch_means = evaluation.mean_of_batch_means(logits, digits.test.labels, recipe.batch_size)
+    record["scores"]["mean_of_batch_means"] = batch_means
+    return record, logits
 
 
 def ensemble(out: str | Path, recipe: Recipe, labels: Tensor) -> dict[str, Any]:
@@ -78,8 +161,13 @@ def ensemble(out: str | Path, recipe: Recipe, labels: Tensor) -> dict[str, Any]:
 
     labels: int64 (n,) of the test part. weights: the hash of each member's, in order.
     """
-    members = [(record, _path(out, recipe, record["seed"]).with_suffix(".npy")) for record in read(out, recipe)]
-    members = [(record, torch.from_numpy(np.load(path))) for record, path in members if path.exists()]
+    members = [
+        (record, records.path_of(out, recipe, record["seed"]).with_suffix(".npy"))
+        for record in records.read_all(out, recipe)
+    ]
+    found = [(record, records.path_of(out, recipe, record["seed"])) for record in records.read_all(out, recipe)]
+    paths = [(record, path.with_suffix(".npy")) for record, path in found]
+    members = [(record, torch.from_numpy(np.load(path))) for record, path in paths if path.exists()]
     sizes = [size for size in ENSEMBLES if size <= len(members)]
     means = {size: torch.stack([probabilities for _, probabilities in members[:size]]).mean(0) for size in sizes}
     return {
@@ -90,84 +178,3 @@ def ensemble(out: str | Path, recipe: Recipe, labels: Tensor) -> dict[str, Any]:
             str(size): records.scores_as_dict(evaluation.score(mean.log(), labels)) for size, mean in means.items()
         },
     }
-
-
-def read(out: str | Path, recipe: Recipe) -> list[dict[str, Any]]:
-    """The records of a recipe on its own data set, by seed. Raises UserError for one that cannot be read."""
-    found = []
-    for path in sorted(Path(out, recipe.name).glob(f"{recipe.dataset}-seed*.json")):
-        try:
-            record = json.loads(path.read_text())
-            float(record["scores"]["accuracy"])
-            found.append((int(record["seed"]), record))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is not a record; delete it and run the study again") from error
-    return [record for _, record in sorted(found, key=lambda entry: entry[0])]
-
-
-def costs(out: str | Path) -> list[dict[str, Any]]:
-    """What charts.accuracy_against_cost draws of the results under a folder, a row for each recipe that has both.
-
-    Accuracies from the records, seconds from `bench --ladder`: runs beside each other would slow each other down.
-    """
-    timed = measurements.kept(out).get("ladder", {"runs": {}})["runs"]
-    rows = []
-    for recipe in RECIPES.values():
-        accuracies = [record["scores"]["accuracy"] for record in read(out, recipe)]
-        seconds = [run["seconds"] for run in timed.get(recipe.name, [])]
-        if accuracies and seconds:
-            ours = recipe in LADDER
-            rows.append({"name": recipe.name, "ours": ours, "accuracies": accuracies, "seconds": seconds})
-    return rows
-
-
-def ladder(out: str | Path) -> str:
-    """The records of our own recipes as a table in Markdown, with the seconds that training took on all cores."""
-    lines = [
-        "| recipe | network | weights | test accuracy: mean ± deviation | lowest to highest | seeds | seconds |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in costs(out):
-        if row["ours"]:
-            recipe, accuracies = RECIPES[row["name"]], row["accuracies"]
-            lines.append(
-                f"| `{recipe.name}` | {recipe.network} | {recipe.parameter_count:,} | {_mean_and_spread(accuracies)} "
-                f"| {min(accuracies):.2%} to {max(accuracies):.2%} | {len(accuracies)} "
-                f"| {statistics.median(row['seconds']):.3g} |"
-            )
-    return "\n".join(lines)
-
-
-def ensembles(out: str | Path) -> str:
-    """What the seeds of each recipe say together, as a table in Markdown: accuracy of the first n, no seed chosen."""
-    lines = [f"| recipe | {' | '.join(f'n = {size}' for size in ENSEMBLES)} |", "|---" * (len(ENSEMBLES) + 1) + "|"]
-    for recipe in RECIPES.values():
-        path = _path(out, recipe, "ensemble")
-        if path.exists():
-            scores = json.loads(path.read_text())["scores"]
-            cells = [f"{scores[str(size)]['accuracy']:.2%}" if str(size) in scores else "" for size in ENSEMBLES]
-            lines.append(f"| `{recipe.name}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _mean_and_spread(values: list[float]) -> str:
-    spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-    return f"{statistics.mean(values):.2%} ± {spread:.2%}"
-
-
-def table(out: str | Path) -> str:
-    """The records of the published recipes as a table in Markdown: published beside measured, mean and spread."""
-    lines = [
-        "| recipe | published test accuracy | ours: mean ± standard deviation | lowest to highest | seeds |",
-        "|---|---|---|---|---|",
-    ]
-    for recipe in PUBLISHED:
-        accuracies = [record["scores"]["accuracy"] for record in read(out, recipe)]
-        if accuracies:
-            published = recipe.published.test_accuracy
-            lines.append(
-                f"| `{recipe.name}` | {'not stated' if published is None else f'{published:.2%}'} "
-                f"| {_mean_and_spread(accuracies)} "
-                f"| {min(accuracies):.2%} to {max(accuracies):.2%} | {len(accuracies)} |"
-            )
-    return "\n".join(lines)

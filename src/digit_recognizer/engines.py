@@ -1,0 +1,80 @@
+"""Where independent runs are computed: in this process, in others of this machine, or on a cluster."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from digit_recognizer.errors import UserError
+
+BACKENDS = ("local", "dask", "ray")
+PATIENCE = 15  # seconds that a scheduler has to answer
+
+Engine = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterator[Any]]
+
+
+@contextlib.contextmanager
+def engine(backend: str = "local", scheduler: str | None = None, workers: int | None = None) -> Iterator[Engine]:
+    """Within it, engine(function, jobs) yields function(*job) of each job, in the order in which they end.
+
+    workers: processes, for local, by default one for each core; a cluster gives all that it has. scheduler: the address of a cluster's. Raises
+    UserError for a backend that is unknown or not installed, a scheduler that does not answer, and a worker of this
+    machine that was killed; what a killed worker of a cluster was computing is given to another.
+    """
+    if backend not in BACKENDS:
+        raise UserError(f"unknown backend '{backend}'; there are {', '.join(BACKENDS)}")
+    if (backend == "local") != (scheduler is None):
+        raise UserError("--backend dask and --backend ray need --scheduler ADDRESS, and --backend local takes none")
+    try:
+        with _local(workers) if backend == "local" else (_dask if backend == "dask" else _ray)(scheduler) as found:
+            yield found
+    except ImportError as error:
+        raise UserError(f"{backend} is not installed ({error}): pip install -e .[cluster]") from error
+    except TerminatedWorkerError as error:
+        raise UserError("a worker was killed, perhaps for want of memory; run it again to go on") from error
+
+
+def _joblib(function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    return joblib.Parallel(return_as="generator_unordered")(joblib.delayed(function)(*job) for job in jobs)
+
+
+@contextlib.contextmanager
+def _local(workers: int | None) -> Iterator[Engine]:
+    with joblib.parallel_config("loky", n_jobs=workers or joblib.cpu_count(), inner_max_num_threads=1):
+        yield _joblib
+
+
+@contextlib.contextmanager
+def _dask(scheduler: str) -> Iterator[Engine]:
+    from dask.distributed import Client
+
+    try:
+        client = Client(scheduler, timeout=PATIENCE)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise UserError(f"no Dask scheduler answered at {scheduler} within {PATIENCE} s") from error
+    with client, joblib.parallel_config("dask", n_jobs=-1, wait_for_workers_timeout=PATIENCE):
+        yield _joblib
+
+
+@contextlib.contextmanager
+def _ray(scheduler: str) -> Iterator[Engine]:
+    """Without joblib, whose Ray backend gives no result before all are there: a killed study would lose them."""
+    import ray
+
+    def engine(function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+        remote = ray.remote(num_cpus=1)(function)
+        waiting = [remote.remote(*job) for job in jobs]
+        while waiting:
+            (done,), waiting = ray.wait(waiting)
+            yield ray.get(done)
+
+    try:
+        ray.init(address=scheduler, log_to_driver=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"no Ray cluster answered at {scheduler}: {str(error).splitlines()[0]}") from error
+    try:
+        yield engine
+    finally:
+        ray.shutdown()
