@@ -19,9 +19,9 @@ Engine = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterator[Any]
 def engine(backend: str = "local", scheduler: str | None = None, workers: int | None = None) -> Iterator[Engine]:
     """Within it, engine(function, jobs) yields function(*job) of each job, in the order in which they end.
 
-    workers: processes, for local, by default one for each core; a cluster gives all that it has. scheduler: the address of a cluster's. Raises
-    UserError for a backend that is unknown or not installed, a scheduler that does not answer, and a worker of this
-    machine that was killed; what a killed worker of a cluster was computing is given to another.
+    workers: processes, for local, by default one for each core; a cluster gives all that it has. scheduler: its
+    address. Raises UserError for a backend that is unknown or not installed, a scheduler that does not answer, and a
+    worker of this machine that was killed; what a killed worker of a cluster was computing is given to another.
     """
     if backend not in BACKENDS:
         raise UserError(f"unknown backend '{backend}'; there are {', '.join(BACKENDS)}")

@@ -56,7 +56,22 @@ LADDER = (
     ),
     Recipe(
         name="cnn_in_two_minutes",
-        source="ours, 99.7 % in two minutes: a layer more, wider at the end, more augmentation, twelve epochs",
+        source="ours, 99.7 % in two minutes: twice as wide at the end, ten epochs",
+        convolutions=(
+            Convolution(32, size=6, stride=2),
+            Convolution(64, pool=True),
+            Convolution(128),
+            Convolution(128, pool=True),
+        ),
+        widths=(128 * 9, 10),
+        epochs=10,
+        augmentation=_HANDS,
+        clean_epochs=1,
+        **_TRAINING,
+    ),
+    Recipe(
+        name="cnn_best",
+        source="ours, the best single network: a layer more than that, more augmentation, twelve epochs",
         convolutions=(
             Convolution(32, size=6, stride=2),
             Convolution(64),
@@ -68,22 +83,6 @@ LADDER = (
         epochs=12,
         augmentation=Augmentation(rotation=15, shift=2.5, scale=0.15, shear=0.15),
         clean_epochs=2,
-        **(_TRAINING | {"weight_decay": 0.001}),
-    ),
-    Recipe(
-        name="cnn_best",
-        source="ours, the best single network: wider than that, eighteen epochs",
-        convolutions=(
-            Convolution(32, size=6, stride=2),
-            Convolution(64),
-            Convolution(96, pool=True),
-            Convolution(160),
-            Convolution(160, pool=True),
-        ),
-        widths=(160 * 9, 10),
-        epochs=18,
-        augmentation=Augmentation(rotation=15, shift=2.5, scale=0.15, shear=0.15),
-        clean_epochs=3,
         **(_TRAINING | {"weight_decay": 0.001}),
     ),
 )

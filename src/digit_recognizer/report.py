@@ -1,15 +1,35 @@
-"""What the records say: tables in Markdown, and what the figures are drawn from. Trains nothing."""
+"""What the records say, as tables in Markdown. Trains nothing."""
 
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from digit_recognizer import measurements, records
+from digit_recognizer import answers, measurements, records
+from digit_recognizer.data import TITLES
 from digit_recognizer.ladder import LADDER
-from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipes import RECIPES
 from digit_recognizer.study import ENSEMBLES
+
+
+def published(out: str | Path) -> str:
+    """Each published number, what the seeds gave, in which interval a single run lies, and what that says of it."""
+    rows = []
+    for answer in answers.all_answers(out):
+        show = _loss if answer.number.endswith("loss") else _percent
+        place = f"{answer.percentile:.1f} %" if answer.comparable else ""
+        name = f"`{answer.recipe.name}`" + ("" if answer.dataset == "mnist" else f", {TITLES[answer.dataset]}")
+        spread = _mean_and_spread(answer.values, show)
+        rows.append((
+            answer.recipe.source[:3], name, answer.number, "" if answer.published is None else show(answer.published),
+            spread, _range(answer.values, show), str(len(answer.values)), _range(answer.interval, show), place,
+            answer.verdict,
+        ))  # fmt: skip
+    return _table(
+        ("source", "recipe", "number", "published", "mean ± deviation", "lowest to highest", "seeds",
+         "95 % of single runs", "published lies at", "verdict"), rows,
+    )  # fmt: skip
 
 
 def costs(out: str | Path) -> list[dict[str, Any]]:
@@ -29,52 +49,51 @@ def costs(out: str | Path) -> list[dict[str, Any]]:
 
 
 def ladder(out: str | Path) -> str:
-    """The records of our own recipes as a table in Markdown, with the seconds that training took on all cores."""
-    lines = [
-        "| recipe | network | weights | test accuracy: mean ± deviation | lowest to highest | seeds | seconds |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """The records of our own recipes, with the seconds that training took on all cores."""
+    rows = []
     for row in costs(out):
         if row["ours"]:
             recipe, accuracies = RECIPES[row["name"]], row["accuracies"]
-            lines.append(
-                f"| `{recipe.name}` | {recipe.network} | {recipe.parameter_count:,} | {_mean_and_spread(accuracies)} "
-                f"| {min(accuracies):.2%} to {max(accuracies):.2%} | {len(accuracies)} "
-                f"| {statistics.median(row['seconds']):.3g} |"
-            )
-    return "\n".join(lines)
+            rows.append((
+                f"`{recipe.name}`", recipe.network, f"{recipe.parameter_count:,}",
+                _mean_and_spread(accuracies, _percent), _range(accuracies, _percent), str(len(accuracies)),
+                f"{statistics.median(row['seconds']):.3g}",
+            ))  # fmt: skip
+    return _table(
+        ("recipe", "network", "weights", "test accuracy: mean ± deviation", "lowest to highest", "seeds", "seconds"),
+        rows,
+    )
 
 
 def ensembles(out: str | Path) -> str:
-    """What the seeds of each recipe say together, as a table in Markdown: accuracy of the first n, no seed chosen."""
-    lines = [f"| recipe | {' | '.join(f'n = {size}' for size in ENSEMBLES)} |", "|---" * (len(ENSEMBLES) + 1) + "|"]
+    """What the seeds of each recipe say together: accuracy of the first n, no seed chosen."""
+    rows = []
     for recipe in RECIPES.values():
         path = records.path_of(out, recipe, "ensemble")
         if path.exists():
             scores = json.loads(path.read_text())["scores"]
-            cells = [f"{scores[str(size)]['accuracy']:.2%}" if str(size) in scores else "" for size in ENSEMBLES]
-            lines.append(f"| `{recipe.name}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            cells = [_percent(scores[str(size)]["accuracy"]) if str(size) in scores else "" for size in ENSEMBLES]
+            rows.append((f"`{recipe.name}`", *cells))
+    return _table(("recipe", *(f"n = {size}" for size in ENSEMBLES)), rows)
 
 
-def _mean_and_spread(values: list[float]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2%}"
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _range(values: Sequence[float], show: Any) -> str:
+    return f"{show(min(values))} to {show(max(values))}"
+
+
+def _mean_and_spread(values: Sequence[float], show: Any) -> str:
     spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-    return f"{statistics.mean(values):.2%} ± {spread:.2%}"
-
-
-def table(out: str | Path) -> str:
-    """The records of the published recipes as a table in Markdown: published beside measured, mean and spread."""
-    lines = [
-        "| recipe | published test accuracy | ours: mean ± standard deviation | lowest to highest | seeds |",
-        "|---|---|---|---|---|",
-    ]
-    for recipe in PUBLISHED:
-        accuracies = [record["scores"]["accuracy"] for record in records.read_all(out, recipe)]
-        if accuracies:
-            published = recipe.published.test_accuracy
-            lines.append(
-                f"| `{recipe.name}` | {'not stated' if published is None else f'{published:.2%}'} "
-                f"| {_mean_and_spread(accuracies)} "
-                f"| {min(accuracies):.2%} to {max(accuracies):.2%} | {len(accuracies)} |"
-            )
-    return "\n".join(lines)
+    return f"{show(statistics.mean(values))} ± {show(spread)}"
