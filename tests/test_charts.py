@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from digit_recognizer import augmentation, charts, study
+from digit_recognizer import augmentation, charts, report
 from digit_recognizer.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +35,7 @@ def test_accuracy_against_cost_puts_each_recipe_at_its_mean_and_median():
 
 
 def test_nothing_of_the_committed_results_lies_outside_the_axes():
-    rows = study.costs(ROOT / "results")
+    rows = report.costs(ROOT / "results")
     assert len(rows) >= 8
     axes = charts.accuracy_against_cost(rows, "title").axes[0]
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
@@ -65,12 +65,12 @@ def test_costs_join_the_records_with_the_seconds_and_leave_out_what_lacks_either
         path.write_text(json.dumps({"seed": 0, "scores": {"accuracy": accuracy}}))
     runs = {name: [{"seconds": 2.0}, {"seconds": 3.0}] for name in ("mlp_128_adam", "cnn_in_seconds", "mlp_best")}
     (tmp_path / "benchmark.json").write_text(json.dumps({"ladder": {"runs": runs}}))
-    assert study.costs(tmp_path) == [
+    assert report.costs(tmp_path) == [
         {"name": "mlp_128_adam", "ours": False, "accuracies": [0.97], "seconds": [2.0, 3.0]},
         {"name": "cnn_in_seconds", "ours": True, "accuracies": [0.99], "seconds": [2.0, 3.0]},
     ]
-    assert "`cnn_in_seconds`" in study.ladder(tmp_path) and "`mlp_128_adam`" not in study.ladder(tmp_path)
-    assert RECIPES["cnn_in_seconds"].network in study.ladder(tmp_path)
+    assert "`cnn_in_seconds`" in report.ladder(tmp_path) and "`mlp_128_adam`" not in report.ladder(tmp_path)
+    assert RECIPES["cnn_in_seconds"].network in report.ladder(tmp_path)
 
 
 def test_speed_shows_the_medians_and_what_was_given_up():
@@ -102,3 +102,33 @@ def test_the_figures_command_draws_the_committed_results(command, tmp_path):
         "accuracy_against_cost.png",
         "speed.png",
     }
+
+
+STRIPS = [
+    {
+        "label": "002",
+        "accuracies": [0.97, 0.98, 0.975],
+        "published": 0.9787,
+        "interval": (0.96, 0.99),
+        "verdict": "yes",
+    },
+    {"label": "000", "accuracies": [0.96, 0.965], "published": None, "interval": (0.95, 0.97), "verdict": "not stated"},
+]
+
+
+def test_each_seed_and_each_published_number_is_marked_on_its_strip():
+    axes = charts.published_results(STRIPS, "title").axes[0]
+    lines = [line for line in axes.lines if len(line.get_xdata())]
+    points = [(round(line.get_ydata()[0]), sorted(line.get_xdata())) for line in lines]
+    assert [place for place, _ in points] == [0, 0, 1]
+    assert points[0][1] == pytest.approx([97.0, 97.5, 98.0]) and points[1][1] == pytest.approx([97.87])
+    assert points[2][1] == pytest.approx([96.0, 96.5])
+    bands = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches][:2]
+    assert bands == [pytest.approx((96.0, 99.0)), pytest.approx((95.0, 97.0))]
+    assert [text.get_text() for text in axes.texts] == ["yes", "not stated"]
+
+
+def test_the_curve_against_epochs_is_the_mean_of_the_seeds():
+    axes = charts.accuracy_against_epochs([[0.9, 0.92], [0.95, 0.97]], 0.97, "title").axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[1, 91], [2, 96]])
+    assert axes.lines[1].get_ydata()[0] == pytest.approx(97)

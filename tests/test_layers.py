@@ -21,7 +21,7 @@ FLOORS = [
     {"recipes", "checkpoints"},
     {"command_line", "evaluation", "charts"},
     {"records", "training", "export"},
-    {"study", "benchmark"},
+    {"study", "benchmark", "answers", "departures"},
     {"report"},
     {"peers", "stopwatch", "crowd", "scaling"},
     {"race"},

@@ -2,17 +2,36 @@
 
 import dataclasses
 import json
+import os
 import re
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from digit_recognizer import devices, evaluation, models, recipes, records, sources, study, training
+from digit_recognizer import (
+    departures,
+    devices,
+    evaluation,
+    files,
+    models,
+    recipes,
+    records,
+    report,
+    sources,
+    study,
+    training,
+)
 from digit_recognizer.errors import UserError
 
 ROOT = Path(__file__).parent.parent
+ASKED = {  # how many seeds the study rests on at least
+    "mlp_512_256_adam_5ep": 30, "mlp_128_64_adam_10ep": 30, "mlp_128_adam": 30, "mlp_128_64_sgd_15ep": 20,
+    "mlp_128_64_adam_200ep": 10, "mlp_128_64_32_adam_200ep": 10,
+}  # fmt: skip
 COMMITTED = sorted((ROOT / "results").glob("*/mnist-seed*.json"))
 
 
@@ -33,7 +52,7 @@ def folder(small, tmp_path_factory) -> Path:
 def test_there_is_one_record_a_seed_and_the_seeds_differ(folder, small):
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json"))
     assert names == ["mlp_128_adam/optdigits-seed0.json", "mlp_128_adam/optdigits-seed1.json"]
-    first, second = study.read(folder, small)
+    first, second = records.read_all(folder, small)
     assert (first["seed"], second["seed"]) == (0, 1)
     assert first["weights"] != second["weights"]
     assert first["overrides"] == {"epochs": 1, "dataset": "optdigits"}
@@ -42,7 +61,7 @@ def test_there_is_one_record_a_seed_and_the_seeds_differ(folder, small):
 def test_a_record_says_what_a_run_alone_gives(folder, small, optdigits):
     devices.choose("cpu")  # as the study does, whose products it decides on
     model, history = training.fit(models.build(small, 1), optdigits, small, 1, quiet=True)
-    record = study.read(folder, small)[1]
+    record = records.read_all(folder, small)[1]
     assert record["weights"] == records.weights_hash(model)
     assert record["history"][0]["train_loss"] == history[0]["train_loss"]
     assert record["made_with"]["threads"] == 1
@@ -59,9 +78,102 @@ def test_finished_runs_are_skipped_and_missing_ones_made(folder, small, capsys):
     (folder / "mlp_128_adam/optdigits-seed2.json").unlink()
 
 
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda text: "", "is no whole record"),
+        (lambda text: text[: len(text) // 2], "is no whole record"),
+        (lambda text: "[]", "is no whole record"),
+        (lambda text: text.replace('"format": 1', '"format": 0'), "its format is 0 instead of 1"),
+        (lambda text: text.replace('"recipe": "mlp_128_adam"', '"recipe": "cnn_best"'), "its recipe is 'cnn_best'"),
+        (lambda text: text.replace('"seed": 0', '"seed": 5'), "its seed is 5 instead of 0"),
+        (lambda text: text.replace('"epoch": 1', '"epoch": 2'), "is no whole record"),
+        (lambda text: re.sub('"correct": [0-9]+', '"correct": 1', text), "is no whole record"),
+    ],
+)
+def test_a_damaged_record_is_named_set_aside_and_made_again(damage, words, folder, small, tmp_path, capsys):
+    good = folder / "mlp_128_adam/optdigits-seed0.json"
+    path = tmp_path / "mlp_128_adam/optdigits-seed0.json"
+    path.parent.mkdir()
+    damaged = damage(good.read_text())
+    for again in ("", "1"):  # what was set aside is never written over
+        path.write_text(damaged)
+        with pytest.raises(UserError, match="optdigits-seed0"):
+            records.read_all(tmp_path, small)
+        study.run([small], 1, tmp_path)
+        out = capsys.readouterr().out
+        assert words in out and f"set aside as optdigits-seed0.json.aside{again}, and run again" in out
+        assert path.with_name(f"optdigits-seed0.json.aside{again}").read_text() == damaged
+        assert json.loads(path.read_text())["weights"] == json.loads(good.read_text())["weights"]
+    assert [record["seed"] for record in records.read_all(tmp_path, small)] == [0]
+
+
+def test_a_second_study_in_the_same_folder_is_refused(small, tmp_path):
+    with study._alone_in(tmp_path), pytest.raises(UserError, match="another study is writing to") as caught:
+        study.run([small], 1, tmp_path)
+    assert "\n" not in str(caught.value)
+    study.run([small], 1, tmp_path)  # and not any more
+    assert len(records.read_all(tmp_path, small)) == 1
+
+
+def test_two_studies_started_at_once_lose_and_double_nothing(tmp_path, no_network):
+    code = (
+        "import dataclasses, sys; from digit_recognizer import command_line, recipes, study; "
+        "small = dataclasses.replace(recipes.get('mlp_128_adam'), dataset='optdigits', epochs=1); "
+        "command_line.run(lambda: study.run([small], 4, sys.argv[1], workers=1))"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         text=True) for _ in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=120) for process in both]
+    printed = sorted(line for out, _ in said for line in out.splitlines())
+    assert [line.split(",")[1].split(":")[0] for line in printed] == [f" seed {seed}" for seed in range(4)]
+    assert all(not err or "another study is writing to" in err for _, err in said if "Traceback" not in err)
+    assert not any("Traceback" in err for _, err in said)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills processes by a signal")
+def test_a_killed_study_leaves_whole_records_and_goes_on(small, folder, tmp_path, no_network):
+    code = (
+        "import dataclasses, sys; from digit_recognizer import recipes, study; "
+        "small = dataclasses.replace(recipes.get('mlp_128_adam'), dataset='optdigits', epochs=1); "
+        "study.run([small], 40, sys.argv[1], workers=1)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    for _ in range(3):
+        process.stdout.readline()
+    process.kill()
+    process.wait(timeout=60)
+    before = records.read_all(tmp_path, small)  # all whole
+    assert 3 <= len(before) < 40
+    study.run([small], len(before) + 1, tmp_path)
+    after = records.read_all(tmp_path, small)
+    assert after[: len(before)] == before and len(after) == len(before) + 1
+    alone = records.read_all(folder, small)
+    assert [record["weights"] for record in after[:2]] == [record["weights"] for record in alone]
+
+
+def test_quick_tries_every_recipe_and_keeps_nothing(small, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study.quick([small, dataclasses.replace(small, name="mlp_128_64_adam_10ep", widths=(784, 128, 64, 10))], None)
+    assert capsys.readouterr().out.count("\n") == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_qmnists_recipe_runs_on_what_is_on_disk(tmp_path):
+    recipe = recipes.get("mlp_128_64_sgd_15ep")
+    names = lambda: [one.dataset for one in study.with_data([recipe, recipes.get()], tmp_path)]  # noqa: E731
+    assert names() == ["mnist", "mnist"]
+    (tmp_path / "QMNIST/raw").mkdir(parents=True)
+    for file in sources.QMNIST_FILES:
+        files.write_atomically(tmp_path / "QMNIST/raw" / file, b"")
+    assert names() == ["qmnist", "qmnist-writers", "mnist"]
+
+
 def test_runs_in_several_processes_give_the_same_weights_and_an_ensemble(folder, small, optdigits, tmp_path):
     study.run([small], 3, tmp_path, workers=2)
-    alone, together = study.read(folder, small), study.read(tmp_path, small)
+    alone, together = records.read_all(folder, small), records.read_all(tmp_path, small)
     assert [record["weights"] for record in together[:2]] == [record["weights"] for record in alone]
     found = json.loads((tmp_path / "mlp_128_adam/optdigits-ensemble.json").read_text())
     assert found["weights"] == [record["weights"] for record in together]
@@ -70,16 +182,6 @@ def test_runs_in_several_processes_give_the_same_weights_and_an_ensemble(folder,
     mean = sum(evaluation.predict(model, optdigits.test.images).softmax(1) for model in networks)
     assert found["scores"]["3"]["correct"] == int((mean.argmax(1) == optdigits.test.labels).sum())
     assert list(found["scores"]) == ["1", "3"]
-
-
-def test_a_record_that_cannot_be_read_is_named(folder, small):
-    broken = folder / "mlp_128_adam/optdigits-seed7.json"
-    broken.write_text('{"seed": 7, "sco')
-    try:
-        with pytest.raises(UserError, match=r"optdigits-seed7\.json"):
-            study.read(folder, small)
-    finally:
-        broken.unlink()
 
 
 def test_the_weights_hash_sees_a_single_bit():
@@ -105,7 +207,8 @@ def test_only_mnist_goes_by_the_plain_names(tmp_path):
 def test_a_committed_record_is_of_the_published_recipe_on_the_whole_of_mnist(path):
     record = json.loads(path.read_text())
     recipe = recipes.RECIPES[path.parent.name]
-    assert (record["recipe"], record["overrides"], record["dataset"]) == (recipe.name, {}, "mnist")
+    changed = {} if recipe.dataset == "mnist" else {"dataset": "mnist"}
+    assert (record["recipe"], record["overrides"], record["dataset"]) == (recipe.name, changed, "mnist")
     assert path.stem == f"mnist-seed{record['seed']}"
     assert record["md5"] == sources.MNIST_MD5
     assert record["scores"]["count"] == 10_000
@@ -115,23 +218,38 @@ def test_a_committed_record_is_of_the_published_recipe_on_the_whole_of_mnist(pat
     assert record["made_with"]["commit"] and record["made_with"]["changed"] is False
 
 
+@pytest.mark.parametrize("name", ASKED)
+def test_enough_seeds_are_committed(name):
+    found = records.read_all(ROOT / "results", dataclasses.replace(recipes.get(name), dataset="mnist"))
+    assert [record["seed"] for record in found] == list(range(len(found)))
+    assert len(found) >= ASKED[name]
+
+
 def test_the_default_recipe_reaches_its_bar_over_ten_seeds():
-    found = study.read(ROOT / "results", recipes.get())
+    found = records.read_all(ROOT / "results", recipes.get())
     assert [record["seed"] for record in found][:10] == list(range(10))
     assert statistics.mean(record["scores"]["accuracy"] for record in found) >= 0.976
     train = statistics.mean(record["history"][-1]["train_accuracy"] for record in found)
     assert 0.986 <= train <= 0.989
 
 
-@pytest.mark.parametrize("name", ["table", "ladder", "ensembles"])
-def test_readme_shows_the_tables_of_the_committed_records(name):
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("table", report.published),
+        ("departures", departures.page),
+        ("ladder", report.ladder),
+        ("ensembles", report.ensembles),
+    ],
+)
+def test_readme_shows_what_the_committed_records_say(name, make):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.search(rf"<!-- {name} of `[^`]+`; .* -->\n(.*?)\n<!-- end of {name} -->", text, re.DOTALL)
-    assert shown[1] == getattr(study, name)(ROOT / "results")
+    assert shown[1] == make(ROOT / "results")
 
 
 def test_readmes_first_numbers_are_the_means_of_the_committed_records():
-    found = study.read(ROOT / "results", recipes.get())
+    found = records.read_all(ROOT / "results", recipes.get())
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     last = [record["history"][-1] for record in found]
     expected = {
@@ -151,4 +269,4 @@ def test_a_record_without_its_fields_is_named(content, small, tmp_path):
     path.parent.mkdir()
     path.write_text(content)
     with pytest.raises(UserError, match=r"optdigits-seed0\.json"):
-        study.read(tmp_path, small)
+        records.read_all(tmp_path, small)

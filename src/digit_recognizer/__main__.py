@@ -49,8 +49,8 @@ def export(options: argparse.Namespace) -> None:
 
 
 def study(options: argparse.Namespace) -> None:
-    """Train every recipe for every seed, one record each; what is there is skipped."""
-    from digit_recognizer import study
+    """Train every recipe for every seed, one record each, and print what they say; what is there is skipped."""
+    from digit_recognizer import departures, report, study
 
     named = options.recipes or [recipe.name for recipe in study.STUDIED]
     chosen = [recipes.get(name) for name in (recipes.RECIPES if named == ["all"] else named)]
@@ -59,28 +59,37 @@ def study(options: argparse.Namespace) -> None:
     if options.quick:
         study.quick(chosen, options.data_dir, **engine)
         return
-    study.run(chosen, options.seeds, options.out, options.data_dir, **engine)
+    if not options.report:
+        study.run(chosen, options.seeds, options.out, options.data_dir, **engine)
+    print("\n\n".join((report.published(options.out), departures.page(options.out), report.ladder(options.out),
+                       report.ensembles(options.out))))  # fmt: skip
 
 
 def figures(options: argparse.Namespace) -> None:
     """Draw what the records under a folder say, and what augmentation does to a digit."""
     import torch
 
-    from digit_recognizer import augmentation, charts, data, files, measurements, plots, study
+    from digit_recognizer import answers, augmentation, charts, data, departures, files, measurements, plots, report
 
     files.check_writable(options.out)
+    out = Path(options.out)
     digits = data.load("mnist", options.data_dir)
     digit = data.to_pixels(digits.train.images[:1])[0, 0]
     shown = augmentation.examples(digit, 10, torch.Generator().manual_seed(0))
     title = f"The first digit of {digits.title}, a {int(digits.train.labels[0])}, changed in each way alone"
-    plots.save(charts.augmentations(shown, title), Path(options.out) / "augmentation.png")
-    rows = study.costs(options.results)
+    plots.save(charts.augmentations(shown, title), out / "augmentation.png")
+    rows = report.costs(options.results)
     title = "Accuracy on MNIST's 10,000 test digits against the cost of training"
-    plots.save(charts.accuracy_against_cost(rows, title), Path(options.out) / "accuracy_against_cost.png")
+    plots.save(charts.accuracy_against_cost(rows, title), out / "accuracy_against_cost.png")
+    rows = answers.strips(options.results)
+    plots.save(charts.published_results(rows, "Published test accuracies beside ours"), out / "published_results.png")
+    epochs, published = departures.curve(options.results), recipes.get(departures.CURVE_OF).published.test_accuracy
+    title = "784-128-10 (project 004) on MNIST's 10,000 test digits"
+    plots.save(charts.accuracy_against_epochs(epochs, published, title), out / "accuracy_against_epochs.png")
     result = measurements.kept(options.results)
-    if {"seconds", "crowd", "scaling"} <= set(result):
+    if {"seconds", "crowd", "scaling", "peers"} <= set(result):
         title = "Speed of the default recipe, 784-512-256-10 on MNIST's 60,000 training digits"
-        plots.save(charts.speed(result, title), Path(options.out) / "speed.png")
+        plots.save(charts.speed(result, title), out / "speed.png")
 
 
 def bench(options: argparse.Namespace) -> None:
@@ -118,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--workers", metavar="N", type=_positive, help="runs at a time; by default one for each core")
     one.add_argument("--backend", metavar="NAME", default="local", help="local, dask or ray; by default local")
     one.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask or Ray cluster")
+    one.add_argument("--report", action="store_true", help="train nothing; print what the records say")
     one.add_argument("--quick", action="store_true", help="see that all works: one epoch, two seeds, nothing is kept")
     one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
 

@@ -96,3 +96,19 @@ def _answers(recipe: Recipe, dataset: str, found: list[dict[str, Any]]) -> list[
         for field, of in values.items()
         if published[field] is not None or field == "test_accuracy"
     ]
+
+
+def strips(out: str | Path) -> list[dict[str, Any]]:
+    """What charts.published_results draws: the test accuracies of each recipe on each data set."""
+    return [
+        {
+            "label": f"{answer.recipe.source[:3]}: {answer.recipe.network}, {answer.recipe.epochs} epochs\n"
+            f"{TITLES[answer.dataset]}, n = {len(answer.values)}",
+            "accuracies": answer.values,
+            "published": answer.published if answer.comparable else None,
+            "interval": answer.interval,
+            "verdict": answer.verdict,
+        }
+        for answer in all_answers(out)
+        if answer.number == "test accuracy"
+    ]

@@ -81,6 +81,59 @@ def _beside(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[
     return (0, 18), "center"
 
 
+def published_results(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """A strip for each recipe: the test accuracy of every seed, and what its source published.
+
+    rows: label, accuracies (fractions, a seed each), published (a fraction of the same data set, or None), interval
+    (low and high, fractions, of a single run) and verdict.
+    """
+    figure = Figure(figsize=(10, 1.0 + 0.95 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        values = sorted(100 * accuracy for accuracy in row["accuracies"])
+        low, high = (100 * end for end in row["interval"])
+        axes.barh(place, high - low, 0.5, left=low, color=RIGHT, alpha=0.12)
+        # Neighbours in value stand at different heights, so that none hides another.
+        heights = [place + (number % 5 - 2) * 0.08 for number in range(len(values))]
+        axes.plot(values, heights, "o", color=RIGHT, markersize=4, alpha=0.8)
+        if row["published"] is not None:
+            axes.plot(100 * row["published"], place, marker="D", color=WRONG, markersize=9, linestyle="")
+        axes.annotate(row["verdict"], (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=10)
+    axes.plot([], [], "o", color=RIGHT, label="a seed of ours")
+    axes.barh(0, 0, color=RIGHT, alpha=0.12, label="where 95 % of single runs lie")
+    axes.plot([], [], marker="D", color=WRONG, linestyle="", label="published")
+    axes.set_yticks(range(len(rows)), [row["label"] for row in rows], fontsize=10)
+    axes.invert_yaxis()
+    axes.set_xlabel("test accuracy, %")
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(frameon=False, fontsize=10, loc="outside lower center", ncols=3)
+    figure.suptitle(title, fontsize=13)
+    return figure
+
+
+def accuracy_against_epochs(epochs: Sequence[Sequence[float]], published: float, title: str) -> Figure:
+    """Test accuracy after each epoch: mean over seeds as a line, lowest to highest as a band.
+
+    epochs: of each epoch the accuracy of every seed, fractions. published: what the source reports, a fraction.
+    """
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.subplots()
+    count = range(1, len(epochs) + 1)
+    low, mean, high = ([100 * of(values) for values in epochs] for of in (min, statistics.mean, max))
+    axes.fill_between(count, low, high, color=RIGHT, alpha=0.15, label=f"lowest to highest of {len(epochs[0])} seeds")
+    axes.plot(count, mean, color=RIGHT, marker="o", label="mean")
+    axes.axhline(100 * published, color=WRONG, linestyle="--", label=f"published: about {published:.0%}")
+    axes.set_xticks(count)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("test accuracy, %")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    axes.set_title(title, fontsize=13)
+    return figure
+
+
 def speed(result: Mapping[str, Any], title: str) -> Figure:
     """What results/benchmark.json says of an epoch: each loop, beside a busy process, and against digits and width.
 

@@ -22,7 +22,7 @@ VARIED: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "Batch size": ("mlp_128_adam", {"mlp_128_adam_batch_128": "with batches of 128"}),
 }
-CURVE = "mlp_128_adam_20ep"  # whose epochs show what "multiple" may have been
+CURVE_OF, CURVE = "mlp_128_adam", "mlp_128_adam_20ep"  # whose epochs show what "multiple" may have been
 
 
 def page(out: str | Path) -> str:

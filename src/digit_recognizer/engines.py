@@ -1,6 +1,7 @@
 """Where independent runs are computed: in this process, in others of this machine, or on a cluster."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -31,7 +32,8 @@ def engine(backend: str = "local", scheduler: str | None = None, workers: int | 
         with _local(workers) if backend == "local" else (_dask if backend == "dask" else _ray)(scheduler) as found:
             yield found
     except ImportError as error:
-        raise UserError(f"{backend} is not installed ({error}): pip install -e .[cluster]") from error
+        extra = "cluster" if backend == "dask" else backend
+        raise UserError(f"{backend} is not installed ({error}): pip install -e .[{extra}]") from error
     except TerminatedWorkerError as error:
         raise UserError("a worker was killed, perhaps for want of memory; run it again to go on") from error
 
@@ -50,11 +52,19 @@ def _local(workers: int | None) -> Iterator[Engine]:
 def _dask(scheduler: str) -> Iterator[Engine]:
     from dask.distributed import Client
 
-    try:
-        client = Client(scheduler, timeout=PATIENCE)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise UserError(f"no Dask scheduler answered at {scheduler} within {PATIENCE} s") from error
-    with client, joblib.parallel_config("dask", n_jobs=-1, wait_for_workers_timeout=PATIENCE):
+    clients = []
+
+    def connect() -> None:
+        with contextlib.suppress(BaseException):  # whatever it is, there is no client then
+            clients.append(Client(scheduler, timeout=PATIENCE))
+
+    # In a thread of its own, since Dask waits without end for whoever takes the connection and says nothing.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(PATIENCE + 1)
+    if not clients:
+        raise UserError(f"no Dask scheduler answered at {scheduler} within {PATIENCE} s")
+    with clients[0], joblib.parallel_config("dask", n_jobs=-1, wait_for_workers_timeout=PATIENCE):
         yield _joblib
 
 

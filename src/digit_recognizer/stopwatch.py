@@ -10,6 +10,8 @@ import torch
 
 from digit_recognizer import data, devices, evaluation, measurements, models, recipes, records, training
 from digit_recognizer.data import Digits
+from digit_recognizer.ladder import LADDER
+from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipe import Recipe
 
 QUICK = 10.0  # seconds: what takes less is trained MANY times
@@ -25,7 +27,7 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 3) ->
     measurements.check_can_keep(out)
     digits = data.load("mnist", data_dir)
     threads = torch.get_num_threads()
-    names = [recipe.name for recipe in recipes.RECIPES.values() if recipe.dataset == "mnist" and recipe.epochs <= 20]
+    names = [recipe.name for recipe in (*PUBLISHED, *LADDER) if recipe.dataset == "mnist" and recipe.epochs <= 20]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for seed in range(max(rounds, MANY)):
         for name, of in runs.items():
