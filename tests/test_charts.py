@@ -79,17 +79,23 @@ def test_speed_shows_the_medians_and_what_was_given_up():
         "crowd": {
             "seconds": {"one": {"quiet": [1.0], "busy": [2.0]}, "all": {"quiet": [0.7], "busy": [None, None, 3.0]}}
         },
+        "peers": {
+            "runs": {"ours": {"1": [{"seconds": 7.0}], "2": [{"seconds": 5.0}]}, "jax": {"1": [{"seconds": 6.0}]}},
+            "fastest_threads": {"ours": 2, "jax": 1},
+        },
         "scaling": {
             "images": [{"digits": 60_000, "seconds": 1.2}, {"digits": 600_000, "seconds": 18.0}],
             "widths": {"128": {"seconds": [0.1, 0.3, 0.2]}, "256": {"seconds": [0.4]}},
         },
     }
-    loops, crowd, digits, widths = charts.speed(result, "title").axes
+    loops, crowd, peers, digits, widths = charts.speed(result, "title").axes
     assert [bar.get_width() for bar in loops.patches] == [1.5, 0.5, 6.0]
     assert [label.get_text() for label in loops.get_yticklabels()] == [
         "ours, 1 thread", "ours, 2 threads", "DataLoader loop, 1 thread",
     ]  # fmt: skip
     assert [bar.get_width() for bar in crowd.patches] == [1.0, 2.0, 0.7, 90.0]
+    assert [bar.get_width() for bar in peers.patches] == [5.0, 6.0]
+    assert [label.get_text() for label in peers.get_yticklabels()] == ["ours, 2 threads", "jax, 1 thread"]
     assert digits.lines[0].get_xydata().tolist() == [[60_000, 20.0], [600_000, 30.0]]
     assert widths.lines[0].get_xydata().tolist() == [[128, 0.2], [256, 0.4]]
 
@@ -100,6 +106,8 @@ def test_the_figures_command_draws_the_committed_results(command, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {
         "augmentation.png",
         "accuracy_against_cost.png",
+        "accuracy_against_epochs.png",
+        "published_results.png",
         "speed.png",
     }
 

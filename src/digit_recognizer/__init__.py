@@ -3,10 +3,11 @@
 To read it, begin with the story in `mnist_recognition.py` and then take the modules in this order:
 
     recipe        what a recipe is
-    recipes       what is trained, by name: the five projects in `published`, our own in `ladder`
+    recipes       what is trained, by name: the five projects in `published`, `variants` of these, our own in `ladder`
     data          the digits: uint8 tensors, fixed splits, shuffled batches
     models        the networks; normalisation is their first layer
     augmentation  training digits changed as other hands and pens would
+    devices       what a training computes on
     training      the loop
     processes     the same training in several processes, on one machine or more
     evaluation    scores, intervals, confusion
@@ -14,9 +15,11 @@ To read it, begin with the story in `mnist_recognition.py` and then take the mod
     checkpoints   a trained network as a file, and back
     export        a trained network as a file for other programs
     records       a run as a small JSON file
-    study         every seed of a recipe, one record each
-    benchmark     our loop beside the usual one
-    peers         the same training by other libraries; `jax_epoch` is JAX's by hand, `race` lets them run in turn
+    study         every seed of a recipe, one record each, on the cores of this machine or of a cluster, in `engines`
+    answers       whether a published number is true; `departures`, what else it may depend on; `report`, as tables
+    benchmark     our loop beside the usual one; `measurements`, what all benchmarks share
+    peers         the same training by other libraries; `jax_epoch` is JAX's by hand, `limit` what no loop goes below,
+                  `race` lets them run in turn
     stopwatch     seconds of each recipe's training and of a prediction; `crowd`, of an epoch beside a busy process;
                   `scaling`, how cost grows
 

@@ -135,19 +135,26 @@ def accuracy_against_epochs(epochs: Sequence[Sequence[float]], published: float,
 
 
 def speed(result: Mapping[str, Any], title: str) -> Figure:
-    """What results/benchmark.json says of an epoch: each loop, beside a busy process, and against digits and width.
+    """What results/benchmark.json says of an epoch: each loop, beside a busy process, and against digits and width;
+    and of the whole training by other libraries.
 
-    result: with the parts "seconds", "crowd" and "scaling" of the three benchmarks.
+    result: with the parts "seconds", "crowd", "peers" and "scaling" of the four benchmarks.
     """
-    figure = Figure(figsize=(9, 7), layout="constrained")
-    loops, crowd, digits, widths = figure.subplots(2, 2).flat
+    figure = Figure(figsize=(9, 10), layout="constrained")
+    places = [["loops", "crowd"], ["peers", "peers"], ["digits", "widths"]]
+    loops, crowd, peers, digits, widths = figure.subplot_mosaic(places).values()
     labels = {"ours": "ours", "usual": "DataLoader loop"}
     _bars(loops, "an epoch by each loop, float32", {
-        f"{labels[name]}, {threads} thread{'s' * (threads != '1')}": {"": times}
+        f"{labels[name]}, {_threads(int(threads))}": {"": times}
         for name, of in result["seconds"].items() for threads, times in of.items()
     })  # fmt: skip
     _bars(crowd, "beside a busy process", {
         name.replace(", ", ",\n"): of for name, of in result["crowd"]["seconds"].items()
+    })  # fmt: skip
+    rounds, fastest = result["peers"]["runs"], result["peers"]["fastest_threads"]
+    _bars(peers, "the whole training, five epochs, compilation included, each at its faster setting", {
+        f"{name}, {_threads(threads)}": {"": [run["seconds"] for run in rounds[name][str(threads)]]}
+        for name, threads in fastest.items()
     })  # fmt: skip
     images = result["scaling"]["images"]
     each = [1e6 * row["seconds"] / row["digits"] for row in images]
@@ -162,6 +169,10 @@ def speed(result: Mapping[str, Any], title: str) -> Figure:
     widths.set_xticks([*sizes], [str(width) for width in sizes])
     figure.suptitle(title, fontsize=13)
     return figure
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 def _bars(axes: Axes, title: str, rows: Mapping[str, Mapping[str, Sequence[float | None]]]) -> None:
