@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-from digit_recognizer import __main__, command_line, data, models, recipes, training
+from digit_recognizer import __main__, command_line, data, models, recipes, records, training
 from digit_recognizer.errors import UserError
 
 
@@ -51,6 +52,26 @@ def small_recipe() -> recipes.Recipe:
 def trained(optdigits, small_recipe):
     """(model, history) of the short recipe on the embedded set. Do not change the model."""
     return training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True)
+
+
+@pytest.fixture
+def write_record() -> Callable[..., None]:
+    """write_record(folder, recipe, seed, accuracy) puts a whole record there; its second epoch was the best."""
+
+    def write(folder: Path, recipe: recipes.Recipe, seed: int, accuracy: float) -> None:
+        rows = [
+            {
+                "epoch": epoch, "train_loss": 0.1, "train_accuracy": 0.99, "held_out": "test", "held_out_loss": 0.1,
+                "held_out_accuracy": accuracy + (0.005 if epoch == 2 else 0),
+            }
+            for epoch in range(1, recipe.epochs + 1)
+        ]  # fmt: skip
+        scores = {"count": 10_000, "correct": round(accuracy * 10_000), "loss": 0.08, "mean_of_batch_means": 0.09}
+        record = {**records.identity(recipe, seed), "history": rows, "weights": "0" * 64}
+        scores["accuracy"] = scores["correct"] / scores["count"]
+        records.save(records.path_of(folder, recipe, seed), record | {"scores": scores})
+
+    return write
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import statistics
 from pathlib import Path
 
@@ -56,8 +57,6 @@ def test_the_percentile_is_that_of_a_further_seed(published, expected):
     ],
 )
 def test_the_verdict_is_in_plain_words(published, number, words):
-    import re
-
     assert re.fullmatch(words, answer(published, number).verdict)
 
 
@@ -82,19 +81,10 @@ def test_the_mean_of_batch_means_is_what_a_notebook_adds_up():
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
-    """Records of two seeds of 002 with numbers of our choice, three epochs of which the second was the best."""
-    recipe = recipes.get()
+def folder(tmp_path, write_record) -> Path:
+    """Records of two seeds of 002."""
     for seed, accuracy in enumerate((0.97, 0.98)):
-        rows = [
-            {"epoch": epoch, "train_loss": 0.1, "train_accuracy": 0.99, "held_out": "test", "held_out_loss": 0.1,
-             "held_out_accuracy": accuracy + (0.005 if epoch == 2 else 0)} for epoch in range(1, 6)
-        ]  # fmt: skip
-        scores = {"count": 10_000, "correct": round(accuracy * 10_000), "accuracy": accuracy, "loss": 0.08}
-        record = {**records.identity(recipe, seed), "history": rows, "weights": "0" * 64}
-        records.save(
-            records.path_of(tmp_path, recipe, seed), record | {"scores": scores | {"mean_of_batch_means": 0.09}}
-        )
+        write_record(tmp_path, recipes.get(), seed, accuracy)
     return tmp_path
 
 

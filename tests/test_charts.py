@@ -58,11 +58,9 @@ def test_augmentations_are_a_row_each_with_the_digits_as_given():
         assert not any(place.axison for place in line[len(images) :])
 
 
-def test_costs_join_the_records_with_the_seconds_and_leave_out_what_lacks_either(tmp_path):
+def test_costs_join_the_records_with_the_seconds_and_leave_out_what_lacks_either(tmp_path, write_record):
     for name, accuracy in (("mlp_128_adam", 0.97), ("cnn_in_seconds", 0.99), ("cnn_best", 0.997)):
-        path = tmp_path / name / "mnist-seed0.json"
-        path.parent.mkdir()
-        path.write_text(json.dumps({"seed": 0, "scores": {"accuracy": accuracy}}))
+        write_record(tmp_path, RECIPES[name], 0, accuracy)
     runs = {name: [{"seconds": 2.0}, {"seconds": 3.0}] for name in ("mlp_128_adam", "cnn_in_seconds", "mlp_best")}
     (tmp_path / "benchmark.json").write_text(json.dumps({"ladder": {"runs": runs}}))
     assert report.costs(tmp_path) == [
