@@ -101,6 +101,14 @@ def test_the_best_epoch_flatters_by_its_lead_over_the_last(folder):
     assert departures.best_minus_last(folder, "mlp_512_256_adam_5ep") == [pytest.approx(0.005)] * 2
 
 
+def test_without_records_the_page_still_says_what_was_chosen(tmp_path, command):
+    lines = departures.page(tmp_path).splitlines()
+    assert len(lines) == len(departures.page(ROOT / "results").splitlines())
+    assert not any("±" in line for line in lines)
+    status, out, err = command("study", "--report", "--out", tmp_path)
+    assert (status, err) == (0, "") and lines[0] in out
+
+
 def test_every_variant_changes_one_thing_of_a_published_recipe():
     compared = {name for _, variants in departures.VARIED.values() for name in variants} | {departures.CURVE}
     assert compared == {recipe.name for recipe in study.STUDIED if recipe.source.startswith("variant")}

@@ -81,11 +81,13 @@ def figures(options: argparse.Namespace) -> None:
     rows = report.costs(options.results)
     title = "Accuracy on MNIST's 10,000 test digits against the cost of training"
     plots.save(charts.accuracy_against_cost(rows, title), out / "accuracy_against_cost.png")
-    rows = answers.strips(options.results)
-    plots.save(charts.published_results(rows, "Published test accuracies beside ours"), out / "published_results.png")
-    epochs, published = departures.curve(options.results), recipes.get(departures.CURVE_OF).published.test_accuracy
-    title = "784-128-10 (project 004) on MNIST's 10,000 test digits"
-    plots.save(charts.accuracy_against_epochs(epochs, published, title), out / "accuracy_against_epochs.png")
+    if strips := answers.strips(options.results):
+        title = "Published test accuracies beside ours"
+        plots.save(charts.published_results(strips, title), out / "published_results.png")
+    if epochs := departures.curve(options.results):
+        published = recipes.get(departures.CURVE_OF).published.test_accuracy
+        title = "784-128-10 (project 004) on MNIST's 10,000 test digits"
+        plots.save(charts.accuracy_against_epochs(epochs, published, title), out / "accuracy_against_epochs.png")
     result = measurements.kept(options.results)
     if {"seconds", "crowd", "scaling", "peers"} <= set(result):
         title = "Speed of the default recipe, 784-512-256-10 on MNIST's 60,000 training digits"

@@ -87,14 +87,14 @@ def _answers(recipe: Recipe, dataset: str, found: list[dict[str, Any]]) -> list[
         "train_loss": [row["train_loss"] for row in last],
         "train_accuracy": [row["train_accuracy"] for row in last],
         "validation_accuracy": [row["held_out_accuracy"] for row in last],
-        "test_loss": [record["scores"]["mean_of_batch_means"] for record in found],
+        "test_loss": [record["scores"].get("mean_of_batch_means") for record in found],  # not in the oldest records
         "test_accuracy": [record["scores"]["accuracy"] for record in found],
     }
     published = dataclasses.asdict(recipe.published)
     return [
         Answer(recipe, dataset, field.replace("_", " "), published[field], of)
         for field, of in values.items()
-        if published[field] is not None or field == "test_accuracy"
+        if (published[field] is not None or field == "test_accuracy") and None not in of
     ]
 
 

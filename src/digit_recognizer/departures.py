@@ -46,9 +46,9 @@ def _measured(subject: str, out: str | Path) -> str:
     """A sentence or two from the records; empty where nothing was measured."""
     if subject in VARIED:
         base, variants = VARIED[subject]
-        cells = [f"{RECIPES[base].source[:3]} as we run it: {_accuracy(out, base)}"]
-        cells += [f"{how}: {_accuracy(out, name)}" for name, how in variants.items()]
-        return f" Test accuracy on MNIST, {'; '.join(cells)}."
+        named = {base: f"{RECIPES[base].source[:3]} as we run it"} | variants
+        cells = [f"{how}: {accuracy}" for name, how in named.items() if (accuracy := _accuracy(out, name))]
+        return f" Test accuracy on MNIST, {'; '.join(cells)}." if cells else ""
     special: dict[str, Callable[[str | Path], str]] = {
         "Losses": _losses, "Reported epoch": _best_epochs, "Epochs": _epochs
     }  # fmt: skip
@@ -60,12 +60,17 @@ def _on_mnist(out: str | Path, name: str) -> list[dict]:
 
 
 def _accuracy(out: str | Path, name: str) -> str:
+    """Mean, standard deviation and n; empty where there are fewer than two seeds."""
     values = [record["scores"]["accuracy"] for record in _on_mnist(out, name)]
+    if len(values) < 2:
+        return ""
     return f"{statistics.mean(values):.2%} ± {statistics.stdev(values):.2%} (n = {len(values)})"
 
 
 def _losses(out: str | Path) -> str:
     found = [record["scores"] for record in _on_mnist(out, "mlp_512_256_adam_5ep")]
+    if not found or not all("mean_of_batch_means" in scores for scores in found):
+        return ""
     ours, theirs = ([scores[field] for scores in found] for field in ("loss", "mean_of_batch_means"))
     return (
         f" {statistics.mean(theirs):.4f} in its definition is {statistics.mean(ours):.4f} in ours (n = {len(found)})."
@@ -86,7 +91,7 @@ def _best_epochs(out: str | Path) -> str:
         if gains:
             mean, most, count = statistics.mean(gains), max(gains), len(gains)
             cells.append(f"`{recipe.name}` by {mean:.2f} points (at most {most:.2f}, n = {count})")
-    return f" To report the epoch with the best test accuracy instead flatters {', '.join(cells)}."
+    return f" To report the epoch with the best test accuracy instead flatters {', '.join(cells)}." if cells else ""
 
 
 def curve(out: str | Path) -> list[list[float]]:
@@ -97,6 +102,8 @@ def curve(out: str | Path) -> list[list[float]]:
 
 def _epochs(out: str | Path) -> str:
     epochs = curve(out)
+    if not epochs:
+        return ""
     means = [statistics.mean(accuracies) for accuracies in epochs]
     about = [str(epoch) for epoch, mean in enumerate(means, start=1) if round(100 * mean) == 97]
     highest = max(range(len(means)), key=means.__getitem__)
