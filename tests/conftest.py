@@ -20,7 +20,7 @@ def one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def full_precision() -> Iterator[None]:
-    """choose_device may take quicker products, with other roundings, for the whole process; no test hands that on."""
+    """devices.choose may take quicker products, with other roundings, for the whole process; no test hands that on."""
     yield
     torch.set_float32_matmul_precision("highest")
 
@@ -62,6 +62,7 @@ def write_record() -> Callable[..., None]:
         rows = [
             {
                 "epoch": epoch, "train_loss": 0.1, "train_accuracy": 0.99, "held_out": "test", "held_out_loss": 0.1,
+                "seconds": 1.0,
                 "held_out_accuracy": accuracy + (0.005 if epoch == 2 else 0),
             }
             for epoch in range(1, recipe.epochs + 1)

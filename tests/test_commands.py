@@ -130,7 +130,7 @@ def test_the_model_and_the_record_of_a_run_tell_the_same(finished):
         ("--out optdigits_model.pth/new", "cannot write to the folder optdigits_model.pth/new"),
         ("--out optdigits_model.pth", "cannot write to the folder optdigits_model.pth"),
         ("--dataset mnist --data-dir optdigits_model.pth", "optdigits_model.pth is a file, not a folder"),
-        ("--dataset letters", "unknown data set 'letters'; there are mnist, qmnist, optdigits"),
+        ("--dataset letters", "unknown data set 'letters'; there are mnist, qmnist, qmnist-writers, optdigits"),
         ("--colour blue", "unrecognized arguments: --colour blue"),
         ("--epoch 3", "unrecognized arguments: --epoch 3"),
         (

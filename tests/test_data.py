@@ -327,7 +327,7 @@ def test_a_data_folder_that_is_a_file_is_refused_and_left_alone(tmp_path, name, 
 @pytest.mark.parametrize("name", ["", "MNIST", "mnist ", "cifar10"])
 def test_an_unknown_data_set_is_refused_and_the_known_named(tmp_path, name):
     message = refusal_of(name, tmp_path / "digits")
-    assert message == f"unknown data set '{name}'; there are mnist, qmnist, optdigits"
+    assert message == f"unknown data set '{name}'; there are mnist, qmnist, qmnist-writers, optdigits"
 
 
 # No data and no network

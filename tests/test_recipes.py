@@ -65,7 +65,7 @@ def test_the_normalisations_are_those_of_the_sources():
     constants = {recipe.name: (recipe.mean, recipe.deviation) for recipe in PUBLISHED_RECIPES}
     assert constants["mlp_512_256_adam_5ep"] == (0.1307, 0.3081)
     assert constants["mlp_128_64_32_adam_200ep"] == constants["mlp_128_64_adam_200ep"] == (0.5, 0.5)
-    assert {name for name, recipe in recipes.RECIPES.items() if recipe.output == "log_softmax"} == {
+    assert {recipe.name for recipe in PUBLISHED_RECIPES if recipe.output == "log_softmax"} == {
         "mlp_128_64_adam_200ep",
         "mlp_128_64_32_adam_200ep",
     }
@@ -130,7 +130,7 @@ def test_convolutions_that_leave_nothing_are_refused(layers):
 
 @pytest.mark.parametrize("changes", [{"widths": (784, 10)}, {"batch_norm": False}, {"output": "softmax"}])
 def test_a_convolutional_network_has_one_form_only(changes):
-    with pytest.raises(UserError, match=r"need batch normalisation, and the widths \(576, 10\) and logits after them"):
+    with pytest.raises(UserError, match=r"need batch normalisation, the widths \(576, 10\) and logits after them"):
         recipes.get("cnn_in_seconds", **changes)
 
 

@@ -129,8 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--workers", metavar="N", type=_positive, help="runs at a time; by default one for each core")
     one.add_argument("--backend", metavar="NAME", default="local", help="local, dask or ray; by default local")
     one.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask or Ray cluster")
-    one.add_argument("--report", action="store_true", help="train nothing; print what the records say")
-    one.add_argument("--quick", action="store_true", help="see that all works: one epoch, two seeds, nothing is kept")
+    either = one.add_mutually_exclusive_group()
+    either.add_argument("--report", action="store_true", help="train nothing; print what the records say")
+    either.add_argument("--quick", action="store_true", help="see that all works: one epoch, two seeds, nothing kept")
     one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
 
     one = _command(commands, "figures", figures)

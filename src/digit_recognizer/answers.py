@@ -47,7 +47,10 @@ class Answer:
     @property
     def percentile(self) -> float:
         """The share of further seeds, in percent, that would lie below the published number."""
-        distance = (self.published - statistics.mean(self.values)) / self.scale
+        distance = self.published - statistics.mean(self.values)
+        if not self.scale:  # all seeds agree
+            return 50.0 + math.copysign(50.0, distance) * (distance != 0)
+        distance /= self.scale
         return 100 * float(stats.t.cdf(distance, len(self.values) - 1))
 
     @property
@@ -87,14 +90,14 @@ def _answers(recipe: Recipe, dataset: str, found: list[dict[str, Any]]) -> list[
         "train_loss": [row["train_loss"] for row in last],
         "train_accuracy": [row["train_accuracy"] for row in last],
         "validation_accuracy": [row["held_out_accuracy"] for row in last],
-        "test_loss": [record["scores"].get("mean_of_batch_means") for record in found],  # not in the oldest records
+        "test_loss": [record["scores"]["mean_of_batch_means"] for record in found],
         "test_accuracy": [record["scores"]["accuracy"] for record in found],
     }
     published = dataclasses.asdict(recipe.published)
     return [
         Answer(recipe, dataset, field.replace("_", " "), published[field], of)
         for field, of in values.items()
-        if (published[field] is not None or field == "test_accuracy") and None not in of
+        if published[field] is not None or field == "test_accuracy"
     ]
 
 
@@ -102,7 +105,7 @@ def strips(out: str | Path) -> list[dict[str, Any]]:
     """What charts.published_results draws: the test accuracies of each recipe on each data set."""
     return [
         {
-            "label": f"{answer.recipe.source[:3]}: {answer.recipe.network}, {answer.recipe.epochs} epochs\n"
+            "label": f"{answer.recipe.project}: {answer.recipe.network}, {answer.recipe.epochs} epochs\n"
             f"{TITLES[answer.dataset]}, n = {len(answer.values)}",
             "accuracies": answer.values,
             "published": answer.published if answer.comparable else None,

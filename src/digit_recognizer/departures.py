@@ -9,7 +9,7 @@ from digit_recognizer import records
 from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipes import RECIPES
 
-# Which variants answer a departure, by its first word: the recipe that they vary, and how each differs from it.
+# Which variants answer a departure, by what it is about: the recipe that they vary, and how each differs from it.
 VARIED: dict[str, tuple[str, dict[str, str]]] = {
     "Normalisation": ("mlp_512_256_adam_5ep", {"mlp_512_256_adam_5ep_half": "normalised by 0.5 and 0.5"}),
     "Momentum": ("mlp_128_64_sgd_15ep", {"mlp_128_64_sgd_15ep_plain": "without momentum"}),
@@ -30,7 +30,7 @@ def page(out: str | Path) -> str:
     sources: dict[str, list[str]] = {}
     for recipe in PUBLISHED:
         for departure in recipe.departures:
-            number = recipe.source[:3]
+            number = recipe.project
             sources.setdefault(departure, [])
             sources[departure] += [number] if number not in sources[departure] else []
     lines, answered = [], set()
@@ -46,7 +46,7 @@ def _measured(subject: str, out: str | Path) -> str:
     """A sentence or two from the records; empty where nothing was measured."""
     if subject in VARIED:
         base, variants = VARIED[subject]
-        named = {base: f"{RECIPES[base].source[:3]} as we run it"} | variants
+        named = {base: f"{RECIPES[base].project} as we run it"} | variants
         cells = [f"{how}: {accuracy}" for name, how in named.items() if (accuracy := _accuracy(out, name))]
         return f" Test accuracy on MNIST, {'; '.join(cells)}." if cells else ""
     special: dict[str, Callable[[str | Path], str]] = {
@@ -69,7 +69,7 @@ def _accuracy(out: str | Path, name: str) -> str:
 
 def _losses(out: str | Path) -> str:
     found = [record["scores"] for record in _on_mnist(out, "mlp_512_256_adam_5ep")]
-    if not found or not all("mean_of_batch_means" in scores for scores in found):
+    if not found:
         return ""
     ours, theirs = ([scores[field] for scores in found] for field in ("loss", "mean_of_batch_means"))
     return (
@@ -105,7 +105,7 @@ def _epochs(out: str | Path) -> str:
     if not epochs:
         return ""
     means = [statistics.mean(accuracies) for accuracies in epochs]
-    about = [str(epoch) for epoch, mean in enumerate(means, start=1) if round(100 * mean) == 97]
+    about = [str(epoch) for epoch, mean in enumerate(means, start=1) if round(100 * mean) == 97] or ["none"]
     highest = max(range(len(means)), key=means.__getitem__)
     return (
         f" The mean of {len(epochs[0])} seeds rounds to 97 % after {', '.join(about)} of {len(epochs)} epochs; it is "

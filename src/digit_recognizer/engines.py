@@ -21,21 +21,30 @@ def engine(backend: str = "local", scheduler: str | None = None, workers: int | 
     """Within it, engine(function, jobs) yields function(*job) of each job, in the order in which they end.
 
     workers: processes, for local, by default one for each core; a cluster gives all that it has. scheduler: its
-    address. Raises UserError for a backend that is unknown or not installed, a scheduler that does not answer, and a
-    worker of this machine that was killed; what a killed worker of a cluster was computing is given to another.
+    address. Raises UserError for what check refuses, a backend that is not installed, a scheduler that does not answer
+    or has no worker, and a worker of this machine that was killed; what a killed worker of a cluster was computing is
+    given to another.
     """
+    check(backend, scheduler, workers)
+    try:
+        with _local(workers) if backend == "local" else (_dask if backend == "dask" else _ray)(scheduler) as found:
+            yield found
+    except TerminatedWorkerError as error:
+        raise UserError("a worker was killed, perhaps for want of memory; run it again to go on") from error
+
+
+def check(backend: str, scheduler: str | None, workers: int | None) -> None:
+    """Raise UserError for a backend that is unknown, and for a setting that it needs or does not take."""
     if backend not in BACKENDS:
         raise UserError(f"unknown backend '{backend}'; there are {', '.join(BACKENDS)}")
     if (backend == "local") != (scheduler is None):
         raise UserError("--backend dask and --backend ray need --scheduler ADDRESS, and --backend local takes none")
-    try:
-        with _local(workers) if backend == "local" else (_dask if backend == "dask" else _ray)(scheduler) as found:
-            yield found
-    except ImportError as error:
-        extra = "cluster" if backend == "dask" else backend
-        raise UserError(f"{backend} is not installed ({error}): pip install -e .[{extra}]") from error
-    except TerminatedWorkerError as error:
-        raise UserError("a worker was killed, perhaps for want of memory; run it again to go on") from error
+    if backend != "local" and workers is not None:
+        raise UserError("--workers goes with --backend local; a cluster has as many as were started there")
+
+
+def _not_installed(name: str, extra: str, error: ImportError) -> UserError:
+    return UserError(f"{name} is not installed ({error}): pip install -e .[{extra}]")
 
 
 def _joblib(function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
@@ -50,8 +59,11 @@ def _local(workers: int | None) -> Iterator[Engine]:
 
 @contextlib.contextmanager
 def _dask(scheduler: str) -> Iterator[Engine]:
-    from dask.distributed import Client
-
+    try:
+        from dask.distributed import Client
+        from distributed.scheduler import KilledWorker
+    except ImportError as error:
+        raise _not_installed("dask", "cluster", error) from error
     clients = []
 
     def connect() -> None:
@@ -64,14 +76,28 @@ def _dask(scheduler: str) -> Iterator[Engine]:
     thread.join(PATIENCE + 1)
     if not clients:
         raise UserError(f"no Dask scheduler answered at {scheduler} within {PATIENCE} s")
-    with clients[0], joblib.parallel_config("dask", n_jobs=-1, wait_for_workers_timeout=PATIENCE):
-        yield _joblib
+    with clients[0] as client:
+        if any(threads > 1 for threads in client.nthreads().values()):
+            # Threads of one process would draw their first weights from one generator.
+            raise UserError("a Dask worker has more than one thread; start them with: dask worker ADDRESS --nthreads 1")
+        try:
+            with joblib.parallel_config("dask", n_jobs=-1, wait_for_workers_timeout=PATIENCE):
+                yield _joblib
+        except TimeoutError as error:
+            raise UserError(
+                f"the Dask scheduler at {scheduler} has no workers; start them with: dask worker"
+            ) from error
+        except KilledWorker as error:
+            raise UserError("a run killed one Dask worker after the other, perhaps for want of memory") from error
 
 
 @contextlib.contextmanager
 def _ray(scheduler: str) -> Iterator[Engine]:
     """Without joblib, whose Ray backend gives no result before all are there: a killed study would lose them."""
-    import ray
+    try:
+        import ray
+    except ImportError as error:
+        raise _not_installed("ray", "ray", error) from error
 
     def engine(function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         remote = ray.remote(num_cpus=1)(function)

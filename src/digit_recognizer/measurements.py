@@ -12,6 +12,7 @@ from typing import Any
 from digit_recognizer import files
 from digit_recognizer.errors import UserError
 
+PARTS = ("ladder", "peers", "crowd", "scaling")  # of benchmark.json, beside what `bench` alone writes
 SPREAD = 1.5  # slowest over fastest of the same, beyond which the machine was too busy to conclude from
 
 
@@ -19,8 +20,11 @@ def kept(out: str | Path) -> dict[str, Any]:
     """What stands in out/benchmark.json, nothing where there is none. Raises UserError for what is no result."""
     path = Path(out) / "benchmark.json"
     try:
-        return dict(json.loads(path.read_text())) if path.exists() else {}
-    except (ValueError, TypeError) as error:
+        found = json.loads(path.read_text()) if path.exists() else {}
+        if not isinstance(found, dict) or not all(isinstance(part, dict) for part in map(found.get, PARTS) if part):
+            raise ValueError
+        return found
+    except ValueError as error:
         raise UserError(f"{path} is not a benchmark's result; delete it and run again") from error
 
 

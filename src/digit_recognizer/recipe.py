@@ -1,7 +1,9 @@
 """What a recipe is: one training run as a frozen record, complete but for its seed."""
 
 import itertools
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from digit_recognizer.errors import UserError
 
@@ -121,6 +123,19 @@ class Recipe:
                 )
         elif len(self.widths) < 2 or self.widths[0] != 784 or self.widths[-1] != 10 or min(self.widths) < 1:
             raise UserError(f"the widths {self.widths} do not lead from 784 pixels to 10 digits")
+
+    @property
+    def project(self) -> str:
+        """The number of the published project, or "ours"."""
+        return self.source.split(",")[0]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that the training depends on, in types that JSON keeps."""
+        fields = asdict(self)
+        for told in ("name", "source", "published", "departures"):
+            del fields[told]
+        return json.loads(json.dumps(fields))
 
     @property
     def network(self) -> str:

@@ -1,7 +1,6 @@
 """A run as a small JSON file, from which tables and figures can be made again, and where a run's files lie."""
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import math
@@ -20,7 +19,9 @@ from digit_recognizer.errors import UserError
 from digit_recognizer.evaluation import Scores
 from digit_recognizer.recipe import Published, Recipe
 
-FORMAT = 1
+FORMAT = 2
+
+ENSEMBLES = (1, 3, 5, 10)  # how many seeds together are reported, always the first
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def describe(
     Accuracies are fractions, losses nats per digit, seconds are of training alone.
     """
     return {
-        **identity(dataclasses.replace(recipe, dataset=digits.name), seed),
+        **identity(recipe, seed),
+        "dataset": digits.name,
         "md5": dict(digits.md5),
         "scores": scores_as_dict(scores),
         "history": history,
@@ -64,11 +66,10 @@ def describe(
 
 
 def identity(recipe: Recipe, seed: int) -> dict[str, Any]:
-    """What says which run a record is of: a recipe on its own data set, what was changed of it, and the seed."""
+    """What says which run a record is of: a recipe on its own data set, with all its settings, and the seed."""
     overrides = json.loads(json.dumps(recipes.overrides_of(recipe)))  # as they are read again
-    return {
-        "format": FORMAT, "recipe": recipe.name, "overrides": overrides, "seed": seed, "dataset": recipe.dataset
-    }  # fmt: skip
+    run = {"recipe": recipe.name, "overrides": overrides, "seed": seed, "dataset": recipe.dataset}
+    return {"format": FORMAT, **run, "settings": recipe.settings}
 
 
 def scores_as_dict(scores: Scores) -> dict[str, Any]:
@@ -123,24 +124,41 @@ def read(folder: str | Path, recipe: Recipe, seed: int) -> dict[str, Any]:
     path = path_of(folder, recipe, seed)
     try:
         record = json.loads(path.read_text())
-        for field, value in identity(recipe, seed).items():
-            if record[field] != value:
-                raise UserError(f"{path} is of another run: its {field} is {record[field]!r} instead of {value!r}")
-        scores, epochs = record["scores"], record["history"]
-        if [row["epoch"] for row in epochs] != list(range(1, recipe.epochs + 1)) or len(record["weights"]) != 64:
-            raise ValueError
-        if scores["accuracy"] != scores["correct"] / scores["count"] or not math.isfinite(scores["loss"]):
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no whole record") from error
+        other = [field for field, value in identity(recipe, seed).items() if record.get(field) != value]
+        whole = bool(other) or _is_whole(record, recipe.epochs)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise UserError(f"{path} is no whole record; study sets it aside and makes it again") from error
+    if not whole:
+        raise UserError(f"{path} is no whole record; study sets it aside and makes it again")
+    if other:
+        raise UserError(f"{path} is of another run: its {other[0]} differs; study sets it aside and makes it again")
     return record
+
+
+def _is_whole(record: dict[str, Any], epochs: int) -> bool:
+    """Whether all numbers are there that are read of a record, and agree. Raises what JSON of another form leads to."""
+    scores, rows = record["scores"], record["history"]
+    measured = [scores["loss"], scores["mean_of_batch_means"]]
+    measured += [row[field] for row in rows for field in ("train_loss", "train_accuracy", "seconds")]
+    measured += [row["held_out_accuracy"] for row in rows if row["held_out_accuracy"] is not None]
+    return (
+        [row["epoch"] for row in rows] == list(range(1, epochs + 1))
+        and rows[-1]["held_out_accuracy"] is not None
+        and scores["accuracy"] == scores["correct"] / scores["count"]
+        and all(math.isfinite(number) for number in measured)
+        and len(record["weights"]) == 64
+    )
 
 
 def read_all(folder: str | Path, recipe: Recipe) -> list[dict[str, Any]]:
     """The records of a recipe on its own data set, by seed. Raises UserError for one that read would not take."""
-    names = (path.stem for path in Path(folder, recipe.name).glob(f"{recipe.dataset}-seed*.json"))
-    seeds = sorted(int(number) for name in names if (number := name.rpartition("seed")[2]).isdecimal())
-    return [read(folder, recipe, seed) for seed in seeds]
+    return [read(folder, recipe, seed) for seed in seeds_there(folder, recipe)]
+
+
+def seeds_there(folder: str | Path, recipe: Recipe) -> list[int]:
+    """The seeds of which there are records, whole or not, in order."""
+    names = (path.stem.rpartition("seed")[2] for path in Path(folder, recipe.name).glob(f"{recipe.dataset}-seed*.json"))
+    return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
 
 
 def published_for(recipe: Recipe | None, dataset: str) -> Published | None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from digit_recognizer import answers, measurements, records
 from digit_recognizer.data import TITLES
+from digit_recognizer.errors import UserError
 from digit_recognizer.ladder import LADDER
 from digit_recognizer.recipes import RECIPES
-from digit_recognizer.study import ENSEMBLES
 
 
 def published(out: str | Path) -> str:
@@ -22,7 +22,7 @@ def published(out: str | Path) -> str:
         name = f"`{answer.recipe.name}`" + ("" if answer.dataset == "mnist" else f", {TITLES[answer.dataset]}")
         spread = _mean_and_spread(answer.values, show)
         rows.append((
-            answer.recipe.source[:3], name, answer.number, "" if answer.published is None else show(answer.published),
+            answer.recipe.project, name, answer.number, "" if answer.published is None else show(answer.published),
             spread, _range(answer.values, show), str(len(answer.values)), _range(answer.interval, show), place,
             answer.verdict,
         ))  # fmt: skip
@@ -71,10 +71,15 @@ def ensembles(out: str | Path) -> str:
     for recipe in RECIPES.values():
         path = records.path_of(out, recipe, "ensemble")
         if path.exists():
-            scores = json.loads(path.read_text())["scores"]
-            cells = [_percent(scores[str(size)]["accuracy"]) if str(size) in scores else "" for size in ENSEMBLES]
+            try:
+                scores = dict(json.loads(path.read_text())["scores"])
+            except (ValueError, LookupError, TypeError) as error:
+                raise UserError(f"{path} is no ensemble's scores; delete it, and study makes it again") from error
+            cells = [
+                _percent(scores[str(size)]["accuracy"]) if str(size) in scores else "" for size in records.ENSEMBLES
+            ]
             rows.append((f"`{recipe.name}`", *cells))
-    return _table(("recipe", *(f"n = {size}" for size in ENSEMBLES)), rows)
+    return _table(("recipe", *(f"n = {size}" for size in records.ENSEMBLES)), rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -95,5 +100,5 @@ def _range(values: Sequence[float], show: Any) -> str:
 
 
 def _mean_and_spread(values: Sequence[float], show: Any) -> str:
-    spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-    return f"{show(statistics.mean(values))} ± {show(spread)}"
+    spread = f" ± {show(statistics.stdev(values))}" if len(values) > 1 else ""
+    return f"{show(statistics.mean(values))}{spread}"

@@ -92,6 +92,8 @@ def main() -> None:
     parser = command_line.Parser(prog="python -m digit_recognizer.scaling", description=main.__doc__)
     parser.add_argument("copies", metavar="COPIES", type=int)
     copies = parser.parse_args().copies
+    if copies < 1:
+        parser.error("there must be at least one copy")
     from digit_recognizer import benchmark, data, devices, recipes
 
     devices.choose("cpu", 1)

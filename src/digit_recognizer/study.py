@@ -3,6 +3,9 @@
 import contextlib
 import dataclasses
 import functools
+import io
+import itertools
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +23,6 @@ from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipe import Recipe
 from digit_recognizer.variants import VARIANTS
 
-ENSEMBLES = (1, 3, 5, 10)  # sizes that are reported, always the first seeds
 STUDIED = (*PUBLISHED, *VARIANTS)  # unless others are asked for
 # How many seeds, unless asked for others, which are ten for all that is not here.
 SEEDS = {
@@ -51,21 +53,24 @@ def run(
     UserError where a data set cannot be had, and where another study writes to the same folder.
     """
     files.check_writable(out)
+    engines.check(backend, scheduler, workers)
+    recipes = list(dict.fromkeys(recipes))
     with _alone_in(Path(out)):
+        for recipe in recipes:
+            _set_aside_what_is_damaged(out, recipe)
         wanted = [(recipe, seed) for recipe in recipes for seed in range(seeds or SEEDS.get(recipe.name, 10))]
-        missing = [one for one in wanted if not _is_there(out, *one)]
+        missing = [(recipe, seed) for recipe, seed in wanted if not records.path_of(out, recipe, seed).exists()]
         missing.sort(key=lambda one: -one[0].epochs)  # the longest first, so that all workers end together
         for name, validation in sorted({(recipe.dataset, recipe.validation) for recipe, _ in missing}):
             _digits(name, data_dir, validation)  # whatever cannot be had stops the study before it begins
         for recipe, seed, record, probabilities in _computed(missing, data_dir, workers, backend, scheduler):
             path = records.path_of(out, recipe, seed)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path.with_suffix(".npy"), probabilities)
+            buffer = io.BytesIO()
+            np.save(buffer, probabilities)
+            files.write_atomically(path.with_suffix(".npy"), buffer.getvalue())
             records.save(path, record)
-        for recipe in dict(missing):
-            together = ensemble(out, recipe, _digits(recipe.dataset, data_dir, recipe.validation).test.labels)
-            if len(together["scores"]) > 1:
-                records.save(records.path_of(out, recipe, "ensemble"), together)
+        for recipe in recipes:
+            _update_ensemble(out, recipe, data_dir)
 
 
 def quick(recipes: list[Recipe], data_dir: str | Path | None, **engine: Any) -> None:
@@ -98,31 +103,30 @@ def _alone_in(out: Path) -> Iterator[None]:
         raise UserError(f"another study is writing to {out}; wait for its end, or give --out another folder") from error
 
 
-def _is_there(out: str | Path, recipe: Recipe, seed: int) -> bool:
-    """Whether the record of a run is there, whole; one that is not is set aside under another name, and said."""
-    path = records.path_of(out, recipe, seed)
-    if not path.exists():
-        return False
-    try:
-        records.read(out, recipe, seed)
-    except UserError as error:
-        aside, number = path.with_suffix(".json.aside"), 1
-        while aside.exists():
-            aside, number = path.with_suffix(f".json.aside{number}"), number + 1
-        path.rename(aside)
-        print(f"{error}; set aside as {aside.name}, and run again", flush=True)
-        return False
-    return True
+def _set_aside_what_is_damaged(out: str | Path, recipe: Recipe) -> None:
+    """Give every record that is not whole, or of another run, another name, and say so; its run is then made again."""
+    for seed in records.seeds_there(out, recipe):
+        try:
+            records.read(out, recipe, seed)
+        except UserError as error:
+            path = records.path_of(out, recipe, seed)
+            aside, number = path.with_suffix(".json.aside"), 1
+            while aside.exists():
+                aside, number = path.with_suffix(f".json.aside{number}"), number + 1
+            path.rename(aside)
+            print(f"{str(error).split(';')[0]}; set aside as {aside.name}, and run again", flush=True)
 
 
 def _computed(
     runs: list[Run], data_dir: str | Path | None, workers: int | None, backend: str, scheduler: str | None
 ) -> Iterator[Result]:
     """What train_alone makes of each run, as soon as it is there; a line and a step of a bar for each."""
+    if not runs:
+        return
     epochs = sum(recipe.epochs for recipe, _ in runs)
     with (
         engines.engine(backend, scheduler, workers) as engine,
-        tqdm(total=epochs, desc=f"0 of {len(runs)} runs", unit="epoch", disable=None if runs else True) as bar,
+        tqdm(total=epochs, desc=f"0 of {len(runs)} runs", unit="epoch", disable=None) as bar,
     ):
         jobs = [(recipe, seed, data_dir) for recipe, seed in runs]
         for number, (recipe, seed, record, probabilities) in enumerate(engine(train_alone, jobs), start=1):
@@ -143,7 +147,8 @@ def train_alone(recipe: Recipe, seed: int, data_dir: str | Path | None) -> Resul
     """One run with one thread, in whatever process."""
     devices.choose("cpu", threads=1)
     record, logits = train(recipe, _digits(recipe.dataset, data_dir, recipe.validation), seed)
-    return recipe, seed, record, logits.softmax(1).numpy()
+    probabilities = logits if recipe.output == "softmax" else logits.softmax(1)
+    return recipe, seed, record, probabilities.numpy()
 
 
 def train(recipe: Recipe, digits: data.Digits, seed: int) -> tuple[dict[str, Any], Tensor]:
@@ -152,29 +157,37 @@ def train(recipe: Recipe, digits: data.Digits, seed: int) -> tuple[dict[str, Any
     logits = evaluation.predict(model, digits.test.images)
     record = records.describe(recipe, digits, seed, model, history, evaluation.score(logits, digits.test.labels))
     batch_means = evaluation.mean_of_batch_means(logits, digits.test.labels, recipe.batch_size)
-    record["scores"]["mean_of_batch_means"] = batch_means
+    record["scores"]["mean_of_batch_means"] = batch_means  # as notebooks report the loss
     return record, logits
 
 
-def ensemble(out: str | Path, recipe: Recipe, labels: Tensor) -> dict[str, Any]:
+def _update_ensemble(out: str | Path, recipe: Recipe, data_dir: str | Path | None) -> None:
+    """Write what the first seeds say together, unless that stands there, or more, or probabilities are missing."""
+    paths = [records.path_of(out, recipe, seed) for seed in range(max(records.ENSEMBLES))]
+    paths = list(itertools.takewhile(lambda path: path.exists() and path.with_suffix(".npy").exists(), paths))
+    weights = [records.read(out, recipe, seed)["weights"] for seed in range(len(paths))]
+    target = records.path_of(out, recipe, "ensemble")
+    try:
+        stands = json.loads(target.read_text())["weights"]
+    except (OSError, ValueError, LookupError, TypeError):
+        stands = []
+    if len(paths) >= records.ENSEMBLES[1] and stands[: len(weights)] != weights:
+        labels = _digits(recipe.dataset, data_dir, recipe.validation).test.labels
+        records.save(target, ensemble(recipe, weights, [np.load(path.with_suffix(".npy")) for path in paths], labels))
+
+
+def ensemble(recipe: Recipe, weights: list[str], probabilities: list[np.ndarray], labels: Tensor) -> dict[str, Any]:
     """Scores of the mean of the probabilities of the first n seeds, for each n that there is; no seed is chosen.
 
-    labels: int64 (n,) of the test part. weights: the hash of each member's, in order.
+    probabilities: float32 (n, 10) of each seed; labels: int64 (n,) of the test part. weights: each one's hash.
     """
-    members = [
-        (record, records.path_of(out, recipe, record["seed"]).with_suffix(".npy"))
-        for record in records.read_all(out, recipe)
-    ]
-    found = [(record, records.path_of(out, recipe, record["seed"])) for record in records.read_all(out, recipe)]
-    paths = [(record, path.with_suffix(".npy")) for record, path in found]
-    members = [(record, torch.from_numpy(np.load(path))) for record, path in paths if path.exists()]
-    sizes = [size for size in ENSEMBLES if size <= len(members)]
-    means = {size: torch.stack([probabilities for _, probabilities in members[:size]]).mean(0) for size in sizes}
+    members = torch.from_numpy(np.stack(probabilities))
+    tiny = torch.finfo(members.dtype).tiny  # float32 rounds what is less likely to nought, whose logarithm is infinite
+    means = {size: members[:size].mean(0).clamp(min=tiny) for size in records.ENSEMBLES if size <= len(members)}
+    scores = {size: evaluation.score(mean.log(), labels) for size, mean in means.items()}
     return {
         "recipe": recipe.name,
         "dataset": recipe.dataset,
-        "weights": [record["weights"] for record, _ in members],
-        "scores": {
-            str(size): records.scores_as_dict(evaluation.score(mean.log(), labels)) for size, mean in means.items()
-        },
+        "weights": weights,
+        "scores": {str(size): records.scores_as_dict(each) for size, each in scores.items()},
     }

@@ -11,8 +11,7 @@ _BY_NAME = {recipe.name: recipe for recipe in PUBLISHED}
 def _variant(of: str, name: str, what: str, **changes) -> Recipe:
     """A published recipe with one thing changed; nothing is published of it."""
     recipe = dataclasses.replace(_BY_NAME[of], published=Published(), departures=(), **changes)
-    number = recipe.source.split(",")[0]
-    return dataclasses.replace(recipe, name=name, source=f"variant of {number}, {what}")
+    return dataclasses.replace(recipe, name=name, source=f"variant of {recipe.project}, {what}")
 
 
 VARIANTS = (
