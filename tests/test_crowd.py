@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from digit_recognizer import crowd
+from digit_recognizer import crowd, measurements
 from digit_recognizer.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -19,7 +19,7 @@ def test_an_epoch_is_timed_in_a_process_of_its_own_and_the_neighbour_is_gone_aft
         crowd.subprocess, "Popen", lambda *given, **options: started.append(plain(*given, **options)) or started[-1]
     )
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert 0 < crowd.epoch(1, {}, busy=True) < crowd.LIMIT
+    assert 0 < crowd.epoch(1, {}, busy=True) < measurements.GIVEN_UP
     assert len(started) == 2 and all(process.poll() is not None for process in started)
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from torch import Tensor
 
+from digit_recognizer import measurements
 from digit_recognizer.plots import QUIET, RIGHT, WRONG, tile
 
 
@@ -145,7 +146,7 @@ def speed(result: Mapping[str, Any], title: str) -> Figure:
     loops, crowd, peers, digits, widths = figure.subplot_mosaic(places).values()
     labels = {"ours": "ours", "usual": "DataLoader loop"}
     _bars(loops, "an epoch by each loop, float32", {
-        f"{labels[name]}, {_threads(int(threads))}": {"": times}
+        f"{labels[name]}, {measurements.threads(int(threads))}": {"": times}
         for name, of in result["seconds"].items() for threads, times in of.items()
     })  # fmt: skip
     _bars(crowd, "beside a busy process", {
@@ -153,7 +154,7 @@ def speed(result: Mapping[str, Any], title: str) -> Figure:
     })  # fmt: skip
     rounds, fastest = result["peers"]["runs"], result["peers"]["fastest_threads"]
     _bars(peers, "the whole training, five epochs, compilation included, each at its faster setting", {
-        f"{name}, {_threads(threads)}": {"": [run["seconds"] for run in rounds[name][str(threads)]]}
+        f"{name}, {measurements.threads(threads)}": {"": [run["seconds"] for run in rounds[name][str(threads)]]}
         for name, threads in fastest.items()
     })  # fmt: skip
     images = result["scaling"]["images"]
@@ -169,10 +170,6 @@ def speed(result: Mapping[str, Any], title: str) -> Figure:
     widths.set_xticks([*sizes], [str(width) for width in sizes])
     figure.suptitle(title, fontsize=13)
     return figure
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'s' * (count > 1)}"
 
 
 def _bars(axes: Axes, title: str, rows: Mapping[str, Mapping[str, Sequence[float | None]]]) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 from digit_recognizer import command_line, measurements
 from digit_recognizer.errors import UserError
+from digit_recognizer.measurements import GIVEN_UP
 
-LIMIT = 90.0  # seconds after which an epoch is given up: it says enough
 # What is set before torch is imported, and whether all cores compute or one.
 SETTINGS: dict[str, tuple[dict[str, str], bool]] = {
     "one thread": ({}, False),
@@ -47,7 +47,7 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) ->
 
 
 def epoch(threads: int, variables: dict[str, str], busy: bool, data_dir: str | Path | None = None) -> float | None:
-    """Seconds of an epoch in a process of its own, with these variables and no others of OpenMP; None beyond LIMIT.
+    """Seconds of an epoch in a process of its own, with these variables and no others of OpenMP; None beyond GIVEN_UP.
 
     busy: whether another process computes for all that time.
     """
@@ -55,7 +55,7 @@ def epoch(threads: int, variables: dict[str, str], busy: bool, data_dir: str | P
     neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
     try:
         seconds = measurements.in_a_process(
-            "an epoch", "crowd", threads, data_dir=data_dir, environment=clean, timeout=LIMIT + 60
+            "an epoch", "crowd", threads, data_dir=data_dir, environment=clean, timeout=GIVEN_UP + 60
         )
     except subprocess.TimeoutExpired:
         return None
@@ -63,7 +63,7 @@ def epoch(threads: int, variables: dict[str, str], busy: bool, data_dir: str | P
         if neighbour is not None:
             neighbour.kill()
             neighbour.wait()
-    return seconds if seconds <= LIMIT else None
+    return seconds if seconds <= GIVEN_UP else None
 
 
 def table(result: dict[str, Any]) -> str:
@@ -72,14 +72,14 @@ def table(result: dict[str, Any]) -> str:
     for name, of in result["seconds"].items():
         cells = []
         for state, times in of.items():
-            known = sorted(LIMIT if second is None else second for second in times)
+            known = sorted(GIVEN_UP if second is None else second for second in times)
             cells.append(f"{state} {_shown(statistics.median(known))} ({_shown(known[0])} to {_shown(known[-1])})")
         lines.append(f"{name:36} {'   '.join(cells)}")
     return "\n".join(lines)
 
 
 def _shown(seconds: float | None) -> str:
-    return f"over {LIMIT:.0f} s" if seconds is None or seconds >= LIMIT else f"{seconds:.2f} s"
+    return f"over {GIVEN_UP:.0f} s" if seconds is None or seconds >= GIVEN_UP else f"{seconds:.2f} s"
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from digit_recognizer import files
 from digit_recognizer.errors import UserError
 
 PARTS = ("ladder", "peers", "crowd", "scaling")  # of benchmark.json, beside what `bench` alone writes
+GIVEN_UP = 90.0  # seconds after which an epoch beside a busy process is given up: it says enough
 SPREAD = 1.5  # slowest over fastest of the same, beyond which the machine was too busy to conclude from
 
 
@@ -65,6 +66,11 @@ def in_a_process(
 def spread(values: Sequence[float]) -> str:
     """Median (lowest to highest)."""
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def threads(count: int) -> str:
+    """1 thread, 2 threads."""
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 def differ(seconds: Sequence[float]) -> bool:

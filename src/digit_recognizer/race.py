@@ -86,7 +86,10 @@ def in_turn(
             for threads in settings:
                 said = in_a_process(name, threads, epochs, count, data_dir)
                 runs[name][str(threads)].append(said)
-                print(f"round {number}: {name}, {_threads(threads)}: {said['seconds']:.2f} s", flush=True)
+                print(
+                    f"round {number}: {name}, {measurements.threads(threads)}: {said['seconds']:.2f} s",
+                    flush=True,
+                )
     return runs
 
 
@@ -130,7 +133,9 @@ def table(result: dict[str, Any]) -> str:
     busy = []
     for name, threads in result["fastest_threads"].items():
         seconds = {n: [run["seconds"] for run in runs] for n, runs in result["runs"][name].items()}
-        busy += [f"{name} with {_threads(int(n))}" for n, times in seconds.items() if measurements.differ(times)]
+        busy += [
+            f"{name} with {measurements.threads(int(n))}" for n, times in seconds.items() if measurements.differ(times)
+        ]
         steady, accuracy = result["steady_epoch"][name], result["accuracy"][name]
         its = ", ".join(f"{package} {version}" for package, version in result["versions"][name].items())
         rows.append((
@@ -174,10 +179,6 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'s' * (count > 1)}"
 
 
 if __name__ == "__main__":

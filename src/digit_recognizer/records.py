@@ -163,9 +163,10 @@ def seeds_there(folder: str | Path, recipe: Recipe) -> list[int]:
 
 def published_for(recipe: Recipe | None, dataset: str) -> Published | None:
     """What a recipe's source reports, where it is this very training on this data set that it reports; else None."""
-    if recipe is None or recipe.dataset != dataset or recipe != recipes.RECIPES.get(recipe.name):
+    known = None if recipe is None else recipes.RECIPES.get(recipe.name)
+    if known is None or known.dataset != dataset or known.settings != recipe.settings:
         return None
-    return recipe.published
+    return known.published
 
 
 def _processor() -> str:
