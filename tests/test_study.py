@@ -293,9 +293,10 @@ def test_readmes_first_numbers_are_the_means_of_the_committed_records():
     expected = {
         "train loss": f"{statistics.mean(row['train_loss'] for row in last):.4f}",
         "train accuracy": f"{statistics.mean(row['train_accuracy'] for row in last):.2%}",
-        "test loss": f"{statistics.mean(record['scores']['loss'] for record in found):.4f}",
+        "test loss": f"{statistics.mean(record['scores']['mean_of_batch_means'] for record in found):.4f}",
         "test accuracy": f"{statistics.mean(record['scores']['accuracy'] for record in found):.2%}",
     }
+    assert f"| measured, mean of {len(found)} seeds |" in text
     for name, value in expected.items():
         (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
         assert line.split("|")[3].strip() == value
