@@ -101,7 +101,7 @@ def published_results(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
             axes.plot(100 * row["published"], place, marker="D", color=WRONG, markersize=9, linestyle="")
         axes.annotate(row["verdict"], (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=10)
     axes.plot([], [], "o", color=RIGHT, label="a seed of ours")
-    axes.barh(0, 0, color=RIGHT, alpha=0.12, label="where 95 % of single runs lie")
+    axes.fill_between([], [], color=RIGHT, alpha=0.12, label="where 95 % of single runs lie")
     axes.plot([], [], marker="D", color=WRONG, linestyle="", label="published")
     axes.set_yticks(range(len(rows)), [row["label"] for row in rows], fontsize=10)
     axes.invert_yaxis()

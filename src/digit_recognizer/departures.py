@@ -107,8 +107,9 @@ def _epochs(out: str | Path) -> str:
     means = [statistics.mean(accuracies) for accuracies in epochs]
     about = [str(epoch) for epoch, mean in enumerate(means, start=1) if round(100 * mean) == 97] or ["none"]
     highest = max(range(len(means)), key=means.__getitem__)
+    best = "" if highest == len(means) - 1 else f"highest after {highest + 1} with {means[highest]:.2%}, "
     return (
         f" The mean of {len(epochs[0])} seeds rounds to 97 % after {', '.join(about)} of {len(epochs)} epochs; it is "
-        f"{means[0]:.2%} after the first, highest after {highest + 1} with {means[highest]:.2%}, and "
+        f"{means[0]:.2%} after the first, {best}and "
         f"{means[-1]:.2%} at the end."
     )

@@ -10,6 +10,7 @@ from digit_recognizer import answers, measurements, records
 from digit_recognizer.data import TITLES
 from digit_recognizer.errors import UserError
 from digit_recognizer.ladder import LADDER
+from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipes import RECIPES
 
 
@@ -68,7 +69,7 @@ def ladder(out: str | Path) -> str:
 def ensembles(out: str | Path) -> str:
     """What the seeds of each recipe say together: accuracy of the first n, no seed chosen."""
     rows = []
-    for recipe in RECIPES.values():
+    for recipe in (*PUBLISHED, *LADDER):
         path = records.path_of(out, recipe, "ensemble")
         if path.exists():
             try:
