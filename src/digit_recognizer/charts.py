@@ -48,7 +48,8 @@ def accuracy_against_cost(rows: Sequence[Mapping[str, Any]], title: str) -> Figu
         below -= not row["ours"]
         place, side = _beside(row, rows) if row["ours"] else ((14, -8 - 30 * below), "left")
         line = None if row["ours"] else {"arrowstyle": "-", "color": "#BBBBBB"}
-        axes.annotate(label, (seconds, mean), place, textcoords="offset points", fontsize=9.5, color=QUIET,
+        height = min(errors) if side == "center" else mean  # above the bar of the seeds, not across it
+        axes.annotate(label, (seconds, height), place, textcoords="offset points", fontsize=9.5, color=QUIET,
                       ha=side, arrowprops=line)  # fmt: skip
     for name, colour, marker in (("published recipes", WRONG, "s"), ("ours", RIGHT, "o")):
         axes.plot([], [], color=colour, marker=marker, linestyle="", markersize=8, label=name)
@@ -79,7 +80,7 @@ def _beside(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[
         return (-12, -8), "right"
     if not any(here <= other < here * 4 for other in others):
         return (12, -8), "left"
-    return (0, 18), "center"
+    return (0, 5), "center"
 
 
 def published_results(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
