@@ -211,7 +211,7 @@ def test_the_first_layers_units_with_the_largest_weights_are_shown(units, expect
         assert (shown(axes) == WEIGHTS[unit].numpy()).all()
         limit = float(WEIGHTS[unit].abs().max())
         assert axes.images[0].get_clim() == (-limit, limit)
-    assert figure.get_suptitle().startswith(f"ours: what {expected} of {units} first-layer units look for")
+    assert figure.get_suptitle().startswith(f"ours\nwhat {expected} of {units} first-layer units look for")
 
 
 def test_the_overview_counts_each_digit_and_shows_its_mean_and_its_first_ones():

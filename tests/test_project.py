@@ -45,7 +45,8 @@ def test_the_extra_for_exporting_holds_what_exporting_imports_and_is_installed_a
     packages = {re.fullmatch(r"(\w+)>=[\d.]+", requirement)[1] for requirement in extras["export"]}
     assert packages == {name for names in export.PACKAGES.values() for name in names}
     assert packages <= set(CONSTRAINTS)
-    assert (ROOT / "requirements.txt").read_text(encoding="utf-8").endswith("\n-e .[export]\n")
+    assert (ROOT / "requirements.txt").read_text(encoding="utf-8").endswith("\n-e .[export,cluster]\n")
+    assert {"dask", "distributed"} <= set(CONSTRAINTS)
 
 
 def test_the_constraints_hold_versions_only():

@@ -174,7 +174,7 @@ def first_layer(weights: Tensor, title: str, shape: tuple[int, int] = (4, 10)) -
     rows, columns = shape
     units = weights.flatten(1).norm(dim=1).argsort(descending=True)[: rows * columns]
     rows = -(-len(units) // columns)
-    figure = Figure(figsize=(0.98 * columns, 0.98 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(0.98 * columns, 0.98 * rows + 0.8), layout="constrained")
     shades = LinearSegmentedColormap.from_list("weights", [WRONG, "#FFFFFF", RIGHT])
     for axes in (tiles := figure.subplots(rows, columns, squeeze=False)).flat:
         axes.axis("off")
@@ -182,7 +182,7 @@ def first_layer(weights: Tensor, title: str, shape: tuple[int, int] = (4, 10)) -
         picture = weights[unit].numpy()
         limit = float(np.abs(picture).max())
         axes.imshow(picture, cmap=shades, vmin=-limit, vmax=limit)
-    heading = f"{title}: what {len(units)} of {len(weights)} first-layer units look for (blue ink, orange paper)"
+    heading = f"{title}\nwhat {len(units)} of {len(weights)} first-layer units look for (blue ink, orange paper)"
     figure.suptitle(heading, fontsize=13)
     return figure
 
