@@ -9,12 +9,12 @@ The notebook MNIST_Recognition_machine.ipynb makes the same calls in the same or
 
 import functools
 
-from digit_recognizer import command_line
+from digit_recognizer import command_line, flags
 
 
 def main() -> None:
     """Look at the digits, train, score, look at the mistakes, save."""
-    options = command_line.training_options(__doc__)  # before torch is imported: --help is immediate
+    options = flags.of_training(__doc__)  # before torch is imported: --help is immediate
 
     from digit_recognizer import checkpoints, data, devices, evaluation, models, plots, recipes, records, training
 

@@ -149,7 +149,11 @@ def test_both_benchmarks_keep_each_others_numbers(result, tmp_path):
     measurements.keep(tmp_path, {"peers": result})
     measurements.keep(tmp_path, {"rounds": 6})
     assert measurements.kept(tmp_path) == {"rounds": 6, "median": {"ours": 1.0}, "peers": result}
-    (tmp_path / "benchmark.json").write_text("[1]")
+
+
+@pytest.mark.parametrize("content", ["[1]", "", '{"ladder": []}', '{"peers": 0}', "{"])
+def test_what_is_no_benchmarks_result_is_said(content, tmp_path):
+    (tmp_path / "benchmark.json").write_text(content)
     with pytest.raises(UserError, match="is not a benchmark's result; delete it"):
         measurements.kept(tmp_path)
 

@@ -17,6 +17,7 @@ from digit_recognizer import (
     devices,
     evaluation,
     files,
+    measurements,
     models,
     recipes,
     records,
@@ -159,6 +160,22 @@ def test_a_killed_study_leaves_whole_records_and_goes_on(small, folder, tmp_path
     assert [record["weights"] for record in after[:2]] == [record["weights"] for record in alone]
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--report", "--seeds", "3"], "--report takes no --seeds"),
+        (["--report", "--recipes", "all"], "--report takes no --recipes"),
+        (["--report", "--workers", "2"], "--report takes no --workers"),
+        (["--quick", "--seeds", "3"], "--quick takes no --seeds"),
+        (["--quick", "--out", "mine"], "--quick takes no --out"),
+    ],
+)
+def test_a_flag_that_would_be_ignored_is_refused(flags, words, command):
+    status, _, error = command("study", *flags)
+    assert (status, error.count("\n")) == (2, 1)
+    assert words in error
+
+
 def test_quick_tries_every_recipe_and_keeps_nothing(small, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "temporary").mkdir()
@@ -286,6 +303,18 @@ def test_readme_shows_what_the_committed_records_say(name, make):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.search(rf"<!-- {name} of `[^`]+`; .* -->\n(.*?)\n<!-- end of {name} -->", text, re.DOTALL)
     assert shown[1] == make(ROOT / "results")
+
+
+def test_readme_says_what_the_whole_study_costs():
+    studied = [dataclasses.replace(recipe, dataset="mnist") for recipe in study.STUDIED]
+    found = [record for recipe in studied for record in records.read_all(ROOT / "results", recipe)]
+    minutes = sum(record["seconds"] for record in found) / 60
+    epochs = sum(len(record["history"]) for record in found)
+    usual = measurements.kept(ROOT / "results")["median"]["usual"]
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"all {len(found)} trainings, {epochs:,} epochs, took {minutes:.0f} minutes of one core" in text
+    assert f"on two cores {minutes / 2:.0f} minutes and a little" in text
+    assert f"they would take {epochs * usual / 3600:.1f} hours, at the {usual:.1f} seconds that an epoch" in text
 
 
 def test_readmes_first_numbers_are_the_means_of_the_committed_records():

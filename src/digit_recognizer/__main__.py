@@ -6,13 +6,13 @@ import json
 import os
 from pathlib import Path
 
-from digit_recognizer import command_line, recipes
+from digit_recognizer import command_line, flags, recipes
 from digit_recognizer.errors import UserError
 
 
 def main() -> None:
     """Read the command line and call the command."""
-    options = _parser().parse_args()
+    options = flags.of_a_command("python -m digit_recognizer", __doc__, COMMANDS)
     if os.environ.get("LOCAL_WORLD_SIZE", "1") != "1":  # torchrun's
         raise UserError("only training is done by several processes; start this command without torchrun")
     options.command(options)
@@ -52,6 +52,10 @@ def study(options: argparse.Namespace) -> None:
     """Train every recipe for every seed, one record each, and print what they say; what is there is skipped."""
     from digit_recognizer import departures, report, study
 
+    asked = {"--recipes": options.recipes, "--seeds": options.seeds, "--workers": options.workers}
+    flags.refuse("--report", options.report, asked | {"--scheduler": options.scheduler})
+    flags.refuse("--quick", options.quick, {"--seeds": options.seeds, "--out": options.out})
+    out = options.out or "results"
     named = options.recipes or [recipe.name for recipe in study.STUDIED]
     chosen = [recipes.get(name) for name in (recipes.RECIPES if named == ["all"] else named)]
     chosen = study.with_data(chosen, options.data_dir)
@@ -60,9 +64,9 @@ def study(options: argparse.Namespace) -> None:
         study.quick(chosen, options.data_dir, **engine)
         return
     if not options.report:
-        study.run(chosen, options.seeds, options.out, options.data_dir, **engine)
-    print("\n\n".join((report.published(options.out), departures.page(options.out), report.ladder(options.out),
-                       report.ensembles(options.out))))  # fmt: skip
+        study.run(chosen, options.seeds, out, options.data_dir, **engine)
+    tables = (report.published, departures.page, report.ladder, report.ensembles)
+    print("\n\n".join(table(out) for table in tables))
 
 
 def figures(options: argparse.Namespace) -> None:
@@ -106,74 +110,7 @@ def bench(options: argparse.Namespace) -> None:
     module.run(options.out, options.data_dir, options.rounds, **(of_peers if options.module == "race" else {}))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog="python -m digit_recognizer", description=__doc__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    one = _command(commands, "evaluate", evaluate)
-    _add_model(one)
-    command_line.add_dataset(one, "by default the one that the model was trained on")
-    one.add_argument("--json", metavar="FILE", help="write the scores there too")
-
-    one = _command(commands, "export", export)
-    _add_model(one)
-    one.add_argument("--format", metavar="NAME", required=True, help="onnx or safetensors")
-    one.add_argument("--out", metavar="FILE", required=True, help="what to write")
-
-    one = _command(commands, "study", study)
-    one.add_argument(
-        "--recipes", metavar="NAME", nargs="+", help="some, or: all; by default the published ones and their variants"
-    )
-    one.add_argument("--seeds", metavar="N", type=_positive, help="0 to N - 1; by default 10 to 30, as README's tables")
-    one.add_argument("--out", metavar="DIR", default="results", help="of the records; by default results")
-    one.add_argument("--workers", metavar="N", type=_positive, help="runs at a time; by default one for each core")
-    one.add_argument("--backend", metavar="NAME", default="local", help="local, dask or ray; by default local")
-    one.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask or Ray cluster")
-    either = one.add_mutually_exclusive_group()
-    either.add_argument("--report", action="store_true", help="train nothing; print what the records say")
-    either.add_argument("--quick", action="store_true", help="see that all works: one epoch, two seeds, nothing kept")
-    one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
-
-    one = _command(commands, "figures", figures)
-    one.add_argument("--results", metavar="DIR", default="results", help="of the records; by default results")
-    one.add_argument("--out", metavar="DIR", default="figures", help="of the pictures; by default figures")
-    one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
-
-    one = _command(commands, "bench", bench)
-    one.add_argument("--rounds", metavar="N", type=_positive, default=5, help="of all loops in turn; by default 5")
-    kinds = one.add_mutually_exclusive_group()
-    for flag, module, what in (
-        ("--ladder", "stopwatch", "each recipe's training with all cores, and predictions"),
-        ("--busy", "crowd", "an epoch with several settings of threads, beside a busy process"),
-        ("--scaling", "scaling", "cost by digits and width, and start-up times"),
-        ("--peers", "race", "whole trainings by scikit-learn, Keras, JAX and others"),
-    ):
-        kinds.add_argument(flag, dest="module", action="store_const", const=module, default="benchmark", help=what)
-    one.add_argument("--quick", action="store_true", help="see that all peers work: 6,000 digits, nothing is written")
-    one.add_argument("--threads", metavar="N", type=_positive, help="of peers, which also run with 1; by default all")
-    one.add_argument("--out", metavar="DIR", default="results", help="of benchmark.json; by default results")
-    one.add_argument("--data-dir", metavar="DIR", help="where MNIST/raw lies")
-    return parser
-
-
-def _command(commands: argparse._SubParsersAction, name: str, function) -> argparse.ArgumentParser:
-    """A command named and described after its function."""
-    command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
-    command.set_defaults(command=function)
-    return command
-
-
-def _add_model(command: argparse.ArgumentParser) -> None:
-    """The model to read, and how its pixels were normalised where it does not say so itself."""
-    command.add_argument("model", metavar="MODEL", help="a saved model, or a bare state dict of linear layers")
-    command.add_argument("--mean", metavar="X", type=float, help="of the pixels in [0, 1], for a bare state dict")
-    command.add_argument("--std", metavar="X", type=float, help="of the pixels in [0, 1], for a bare state dict")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not '{text}'")
-    return int(text)
+COMMANDS = (evaluate, export, study, figures, bench)
 
 
 if __name__ == "__main__":

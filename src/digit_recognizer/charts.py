@@ -154,7 +154,7 @@ def speed(result: Mapping[str, Any], title: str) -> Figure:
         name.replace(", ", ",\n"): of for name, of in result["crowd"]["seconds"].items()
     })  # fmt: skip
     rounds, fastest = result["peers"]["runs"], result["peers"]["fastest_threads"]
-    _bars(peers, "the whole training, five epochs, compilation included, each at its faster setting", {
+    _bars(peers, "the whole training, five epochs, compilation included", {
         f"{name}, {measurements.threads(threads)}": {"": [run["seconds"] for run in rounds[name][str(threads)]]}
         for name, threads in fastest.items()
     })  # fmt: skip

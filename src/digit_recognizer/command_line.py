@@ -1,11 +1,10 @@
-"""What a command's user meets: its flags, one line for each mistake, and exit statuses. Imports nothing heavy."""
+"""What a command's user meets: one line for each mistake, and exit statuses. Imports nothing heavy."""
 
 import argparse
 import os
 import sys
 from collections.abc import Callable
 
-from digit_recognizer import recipes
 from digit_recognizer.errors import UserError
 
 
@@ -17,46 +16,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         sys.exit(fail(f"{message} (see --help)"))
-
-
-def training_options(description: str) -> argparse.Namespace:
-    """The main command's flags, read from the command line. None where the recipe's own value stands.
-
-    --help and --list print and end the process.
-    """
-    parser = Parser(description=description)
-    add = parser.add_argument
-    add("--recipe", metavar="NAME", default=recipes.DEFAULT, help=f"what to train; by default {recipes.DEFAULT}")
-    add_dataset(parser, "by default the recipe's own, or, where that cannot be had, optdigits")
-    add("--out", metavar="DIR", default=".", help="where model, figures/ and runs/ go; by default the current folder")
-    add("--epochs", metavar="N", type=int, help="instead of the recipe's")
-    add("--batch-size", metavar="N", type=int, help="instead of the recipe's")
-    add("--learning-rate", metavar="X", type=float, help="instead of the recipe's")
-    add("--seed", metavar="N", type=_seed, default=0, help="of the first weights and the order of digits; by default 0")
-    add("--device", default="auto", help="auto, cpu, cuda or mps; auto takes the fastest there is")
-    add("--threads", metavar="N", type=int, default=1, help="of the CPU; by default 1, enough for small networks")
-    add("--resume", action="store_true", help="go on after the last finished epoch of a run that was stopped")
-    add("--quiet", action="store_true", help="print only the result")
-    add("--list", action="store_true", help="show all recipes and stop")
-    options = parser.parse_args()
-    if options.list:
-        print(recipes.table())
-        sys.exit()
-    return options
-
-
-def add_dataset(parser: argparse.ArgumentParser, default: str) -> None:
-    """The two flags that say on which digits."""
-    parser.add_argument("--dataset", metavar="NAME", help=f"mnist, qmnist, qmnist-writers or optdigits; {default}")
-    parser.add_argument(
-        "--data-dir", metavar="DIR", help="where MNIST/raw lies; by default the variable DIGITS_DATA_DIR, else data"
-    )
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**63:  # more than PyTorch's generators take
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {2**63 - 1}, not '{text}'")
-    return int(text)
 
 
 def run(main: Callable[[], None]) -> None:

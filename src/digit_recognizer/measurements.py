@@ -22,7 +22,7 @@ def kept(out: str | Path) -> dict[str, Any]:
     path = Path(out) / "benchmark.json"
     try:
         found = json.loads(path.read_text()) if path.exists() else {}
-        if not isinstance(found, dict) or not all(isinstance(part, dict) for part in map(found.get, PARTS) if part):
+        if not isinstance(found, dict) or not all(isinstance(found.get(part, {}), dict) for part in PARTS):
             raise ValueError
         return found
     except ValueError as error:
