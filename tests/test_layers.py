@@ -14,13 +14,13 @@ PACKAGE = Path(digit_recognizer.__file__).parent
 # A module may import from the floors below its own, never from its own or above.
 FLOORS = [
     {"errors"},
-    {"processes", "images", "recipe"},
-    {"files", "download", "shared_statistics", "devices"},
+    {"processes", "pictures", "ink", "strokes", "recipe", "reading_order"},
+    {"files", "download", "shared_statistics", "devices", "images"},
     {"published", "ladder", "sources", "engines", "models", "augmentation", "plots", "jax_epoch", "limit"},
     {"variants", "data", "measurements"},
-    {"recipes", "checkpoints"},
+    {"recipes", "checkpoints", "nondigits"},
     {"command_line", "evaluation", "charts"},
-    {"records", "training", "export"},
+    {"records", "training", "export", "flags", "recognizer"},
     {"study", "benchmark", "answers", "departures"},
     {"report"},
     {"peers", "stopwatch", "crowd", "scaling"},
@@ -65,7 +65,7 @@ def test_importing_a_module_prints_nothing_and_writes_nothing(module, tmp_path):
 def test_the_package_and_the_command_line_import_nothing_heavy():
     heavy = "{'torch', 'torchvision', 'numpy', 'matplotlib', 'sklearn', 'PIL', 'tqdm', 'onnx', 'safetensors'}"
     program = (
-        "import sys, digit_recognizer.command_line, digit_recognizer.__main__, digit_recognizer.race; "
+        "import sys, digit_recognizer.flags, digit_recognizer.__main__, digit_recognizer.race; "
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from digit_recognizer import strokes
 from digit_recognizer.recipe import Augmentation
 
 SIZE = 28
@@ -17,9 +18,16 @@ SHOWN = {"rotation": 30, "shift": 4, "scale": 0.3, "shear": 0.4, "elastic": 3, "
 ELASTIC_POINTS = 5  # along each side, whose displacements are drawn; those between them are interpolated
 
 
-def augment(pixels: Tensor, strengths: Augmentation, generator: torch.Generator) -> Tensor:
-    """Other versions of these digits, same shape and range. generator: on the CPU, wherever the pixels are."""
+def augment(
+    pixels: Tensor, strengths: Augmentation, generator: torch.Generator, labels: Tensor | None = None
+) -> Tensor:
+    """Other versions of these digits, same shape and range. generator: on the CPU, wherever the pixels are.
+
+    labels: int64 (n,), which styles need to know; without them these are left out.
+    """
     count, device = len(pixels), pixels.device
+    if strengths.styles and labels is not None:
+        pixels = strokes.style(pixels, labels, strengths.styles, generator)
     if strengths.moves:
         pixels = move(pixels, places(count, strengths, generator).to(device))
     if strengths.stroke:

@@ -21,7 +21,7 @@ from digit_recognizer import files, models, processes
 from digit_recognizer.errors import UserError
 from digit_recognizer.recipe import Augmentation, Convolution, Published, Recipe
 
-FORMAT = 3  # 1 knew no convolutions and no augmentation; 1 and 2 had log_softmax, yes or no, for output
+FORMAT = 4  # 1 knew no convolutions and no augmentation; 1 and 2 had log_softmax, yes or no, for output; 3 no styles
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 

@@ -50,6 +50,7 @@ class Augmentation:
     blur: float = 0.0  # share of a 3 by 3 filter, at most
     contrast: float = 0.0  # by how much greys darken or fade, at most
     hard_edges: float = 0.0  # probability of being cut to paper and ink
+    styles: float = 0.0  # probability that a 1 gets a flag, or flag and foot, and a 7 a bar
 
     def __post_init__(self) -> None:
         for name, most in STRENGTHS.items():
@@ -73,6 +74,7 @@ STRENGTHS = {
     "blur": 1,
     "contrast": 1,
     "hard_edges": 1,
+    "styles": 1,
 }
 
 
@@ -96,6 +98,7 @@ class Recipe:
     label_smoothing: float = 0.0
     augmentation: Augmentation = Augmentation()
     clean_epochs: int = 0  # without augmentation, at the end
+    non_digits: float = 0.0  # made-up ones beside each batch, as a share of it, of which nothing is to be said
     precision: str = "float32"  # of the products while training, or "bfloat16"
     mean: float = 0.1307  # of the pixels in [0, 1], subtracted by the network's first layer
     deviation: float = 0.3081  # of the pixels in [0, 1], divided by
@@ -115,6 +118,8 @@ class Recipe:
                 raise UserError(f"unknown {field} '{getattr(self, field)}'; there are {' and '.join(choices)}")
         if not (0 <= self.label_smoothing < 1 and 0 <= self.weight_decay < float("inf") and self.clean_epochs >= 0):
             raise UserError("label smoothing must be from 0 to below 1, weight decay and clean epochs not below zero")
+        if not 0 <= self.non_digits < 1:
+            raise UserError(f"the share of non-digits must be from 0 to below 1, not {self.non_digits}")
         if self.convolutions:
             features = self.convolutions[-1].channels * _side_left(self.convolutions) ** 2
             if self.widths != (features, 10) or not self.batch_norm or self.output != "logits":

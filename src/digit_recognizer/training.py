@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from digit_recognizer import augmentation, data, evaluation, processes, shared_statistics
+from digit_recognizer import augmentation, data, evaluation, nondigits, processes, shared_statistics
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.errors import UserError
 from digit_recognizer.evaluation import Scores
@@ -153,8 +153,10 @@ def train_one_epoch(
                 group["lr"] = learning_rate(recipe, min(1, (epoch - 1 + middle) / recipe.epochs))
             whole = len(labels)
             # Each process augments the whole batch, so that the generators stay alike, and then takes its share.
-            pixels = processes.share(augmentation.augment(data.to_pixels(images), strengths, generator))
-            labels = processes.share(labels)
+            pixels = augmentation.augment(data.to_pixels(images), strengths, generator, labels)
+            if recipe.non_digits:
+                pixels, labels = nondigits.beside(pixels, labels, recipe, generator)
+            pixels, labels = processes.share(pixels), processes.share(labels)
             with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                 logits = model(pixels)  # (batch, 10)
             loss = batch_loss(logits.float(), labels, whole, recipe.label_smoothing)
@@ -165,20 +167,30 @@ def train_one_epoch(
             answers.append(logits.detach())
             truths.append(labels)
             if bar.update(whole):  # true when it is drawn anew; reading the numbers each time would cost more
-                accuracy = (answers[-1].argmax(1) == labels).float().mean()
+                is_digit = labels != nondigits.LABEL
+                accuracy = (logits.argmax(1) == labels)[is_digit].float().mean()
                 bar.set_postfix_str(
-                    f"batch loss {loss.item() * whole / len(labels):.4f}, accuracy {float(accuracy):.2%}", refresh=False
+                    f"batch loss {loss.item() * whole / int(is_digit.sum()):.4f}, accuracy {float(accuracy):.2%}",
+                    refresh=False,
                 )
-    scores = evaluation.score(torch.cat(answers).float().cpu(), torch.cat(truths))
+    answers, truths = torch.cat(answers).float().cpu(), torch.cat(truths).cpu()
+    scores = evaluation.score(answers[truths != nondigits.LABEL], truths[truths != nondigits.LABEL])
     scores = Scores(*map(sum, zip(*processes.gather(scores), strict=True)))
     return time.perf_counter() - began, scores
 
 
 def batch_loss(logits: Tensor, labels: Tensor, whole: int, label_smoothing: float) -> Tensor:
-    """A share's part of the mean loss over a whole batch of that many digits; the parts add up to it. In nats."""
-    if len(labels) == whole:
+    """A share's part of the mean loss over a whole batch of that many digits; the parts add up to it. In nats.
+
+    Of what is no digit all ten are to be equally likely.
+    """
+    if len(labels) == whole:  # one process, and digits only
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="sum") / whole
+    of_digits = F.cross_entropy(
+        logits, labels, label_smoothing=label_smoothing, ignore_index=nondigits.LABEL, reduction="sum"
+    )
+    of_others = -(logits.log_softmax(1).mean(1) * (labels == nondigits.LABEL)).sum()
+    return (of_digits + of_others) / whole
 
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:

@@ -1,0 +1,100 @@
+"""Shapes of ink in reading order: which of them make up one digit, which stand in one row."""
+
+import numpy as np
+from skimage import measure
+
+Box = tuple[int, int, int, int]  # top, left, bottom, right
+DIRT = 0.3  # of a row's height: what is less in both directions is no digit
+WIDE = 1.35  # widths of its height, from which on a shape is several digits that touch
+
+
+def gap(first: Box, second: Box) -> int:
+    """Pixels between two boxes, the greater of across and down; negative where they meet."""
+    return max(first[0] - second[2], second[0] - first[2], first[1] - second[3], second[1] - first[3])
+
+
+def around(first: Box, second: Box) -> Box:
+    """The box around both."""
+    return (*map(min, first[:2], second[:2]), *map(max, first[2:], second[2:]))
+
+
+def split(mask: np.ndarray, parts: list) -> list[list[np.ndarray]]:
+    """Rows from above, in each the masks of its digits from the left: bool (height, width) of the whole picture.
+
+    parts: shapes of mask, as scikit-image's regions.
+    """
+    found = []
+    for row in _rows([part.bbox for part in parts]):
+        height = np.percentile([box[2] - box[0] for box in row], 75)
+        boxes = [box for box in _joined(row, height) if max(box[2] - box[0], box[3] - box[1]) >= DIRT * height]
+        digits = []
+        for box in sorted(boxes, key=lambda box: box[1]):
+            whole = np.zeros_like(mask)
+            for part in parts:
+                if around(part.bbox, box) == box:
+                    whole[part.slice] |= part.image
+            digits += _cut(whole, box, height)
+        if digits:
+            found.append(digits)
+    return found
+
+
+def _rows(boxes: list[Box]) -> list[list[Box]]:
+    """Boxes that overlap in height by half of the lower one stand in one row; rows from above."""
+    rows: list[list[Box]] = []
+    for box in sorted(boxes, key=lambda box: box[0] - box[2]):  # the highest first: they make the rows
+        for row in rows:
+            top, bottom = np.median([other[0] for other in row]), np.median([other[2] for other in row])
+            shared = min(bottom, box[2]) - max(top, box[0])
+            if shared > 0.5 * min(bottom - top, box[2] - box[0]) or (shared > -0.15 * (bottom - top) and
+                    box[2] - box[0] < 0.3 * (bottom - top)):  # fmt: skip
+                row.append(box)
+                break
+        else:
+            rows.append([box])
+    return sorted(rows, key=lambda row: np.median([box[0] + box[2] for box in row]))
+
+
+def _joined(boxes: list[Box], height: float) -> list[Box]:
+    """Boxes of shapes that belong to one digit as one: above each other, or a broken stroke's ends."""
+    joined: list[Box] = []
+    for box in sorted(boxes, key=lambda box: box[1]):
+        if joined:
+            last = joined[-1]
+            overlap = min(last[3], box[3]) - max(last[1], box[1])
+            narrower = min(last[3] - last[1], box[3] - box[1])
+            both = around(last, box)
+            small = min(last[2] - last[0], box[2] - box[0]) < 0.7 * height
+            fits = both[3] - both[1] <= 1.1 * height
+            if fits and (overlap > 0.5 * narrower or (small and gap(last, box) < 0.08 * height)):
+                joined[-1] = both
+                continue
+        joined.append(box)
+    return joined
+
+
+def _cut(whole: np.ndarray, box: Box, height: float) -> list[np.ndarray]:
+    """Digits that touch, cut apart where there is least ink; one digit as it is."""
+    top, left, bottom, right = box
+    width = right - left
+    if width <= WIDE * max(height, bottom - top):
+        return [whole]
+    count = max(2, round(width / (0.75 * height)))
+    ink = whole[top:bottom].sum(0)
+    cuts = []
+    for number in range(1, count):
+        middle = left + number * width / count
+        near = np.arange(int(middle - 0.25 * width / count), int(middle + 0.25 * width / count) + 1)
+        cuts.append(int(near[np.argmin(ink[near])]))
+    pieces = []
+    for start, end in zip([left, *cuts], [*cuts, right], strict=True):
+        piece = np.zeros_like(whole)
+        piece[:, start:end] = whole[:, start:end]
+        labels = measure.label(piece, connectivity=2)
+        if labels.max():
+            sizes = np.bincount(labels.ravel())[1:]
+            piece = np.isin(
+                labels, 1 + np.flatnonzero(sizes >= 0.1 * sizes.max())
+            )  # no ends of the neighbour's strokes
+            pieces.append(piece)
+    return pieces

@@ -1,0 +1,89 @@
+"""Reads a digit in any picture, says how sure it is, and says so where there is none."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from digit_recognizer import checkpoints, evaluation, images
+from digit_recognizer.images import Intake
+
+SHIPPED = "cnn_best"  # the network that comes with the package for people's own digits
+UNLIKE = "not like a digit"
+
+
+class Prediction(NamedTuple):
+    """What a picture was read as.
+
+    digit: 0 to 9, or None where there is none; reason then says why: blank, several digits, not like a digit.
+    confidence: calibrated probability, 0 to 1, of the likeliest digit; 0 where the network was not asked.
+    probabilities: of the ten digits; they add up to 1. image: uint8 (28, 28), ink bright, what the network saw.
+    warnings: what was noticed or done to the picture, in plain words.
+    """
+
+    digit: int | None
+    confidence: float
+    probabilities: tuple[float, ...]
+    image: np.ndarray
+    reason: str | None
+    warnings: tuple[str, ...]
+
+    @property
+    def ranked(self) -> list[int]:
+        """The ten digits, the likeliest first."""
+        return sorted(range(10), key=lambda digit: -self.probabilities[digit])
+
+
+class Recognizer:
+    """A network, and what its answers mean: by which temperature they are probabilities, and when they are none."""
+
+    def __init__(self, model: nn.Module, temperature: float = 1.0, least: float = 0.0) -> None:
+        self.model, self.temperature, self.least = model.eval(), temperature, least
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, mean: float | None = None, deviation: float | None = None):
+        """The network of a file, or the one that comes with the package. Raises UserError; see checkpoints.load."""
+        checkpoint = checkpoints.pretrained(SHIPPED) if path is None else checkpoints.load(path, mean, deviation)
+        meaning = (checkpoint.record or {}).get("meaning", {})
+        return cls(checkpoint.model, meaning.get("temperature", 1.0), meaning.get("least", 0.0))
+
+    def predict(self, picture: Any) -> Prediction:
+        """Read one picture: a path, bytes, a Pillow image or an array. Raises UserError for what is no picture."""
+        return self.predict_many([picture])[0]
+
+    def predict_many(self, pictures: Iterable[Any]) -> list[Prediction]:
+        """Read several pictures, each as predict does."""
+        return self.read([images.to_mnist(picture) for picture in pictures])
+
+    def read(self, intakes: Sequence[Intake]) -> list[Prediction]:
+        """Read what images.to_mnist made of pictures."""
+        if not intakes:
+            return []
+        seen = torch.from_numpy(np.stack([intake.digit for intake in intakes]))
+        logits = evaluation.predict(self.model, seen) / self.temperature
+        return [self._prediction(intake, row) for intake, row in zip(intakes, logits.softmax(1).tolist(), strict=True)]
+
+    def _prediction(self, intake: Intake, probabilities: list[float]) -> Prediction:
+        if intake.reason == "blank":
+            return Prediction(None, 0.0, (0.1,) * 10, intake.digit, "blank", intake.warnings)
+        confidence = max(probabilities)
+        reason = intake.reason or (UNLIKE if confidence < self.least else None)
+        digit = None if reason else probabilities.index(confidence)
+        return Prediction(digit, confidence, tuple(probabilities), intake.digit, reason, intake.warnings)
+
+
+def load_model(path: str | Path, mean: float | None = None, deviation: float | None = None) -> Recognizer:
+    """Project 001's name for loading a network; see Recognizer.load."""
+    return Recognizer.load(path, mean, deviation)
+
+
+def test_single_image(model: Recognizer | nn.Module, image: Any) -> tuple[int | None, float]:
+    """Project 001's name for reading one picture: the digit, None where there is none, and the confidence, 0 to 1."""
+    prediction = (model if isinstance(model, Recognizer) else Recognizer(model)).predict(image)
+    return prediction.digit, prediction.confidence
+
+
+test_single_image.__test__ = False  # pytest takes its name for a test's
