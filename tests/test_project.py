@@ -13,8 +13,12 @@ ROOT = Path(__file__).parent.parent
 CONSTRAINTS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M))
 REQUIRED = re.findall(r"^([\w-]+)>=", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.M)
 # Packages whose import has another name, and those that are used as commands.
-IMPORT_NAMES = {"scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL",
-                "streamlit-drawable-canvas": "streamlit_drawable_canvas"}
+IMPORT_NAMES = {
+    "scikit-learn": "sklearn",
+    "scikit-image": "skimage",
+    "pillow": "PIL",
+    "streamlit-drawable-canvas": "streamlit_drawable_canvas",
+}
 COMMANDS = {"jupyter": "-m jupyter", "nbval": "--nbval-lax", "ruff": "ruff check"}
 
 

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import os
+import sys
 from pathlib import Path
 
 from digit_recognizer import command_line, flags, recipes
@@ -15,7 +16,32 @@ def main() -> None:
     options = flags.of_a_command("python -m digit_recognizer", __doc__, COMMANDS)
     if os.environ.get("LOCAL_WORLD_SIZE", "1") != "1":  # torchrun's
         raise UserError("only training is done by several processes; start this command without torchrun")
-    options.command(options)
+    if status := options.command(options):
+        sys.exit(status)
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Read the digits in pictures: files, folders and patterns, a line for each picture."""
+    from digit_recognizer import devices, predict
+    from digit_recognizer.recognizer import Recognizer
+
+    devices.choose("cpu", threads=1)
+    recognizer = Recognizer.load(options.model, options.mean, options.std)
+    return predict.run(options.files, recognizer, number=options.number, as_json=options.json, show=options.show)
+
+
+def draw(options: argparse.Namespace) -> None:
+    """Open a window to draw digits in, and read them while they are drawn."""
+    from digit_recognizer.apps import draw_window
+
+    draw_window.run(options.model, options.data_dir)
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Open a page in the browser that reads uploaded, photographed and drawn digits."""
+    from digit_recognizer.apps import web_page
+
+    web_page.run(options.port, options.models)
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -110,7 +136,7 @@ def bench(options: argparse.Namespace) -> None:
     module.run(options.out, options.data_dir, options.rounds, **(of_peers if options.module == "race" else {}))
 
 
-COMMANDS = (evaluate, export, study, figures, bench)
+COMMANDS = (predict, draw, serve, evaluate, export, study, figures, bench)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,28 @@ def refuse(flag: str, given: bool, others: Mapping[str, Any]) -> None:
             raise UserError(f"{flag} takes no {other}; leave one of them out")
 
 
+def _predict(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("files", metavar="FILE", nargs="+", help="a picture, a folder of pictures, or a pattern such as '*.jpg'")
+    add("--model", metavar="MODEL", help="a saved model; by default the network that comes with the package")
+    _add_normalisation(parser)
+    add("--number", action="store_true", help="read rows of several digits")
+    add("--json", action="store_true", help="print one JSON object a line")
+    add("--show", metavar="DIR", help="save there how each picture was read")
+
+
+def _draw(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", metavar="MODEL", help="a saved model; by default the network that comes with the package")
+    add("--data-dir", metavar="DIR", help="where MNIST/raw lies, to train on")
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--port", metavar="N", type=_positive, help="of this machine; by default 8501, or the next that is free")
+    add("--models", metavar="DIR", help="a folder of saved models to choose from; by default the current folder")
+
+
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     add_dataset(parser, "by default the one that the model was trained on")
@@ -123,8 +145,12 @@ def _bench(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     """The model to read, and how its pixels were normalised where it does not say so itself."""
+    parser.add_argument("model", metavar="MODEL", help="a saved model, or a bare state dict of linear layers")
+    _add_normalisation(parser)
+
+
+def _add_normalisation(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a saved model, or a bare state dict of linear layers")
     add("--mean", metavar="X", type=float, help="of the pixels in [0, 1], for a bare state dict")
     add("--std", metavar="X", type=float, help="of the pixels in [0, 1], for a bare state dict")
 
@@ -135,4 +161,13 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-FLAGS = {"evaluate": _evaluate, "export": _export, "study": _study, "figures": _figures, "bench": _bench}
+FLAGS = {
+    "predict": _predict,
+    "draw": _draw,
+    "serve": _serve,
+    "evaluate": _evaluate,
+    "export": _export,
+    "study": _study,
+    "figures": _figures,
+    "bench": _bench,
+}

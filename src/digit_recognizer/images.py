@@ -14,7 +14,8 @@ SPECK = 0.012  # of the largest shape's ink: less is dirt
 NEAR = 0.25  # of the digit's size, within which a smaller shape belongs to it
 FINE = 160  # pixels on the longest side at which strokes are measured and changed
 THINNEST, THICKEST = 2.2, 3.6  # strokes of MNIST, in pixels of its 20
-CLEAR = 4.0  # deviations of the paper's noise by which the ink must stand out as a whole
+SMALLEST = 0.025  # of the picture's longest side: what is less in both directions is dirt
+LEAST_SHARE = 0.3  # of all ink, that shapes larger than this make up where there is anything but noise
 _NOTHING = np.zeros((28, 28), np.uint8)
 
 
@@ -108,25 +109,35 @@ def is_mnist(grey: np.ndarray) -> bool:
 def shapes(found: ink.Ink) -> list:
     """The connected shapes of ink as scikit-image's regions, the largest first; none where nothing stands out.
 
-    Without dirt, and without what belongs to a frame.
+    Without dirt, and without what belongs to a frame or a shadow at the rim.
     """
-    if found.contrast < CLEAR * found.noise:
-        return []
     parts = sorted(measure.regionprops(measure.label(found.mask, connectivity=2)), key=lambda part: -part.area)
-    inside = [part for part in parts if not _is_frame(part, found.mask.shape, parts[0].area)] or parts[:1]
-    return [part for part in inside if part.area >= SPECK * inside[0].area]
+    least = max(4, SMALLEST * max(found.mask.shape))
+    large = [part for part in parts if max(part.image.shape) >= least]
+    inside = [part for part in large if not _at_rim(part, found.mask.shape)]
+    if inside:
+        shades = [part for part in large if part not in inside and _is_shade(part, found.mask.shape, inside[0])]
+        parts, large = ([part for part in some if part not in shades] for some in (parts, large))
+    if not large or sum(part.area for part in large) < LEAST_SHARE * sum(part.area for part in parts):
+        return []
+    return [part for part in large if part.area >= SPECK * large[0].area]
 
 
-def _is_frame(part, size: tuple[int, int], largest: float) -> bool:
-    """Whether a shape at the rim is thin and long beside it, or small."""
+def _at_rim(part, size: tuple[int, int]) -> bool:
     top, left, bottom, right = part.bbox
-    height, width = bottom - top, right - left
-    touches = (top == 0, left == 0, bottom == size[0], right == size[1])
-    if not any(touches):
-        return False
-    along_rows = (touches[0] or touches[2]) and height < 0.08 * size[0] and width > 3 * height
-    along_columns = (touches[1] or touches[3]) and width < 0.08 * size[1] and height > 3 * width
-    return along_rows or along_columns or part.area < 0.08 * largest
+    return top == 0 or left == 0 or bottom == size[0] or right == size[1]
+
+
+def _is_shade(part, size: tuple[int, int], main) -> bool:
+    """Whether a shape at the rim is thin and long beside it, small, or far broader than the strokes inside."""
+    height, width = part.image.shape
+    thin = (height < 0.08 * size[0] and width > 3 * height) or (width < 0.08 * size[1] and height > 3 * width)
+    return thin or part.area < 0.08 * main.area or _breadth(part) > 1.8 * _breadth(main)
+
+
+def _breadth(part) -> float:
+    """Of a shape's strokes, in pixels: a strip's mean distance from its edge is a quarter of it."""
+    return 4 * float(ndimage.distance_transform_edt(np.pad(part.image, 1))[1:-1, 1:-1][part.image].mean())
 
 
 def main_shapes(parts: list) -> tuple[list, list]:

@@ -17,6 +17,7 @@ REACH = 0.3  # of the longest side: what is broader is light or shadow, not a st
 FAINTEST = 0.06  # of the paper's brightness: fainter marks are no ink
 NOISES = 5  # deviations of the paper's own noise by which ink stands out at least
 LINE = 0.9  # of a side, at least, that a line of ruled paper runs across
+COVERED = 0.6  # of its length, at least, that is to be seen of it between the strokes
 
 
 class Ink(NamedTuple):
@@ -41,11 +42,15 @@ def find(grey: np.ndarray) -> Ink:
     grey = grey[top:bottom, left:right]
     dark = dark_on_light(grey)
     strength = flattened(grey if dark else 1 - grey)
-    paper = strength[strength <= np.median(strength)]
-    noise = float(1.4826 * 2 * np.median(np.abs(paper - np.median(strength)))) if len(paper) else 0.0
-    threshold = _threshold(strength, noise)
+    middle = _otsu(strength)
+    paper = strength[strength <= middle]
+    level = float(np.median(paper))
+    noise = 1.4826 * float(np.median(np.abs(paper - level)))
+    # Lowered where ink is sparse, for its few pixels do not move Otsu's.
+    sparse = max(level + NOISES * noise, 0.25 * float(np.percentile(strength, 99.8)))
+    threshold = max(FAINTEST, min(middle, sparse))
     mask = filters.apply_hysteresis_threshold(strength, 0.6 * threshold, threshold)
-    mask = _without_lines(mask)
+    mask = _without_lines(mask, strength)
     contrast = float(np.percentile(strength[mask], 90)) if mask.any() else 0.0
     return Ink(np.clip(strength / max(contrast, 1e-6), 0, 1), mask, top, left, dark, contrast, noise)
 
@@ -57,32 +62,27 @@ def _without_frame(grey: np.ndarray) -> tuple[int, int]:
     for rows in (grey, grey[::-1]):
         rows = rows[: 2 * depth + 3]
         levels = np.median(rows, axis=1)
-        even = np.subtract(*np.percentile(rows, (95, 5), axis=1)) < JUMP
-        even = int(np.argmin(even)) if not even.all() else len(even)  # so many rows from the rim are even
-        cut = 0
-        for row in range(min(depth, even)):
-            beyond = levels[row + 1 : row + 4]  # a soft edge takes a row or two
-            if len(beyond) and abs(beyond[-1] - levels[row]) > JUMP and abs(levels[row] - levels[0]) < JUMP:
-                cut = row + 1 + len(beyond) - 1
-        ends.append(cut)
+        uneven = np.subtract(*np.percentile(rows, (95, 5), axis=1)) >= JUMP
+        of_frame = ~uneven & (np.abs(levels - levels[0]) < JUMP)
+        deep = int(np.argmin(of_frame)) if not of_frame.all() else 0  # so many rows look like the outermost
+        within = levels[deep + 2 :]
+        is_frame = 0 < deep <= depth and len(within) > 0 and abs(np.median(within) - levels[0]) > JUMP
+        ends.append(deep + 2 if is_frame else 0)  # a soft edge takes a row or two
     return ends[0], len(grey) - ends[1]
 
 
 def dark_on_light(grey: np.ndarray) -> bool:
-    """Whether the ink is darker than the paper: from the rim where it is of one kind, else from what looks like ink."""
+    """Whether the ink is darker than the paper: from the rim where it is of one kind, else from what would be ink."""
     small = _small(grey)
-    threshold = filters.threshold_otsu(small) if small.max() > small.min() else 0.5
-    bright = small > threshold
+    bright = small > _otsu(small)
     rim = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]])
     if not 0.1 < rim.mean() < 0.9:
         return bool(rim.mean() > 0.5)
-    away = small - ndimage.median_filter(small, max(3, int(REACH * max(small.shape))), mode="nearest")
-    spread = away.std()
-    skew = float(np.mean(away**3) / spread**3) if spread > 0.01 else 0.0
-    votes = np.clip(-skew, -2, 2)  # ink is the sparse side
-    thickness = [ndimage.distance_transform_edt(side)[side].mean() if side.any() else 99 for side in (~bright, bright)]
-    votes += np.clip(2 * np.log2(thickness[1] / thickness[0]), -2, 2)  # and the thin one
-    return bool(votes + 0.5 > 0)
+    dark, light = (strength > _otsu(strength) for strength in map(flattened, (small, 1 - small)))
+    votes = np.clip(np.log2((light.mean() + 0.01) / (dark.mean() + 0.01)), -2, 2)  # ink is the sparse side
+    corners = np.array([[0, 0, -1, -1], [0, -1, 0, -1]])  # which few digits reach
+    votes += light[tuple(corners)].mean() - dark[tuple(corners)].mean()
+    return bool(votes + 0.3 > 0)
 
 
 def flattened(grey: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ def flattened(grey: np.ndarray) -> np.ndarray:
     small = _small(grey)
     reach = max(3, int(REACH * max(small.shape)) | 1)
     paper = ndimage.grey_closing(ndimage.median_filter(small, 3, mode="nearest"), reach, mode="nearest")
-    paper = ndimage.gaussian_filter(paper, reach / 6, mode="nearest")
+    paper = ndimage.gaussian_filter(paper, 1.5, mode="nearest")
     paper = np.asarray(Image.fromarray(paper).resize(grey.shape[::-1], Image.Resampling.BILINEAR))
     return np.clip(1 - grey / np.maximum(paper, 0.05), 0, 1).astype(np.float32)
 
@@ -107,41 +107,63 @@ def _small(grey: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BOX))
 
 
-def _threshold(strength: np.ndarray, noise: float) -> float:
-    """From where on it is ink: Otsu's, lowered where ink is sparse, for its few pixels do not move Otsu's."""
-    if strength.max() < FAINTEST:
-        return 2.0
-    otsu = float(filters.threshold_otsu(strength))
-    sparse = float(np.median(strength)) + NOISES * noise
-    return max(FAINTEST, min(otsu, max(sparse, 0.25 * float(np.percentile(strength, 99.8)))))
+def _otsu(values: np.ndarray) -> float:
+    """Otsu's threshold; the value itself where all are alike."""
+    return float(filters.threshold_otsu(values)) if np.ptp(values) > 1e-3 else float(values.max())
 
 
-def _without_lines(mask: np.ndarray) -> np.ndarray:
-    """The mask without lines that run across the whole picture, as ruled and squared paper has them.
+def _without_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """The mask without thin lines that run across the whole picture, as ruled and squared paper has them.
 
-    Where a stroke crosses a line it stays. A digit that is all line, such as a long 1, stays, too.
+    Where a line meets a stroke, the ink is thicker across it, or darker, and stays. A single line, such as a long 1,
+    stays, too.
     """
-    kept = mask
-    for turned in (False, True):
-        of = kept.T if turned else kept
-        lines = _lines(of)
-        if lines.any():
-            thin = of & ~lines
-            # What has ink right above and below the line is a stroke that crosses it.
-            height = 2 * int(lines.sum(0).max()) + 3
-            crossing = ndimage.binary_closing(np.pad(thin, height), np.ones((height, 1)))
-            cleaned = thin | (lines & crossing[height:-height, height:-height])
-            kept = cleaned.T if turned else cleaned
-    return kept if kept.sum() > 0.15 * mask.sum() else mask
+    kept = mask & ~_level_lines(mask, strength) & ~_level_lines(mask.T, strength.T).T
+    if kept.sum() < 0.03 * mask.sum():
+        extents = sorted(np.ptp(places) for places in mask.nonzero())
+        return mask if extents[0] < 0.5 * extents[1] else kept
+    return kept
 
 
-def _lines(mask: np.ndarray) -> np.ndarray:
+def _level_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
     """Those pixels that belong to thin level lines from one side to the other."""
     height, width = mask.shape
+    lines = np.zeros_like(mask)
     if min(height, width) < 40:
-        return np.zeros_like(mask)
-    runs = ndimage.binary_opening(mask, np.ones((1, max(9, width // 12))))
-    thick = ndimage.binary_opening(runs, np.ones((max(3, height // 30), 1)))
-    labels = measure.label(runs & ~thick, connectivity=2)
-    found = [region.label for region in measure.regionprops(labels) if np.ptp(region.coords[:, 1]) >= LINE * width]
-    return np.isin(labels, found) if found else np.zeros_like(mask)
+        return lines
+    thickness = _run_lengths(mask)
+    thin = mask & (thickness <= max(3, height // 40))
+    level = _opened(thin, width // 20 | 1)
+    level = ndimage.maximum_filter1d(level.view(np.uint8), 3, axis=0) > 0  # lines may slope
+    joined = _closed(level, width // 3 | 1)  # over the strokes that cross them
+    labels = measure.label(joined, connectivity=2)
+    for region in measure.regionprops(labels):
+        columns = np.unique(region.coords[level[tuple(region.coords.T)], 1])
+        if np.ptp(columns) + 1 >= LINE * width and len(columns) >= COVERED * width:
+            of_line = (labels == region.label) & thin
+            # What most of it is like, and not the strokes that it meets.
+            usual, dark = np.percentile(thickness[of_line], 25), np.percentile(strength[of_line], 25)
+            lines |= of_line & (thickness <= 1.7 * usual + 1) & (strength <= 1.5 * dark)
+    return lines
+
+
+def _run_lengths(mask: np.ndarray) -> np.ndarray:
+    """How many pixels of ink each pixel of ink has above and below it without a gap, itself included; else 0."""
+    down = np.zeros(mask.shape, np.int32)
+    up = np.zeros(mask.shape, np.int32)
+    for row in range(len(mask)):
+        down[row] = (down[row - 1] + 1) * mask[row] if row else mask[row]
+    for row in reversed(range(len(mask))):
+        up[row] = (up[row + 1] + 1) * mask[row] if row < len(mask) - 1 else mask[row]
+    return (down + up - 1) * mask
+
+
+def _opened(mask: np.ndarray, length: int) -> np.ndarray:
+    """Without runs along the rows that are shorter than length, which is odd."""
+    values = ndimage.minimum_filter1d(mask.astype(np.uint8), length, axis=1)
+    return ndimage.maximum_filter1d(values, length, axis=1) > 0
+
+
+def _closed(mask: np.ndarray, length: int) -> np.ndarray:
+    """With gaps along the rows that are shorter than length, which is odd, filled."""
+    return ~_opened(~mask, length)

@@ -1,12 +1,13 @@
 """Reads a digit in any picture, says how sure it is, and says so where there is none."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from digit_recognizer import checkpoints, evaluation, images
 from digit_recognizer.images import Intake
@@ -37,6 +38,30 @@ class Prediction(NamedTuple):
         return sorted(range(10), key=lambda digit: -self.probabilities[digit])
 
 
+class Number(NamedTuple):
+    """Digits read in a row, or in rows, from above.
+
+    rows: each as text, "?" for a shape that is not like a digit. number: all of them as one text. boxes: of each digit
+    in reading order, left, top, right, bottom in the picture's own pixels. predictions: of each.
+    """
+
+    rows: tuple[str, ...]
+    boxes: tuple[tuple[int, int, int, int], ...]
+    predictions: tuple[Prediction, ...]
+
+    @property
+    def number(self) -> str:
+        """All rows one after the other."""
+        return "".join(self.rows)
+
+
+class Logarithm(nn.Module):
+    """Probabilities to logits."""
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        return probabilities.clamp(min=1e-30).log()
+
+
 class Recognizer:
     """A network, and what its answers mean: by which temperature they are probabilities, and when they are none."""
 
@@ -47,8 +72,11 @@ class Recognizer:
     def load(cls, path: str | Path | None = None, mean: float | None = None, deviation: float | None = None):
         """The network of a file, or the one that comes with the package. Raises UserError; see checkpoints.load."""
         checkpoint = checkpoints.pretrained(SHIPPED) if path is None else checkpoints.load(path, mean, deviation)
-        meaning = (checkpoint.record or {}).get("meaning", {})
-        return cls(checkpoint.model, meaning.get("temperature", 1.0), meaning.get("least", 0.0))
+        meaning = (checkpoint.record or {}).get("meaning") or {}
+        model = checkpoint.model
+        if checkpoint.recipe is not None and checkpoint.recipe.output == "softmax":
+            model = nn.Sequential(model, Logarithm())
+        return cls(model, meaning.get("temperature", 1.0), meaning.get("least", 0.0))
 
     def predict(self, picture: Any) -> Prediction:
         """Read one picture: a path, bytes, a Pillow image or an array. Raises UserError for what is no picture."""
@@ -57,6 +85,20 @@ class Recognizer:
     def predict_many(self, pictures: Iterable[Any]) -> list[Prediction]:
         """Read several pictures, each as predict does."""
         return self.read([images.to_mnist(picture) for picture in pictures])
+
+    def read_number(self, picture: Any) -> Number:
+        """Read the digits of a row, or of rows. A row in which nothing is like a digit is none."""
+        pieces = images.split_digits(picture)
+        answers = self.read([piece.intake for piece in pieces])
+        found = zip(pieces, answers, strict=True)
+        rows, kept = [], []
+        for _, row in itertools.groupby(found, key=lambda both: both[0].row):
+            row = list(row)
+            if any(answer.digit is not None for _, answer in row):
+                rows.append("".join("?" if answer.digit is None else str(answer.digit) for _, answer in row))
+                kept += row
+        boxes = tuple(piece.box for piece, _ in kept)
+        return Number(tuple(rows), boxes, tuple(answer for _, answer in kept))
 
     def read(self, intakes: Sequence[Intake]) -> list[Prediction]:
         """Read what images.to_mnist made of pictures."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from digit_recognizer import files, processes, recipes
+from digit_recognizer import calibration, files, processes, recipes
 from digit_recognizer.data import Digits
 from digit_recognizer.errors import UserError
 from digit_recognizer.evaluation import Scores
@@ -58,6 +58,7 @@ def describe(
         "dataset": digits.name,
         "md5": dict(digits.md5),
         "scores": scores_as_dict(scores),
+        "meaning": calibration.meaning(model, digits),
         "history": history,
         "seconds": sum(row["seconds"] for row in history),
         "weights": weights_hash(model),

@@ -1,0 +1,110 @@
+"""Reads files of pictures, a line each; scores them where their labels are known."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from digit_recognizer import files, labelled
+from digit_recognizer.errors import UserError
+from digit_recognizer.recognizer import Number, Prediction, Recognizer
+
+BAR = 20  # characters of a bar that stands for certainty
+
+
+def run(
+    names: Sequence[str],
+    recognizer: Recognizer,
+    *,
+    number: bool = False,
+    as_json: bool = False,
+    show: str | None = None,
+) -> int:
+    """Read each picture of these files, folders and patterns, and print a line for each.
+
+    number: read rows of digits. show: a folder for pictures of
+    how each was read. Returns the exit status: 1 where some could not be read. Raises UserError where none could.
+    """
+    if show is not None:
+        files.check_writable(show)
+    pictures = labelled.collect(names)
+    width = max(len(str(picture.path)) for picture in pictures)
+    scored = []
+    failed = 0
+    for count, picture in enumerate(pictures, start=1):
+        try:
+            answer = recognizer.read_number(picture.path) if number else recognizer.predict(picture.path)
+        except UserError as error:
+            if len(pictures) == 1:
+                raise
+            failed += 1
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            continue
+        print(_json(picture.path, answer) if as_json else _line(picture.path, answer, width), flush=True)
+        if picture.label is not None:
+            scored.append((picture, read_as(answer)))
+        if show is not None:
+            _save_strip(Path(show) / f"{count:04}_{picture.path.stem}.png", picture.path, answer)
+    if scored and not as_json:
+        print("\n".join(labelled.report(scored)))
+    if failed == len(pictures):
+        raise UserError(f"none of the {failed} pictures could be read")
+    return 1 if failed else 0
+
+
+def read_as(answer: Prediction | Number) -> str | None:
+    """What was read, as text; None where there is no digit."""
+    if isinstance(answer, Number):
+        return answer.number or None
+    return None if answer.digit is None else str(answer.digit)
+
+
+def _line(path: Path, answer: Prediction | Number, width: int) -> str:
+    """File, digit, how sure as a bar and a number, the runner-up; or why there is no digit."""
+    name = str(path).ljust(width)
+    if isinstance(answer, Number):
+        sure = min((one.confidence for one in answer.predictions), default=0)
+        return f"{name}  {' / '.join(answer.rows)}  least confidence {sure:.1%}" if answer.rows else f"{name}  -  blank"
+    notes = f"  ({'; '.join(answer.warnings)})" if answer.warnings else ""
+    if answer.digit is None:
+        return f"{name}  -  {answer.reason}{notes}"
+    bar = ("#" * round(BAR * answer.confidence)).ljust(BAR, ".")
+    second = answer.ranked[1]
+    runner_up = f"then {second} {answer.probabilities[second]:.1%}"
+    return f"{name}  {answer.digit}  {bar} {answer.confidence:6.1%}  {runner_up}{notes}"
+
+
+def _json(path: Path, answer: Prediction | Number) -> str:
+    """The same as one JSON object. digit is null where there is none; of several, digit is the number as text."""
+    if isinstance(answer, Number):
+        found: dict[str, Any] = {
+            "number": answer.number,
+            "boxes": [list(box) for box in answer.boxes],
+            "rows": list(answer.rows),
+            "digits": [_fields(one) for one in answer.predictions],
+        }
+    else:
+        found = _fields(answer)
+    return json.dumps({"file": str(path), **found})
+
+
+def _fields(answer: Prediction) -> dict[str, Any]:
+    return {
+        "digit": answer.digit,
+        "confidence": round(answer.confidence, 6),
+        "probabilities": [round(probability, 6) for probability in answer.probabilities],
+        "reason": answer.reason,
+        "warnings": list(answer.warnings),
+    }
+
+
+def _save_strip(target: Path, path: Path, answer: Prediction | Number) -> None:
+    """The picture, the ink found, what the network saw, and its probabilities, side by side."""
+    from digit_recognizer import images, pictures, plots, strips
+
+    if isinstance(answer, Number):
+        figure = strips.number(pictures.read(path), answer, path.name)
+    else:
+        figure = strips.digit(images.to_mnist(path), answer, path.name)
+    plots.save(figure, target)

@@ -1,0 +1,54 @@
+"""Figures of how a picture was read."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from digit_recognizer.images import Intake
+from digit_recognizer.pictures import Picture
+from digit_recognizer.plots import QUIET, RIGHT, WRONG, tile
+from digit_recognizer.recognizer import Number, Prediction
+
+
+def digit(intake: Intake, answer: Prediction, title: str) -> Figure:
+    """The picture, the ink found in it, what the network saw, and the ten probabilities."""
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    picture, ink, seen, bars = figure.subplots(1, 4, gridspec_kw={"width_ratios": [1, 1, 1, 1.3]})
+    picture.imshow(intake.picture.image)
+    # What belongs to the digit in blue, the rest of the ink in grey.
+    shown = np.ones((*intake.found.mask.shape, 3))
+    shown[intake.found.mask] = 0.75
+    shown[intake.strokes] = (0, 0.447, 0.698)
+    ink.imshow(shown)
+    tile(seen, intake.digit)
+    for place, name in ((picture, "picture"), (ink, "ink found"), (seen, "what the network saw")):
+        place.set_title(name, fontsize=11)
+        place.set_xticks([])
+        place.set_yticks([])
+    colours = [RIGHT if number == answer.digit else QUIET for number in range(10)]
+    bars.barh(range(10), [100 * probability for probability in answer.probabilities], color=colours)
+    bars.set_yticks(range(10))
+    bars.invert_yaxis()
+    bars.set_xlim(0, 100)
+    bars.set_xlabel("probability, %")
+    bars.spines[["top", "right"]].set_visible(False)
+    said = f"read as {answer.digit}, {answer.confidence:.1%} sure" if answer.reason is None else answer.reason
+    bars.set_title(said, fontsize=11, color=QUIET if answer.reason is None else WRONG)
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def number(picture: Picture, answer: Number, title: str) -> Figure:
+    """The picture with a box around each digit, and what it was read as."""
+    width, height = (side * picture.scale for side in picture.image.size)  # the boxes are in the original's pixels
+    figure = Figure(figsize=(9, max(2.5, min(9, 9 * height / width + 0.6))), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(picture.image, extent=(0, width, height, 0))
+    for (left, top, right, bottom), one in zip(answer.boxes, answer.predictions, strict=True):
+        colour = WRONG if one.digit is None else RIGHT
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1.5))
+        read = "?" if one.digit is None else str(one.digit)
+        axes.annotate(read, (left, top), (0, 3), textcoords="offset points", color=colour, fontsize=13, weight="bold")
+    axes.axis("off")
+    axes.set_title(f"{title}: {' / '.join(answer.rows) or 'no digit found'}", fontsize=12)
+    return figure

@@ -1,0 +1,145 @@
+"""What happens to a picture of a digit before anybody reads it, each kind alone, with seeded amounts.
+
+Every kind takes a grey picture, uint8 (height, width), dark on light, at least 200 pixels long, and a generator.
+"""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+Grey = np.ndarray
+Kind = Callable[[Grey, np.random.Generator], Grey | Image.Image]
+
+
+def _clipped(values: np.ndarray) -> Grey:
+    return np.uint8(np.clip(values, 0, 255))
+
+
+def _grid(grey: Grey) -> tuple[np.ndarray, np.ndarray]:
+    """Down and across, each from 0 to 1."""
+    return np.meshgrid(*(np.linspace(0, 1, side) for side in grey.shape), indexing="ij")
+
+
+def _resized(grey: Grey, factor: float) -> Grey:
+    size = [max(1, round(side * factor)) for side in grey.shape[::-1]]
+    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.LANCZOS))
+
+
+def cast_shadow(grey, generator):
+    down, across = _grid(grey)
+    angle, place = generator.uniform(0, 2 * np.pi), generator.uniform(-0.2, 0.2)
+    side = (down - 0.5) * np.sin(angle) + (across - 0.5) * np.cos(angle) - place
+    return _clipped(grey * (1 - generator.uniform(0.35, 0.6) / (1 + np.exp(-side / 0.02))))
+
+
+def shading(grey, generator):
+    down, across = _grid(grey)
+    angle = generator.uniform(0, 2 * np.pi)
+    along = (down - 0.5) * np.sin(angle) + (across - 0.5) * np.cos(angle)
+    return _clipped(grey * (0.65 + generator.uniform(0.35, 0.5) * along))
+
+
+def false_frame(grey, generator):
+    level, framed = generator.integers(0, 120), grey.copy()
+    for side in generator.choice(4, generator.integers(1, 5), replace=False):
+        depth = int(generator.uniform(0.02, 0.06) * len(grey))
+        np.rot90(framed, side)[:depth] = level
+    return framed
+
+
+def specks(grey, generator):
+    count, radius = generator.integers(5, 25), max(1, len(grey) // 150)
+    dirty = np.zeros(grey.shape, bool)
+    dirty[tuple(generator.integers(0, side, count) for side in grey.shape)] = True
+    return np.where(ndimage.binary_dilation(dirty, iterations=radius), np.uint8(60), grey)
+
+
+def _lines(grey, generator, both):
+    lined, step = grey.astype(float), int(generator.uniform(0.1, 0.2) * len(grey))
+    thick, darker = max(1, len(grey) // 150), generator.uniform(0.5, 0.8)
+    for rows in (lined, lined.T) if both else (lined,):
+        for start in range(generator.integers(step), len(rows), step):
+            rows[start : start + thick] = np.minimum(rows[start : start + thick], 255 * darker)
+    return _clipped(lined)
+
+
+def ruled_paper(grey, generator):
+    return _lines(grey, generator, both=False)
+
+
+def squared_paper(grey, generator):
+    return _lines(grey, generator, both=True)
+
+
+def tight_crop(grey, generator):
+    ink = grey < grey.min() + 0.8 * (np.median(grey) - grey.min())
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    return grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def off_centre(grey, generator):
+    height, width = grey.shape
+    page = np.full((2 * height, 2 * width), np.median(grey), np.uint8)
+    top, left = generator.integers(0, height), generator.integers(0, width)
+    page[top : top + height, left : left + width] = grey
+    return page
+
+
+def quarter_size(grey, generator):
+    return _resized(grey, 0.25)
+
+
+def four_times_the_size(grey, generator):
+    return _resized(grey, 4)
+
+
+def thin_pencil(grey, generator):
+    ink = grey < (int(grey.min()) + int(np.median(grey))) / 2
+    breadth = 4 * ndimage.distance_transform_edt(ink)[ink].mean()
+    thinned = ndimage.grey_dilation(grey, max(1, round(breadth / 2)))
+    return _clipped(np.median(grey) - 0.6 * (np.median(grey) - thinned.astype(float)))
+
+
+def marker(grey, generator):
+    return ndimage.grey_erosion(grey, max(3, len(grey) // 18))
+
+
+def jpeg_quality_10(grey, generator):
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "JPEG", quality=10)
+    return Image.open(file)
+
+
+def blurred(grey, generator):
+    return _clipped(ndimage.gaussian_filter(grey.astype(float), len(grey) / 60))
+
+
+def low_contrast(grey, generator):
+    return _clipped(190 + 0.15 * (grey - 190.0) + generator.normal(0, 2, grey.shape))
+
+
+def inverted(grey, generator):
+    return 255 - grey
+
+
+def coloured_paper(grey, generator):
+    paper = generator.uniform(0.45, 1, 3)
+    return Image.fromarray(_clipped(grey[..., None] * paper))
+
+
+def rotated_10_degrees(grey, generator):
+    angle = 10 * generator.choice([-1, 1])
+    return Image.fromarray(grey).rotate(angle, Image.Resampling.BICUBIC, fillcolor=int(np.median(grey)))
+
+
+KINDS: dict[str, Kind] = {
+    kind.__name__.replace("_", " "): kind
+    for kind in (
+        cast_shadow, shading, false_frame, specks, ruled_paper, squared_paper, tight_crop, off_centre, quarter_size,
+        four_times_the_size, thin_pencil, marker, jpeg_quality_10, blurred, low_contrast, inverted, coloured_paper,
+        rotated_10_degrees,
+    )
+}  # fmt: skip

@@ -1,0 +1,140 @@
+"""Every kind of picture becomes the same grey values; what is none is refused in one line."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from digit_recognizer import pictures
+from digit_recognizer.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def stroke() -> Image.Image:
+    """A dark stroke on white, grey, 60 wide and 40 high."""
+    image = Image.new("L", (60, 40), 255)
+    ImageDraw.Draw(image).line((10, 5, 30, 35), fill=40, width=6)
+    return image
+
+
+def saved(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def grey(image: Image.Image) -> np.ndarray:
+    return np.asarray(image, np.float32) / 255
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "CMYK"])
+def test_modes_look_alike(mode, stroke):
+    kind = "TIFF" if mode == "CMYK" else "PNG"
+    same = stroke.quantize() if mode == "P" else stroke.convert("RGB").convert(mode)
+    read = pictures.read(saved(same, kind)).grey
+    assert read.shape == (40, 60)
+    assert np.abs(read - grey(stroke)).max() < 0.02
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
+def test_formats_look_alike(kind, stroke):
+    assert np.abs(pictures.read(saved(stroke, kind)).grey - grey(stroke)).mean() < 0.02
+
+
+def test_one_bit_and_sixteen_bits_and_floats_are_stretched(stroke):
+    hard = grey(stroke) > 0.5
+    for picture in (Image.fromarray(hard), (hard * 1000).astype(np.uint16), hard * 0.001, hard.astype(float) - 5):
+        assert np.array_equal(pictures.read(picture).grey > 0.5, hard)
+        assert set(np.unique(pictures.read(picture).grey)) == {0.0, 1.0}
+    assert np.array_equal(
+        pictures.read(saved(Image.fromarray((hard * 4000).astype(np.uint16)), "PNG")).grey > 0.5, hard
+    )
+
+
+def test_transparency_is_paper(stroke):
+    shape = Image.eval(stroke, lambda value: 255 - value)
+    for ink, paper in ((0, 1.0), (255, 0.0)):  # white ink would not show on white
+        drawn = Image.merge("LA", (Image.new("L", stroke.size, ink), shape))
+        read = pictures.read(saved(drawn, "PNG")).grey
+        assert read[0, 0] == paper
+        assert abs(read[20, 20] - paper) > 0.7
+
+
+def test_a_photograph_taken_sideways_is_turned(stroke):
+    sideways, exif = stroke.transpose(Image.Transpose.ROTATE_90), Image.Exif()
+    exif[0x0112] = 6  # to be turned to the right
+    read = pictures.read(saved(sideways, "JPEG", exif=exif, quality=95))
+    assert np.abs(read.grey - grey(stroke)).mean() < 0.02
+    assert read.scale == 1
+
+
+def test_coloured_ink_on_coloured_paper_is_seen():
+    colours = np.zeros((30, 30, 3), np.uint8) + np.uint8([200, 60, 60])
+    colours[10:20, 10:20] = [60, 125, 60]  # of about the same luminance
+    assert np.ptp(pictures.read(colours).grey) > 0.4
+
+
+def test_large_pictures_are_reduced():
+    read = pictures.read(np.zeros((1000, 3200), np.uint8))
+    assert read.grey.shape == (250, 800)
+    assert read.scale == 4
+    file = saved(Image.new("L", (4000, 3000), 255), "JPEG")
+    assert pictures.read(file).scale == 5
+
+
+def test_of_an_animation_the_first_frame_is_read(stroke):
+    file = saved(stroke, "GIF", save_all=True, append_images=[Image.new("L", stroke.size, value) for value in (0, 90)])
+    read = pictures.read(file)
+    assert read.warnings == ("the first of 3 frames was read",)
+    assert np.abs(read.grey - grey(stroke)).mean() < 0.02
+
+
+def huge() -> bytes:
+    """The beginning of a PNG file of 40,000 by 40,000 pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(1000))
+    chunks = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (header, data)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is not a picture that can be read"),
+        (b"7,8,9\n", "is not a picture that can be read"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "is not a picture that can be read"),
+        (huge(), "pixels"),
+    ],
+)
+def test_what_is_no_picture_is_refused(content, words, tmp_path):
+    (tmp_path / "a.png").write_bytes(content)
+    for source in (tmp_path / "a.png", str(tmp_path / "a.png"), content):
+        with pytest.raises(UserError, match=words) as caught:
+            pictures.read(source)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
+def test_a_file_that_was_cut_off_is_refused(kind):
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90), np.uint8)
+    whole = saved(Image.fromarray(noise), kind)
+    with pytest.raises(UserError, match=r"damaged|not a picture"):
+        pictures.read(whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize(
+    "source", [np.zeros((1, 1)), np.zeros((3, 4), np.uint8), Image.new("L", (1, 1)), np.zeros(5), np.zeros((9, 9, 2))]
+)
+def test_what_is_too_small_or_no_picture_at_all_is_refused(source):
+    with pytest.raises(UserError, match=r"too few for a digit|is no picture"):
+        pictures.read(source)
+
+
+def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read .*none\.png: No such file"):
+        pictures.read(tmp_path / "none.png")
+    with pytest.raises(UserError, match=r"cannot read .*: Is a directory"):
+        pictures.read(tmp_path)
