@@ -22,7 +22,7 @@ FLOORS = [
     {"command_line", "evaluation", "charts", "labelled"},
     {"calibration"},
     {"records", "training", "export", "flags", "recognizer"},
-    {"study", "benchmark", "answers", "departures", "strips"},
+    {"study", "benchmark", "answers", "departures", "readings"},
     {"report", "predict"},
     {"peers", "stopwatch", "crowd", "scaling"},
     {"race"},

@@ -79,10 +79,10 @@ def test_coloured_ink_on_coloured_paper_is_seen():
 
 def test_large_pictures_are_reduced():
     read = pictures.read(np.zeros((1000, 3200), np.uint8))
-    assert read.grey.shape == (250, 800)
-    assert read.scale == 4
+    assert read.grey.shape == (200, 640)
+    assert read.scale == 5
     file = saved(Image.new("L", (4000, 3000), 255), "JPEG")
-    assert pictures.read(file).scale == 5
+    assert pictures.read(file).scale == 6.25
 
 
 def test_of_an_animation_the_first_frame_is_read(stroke):

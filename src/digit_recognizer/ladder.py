@@ -84,3 +84,29 @@ LADDER = (
         weight_decay=0.001,
     ),
 )  # fmt: skip
+
+# Not for the last mistakes on MNIST, but for other people's pens: MNIST's strokes as a mouse, a marker or a fax would
+# have drawn them, styles that MNIST lacks, and what is no digit. Held-out digits say what its confidence means.
+HANDWRITING = _rung(
+    "cnn_handwriting",
+    "for people's own digits: cnn_best's network, more kinds of strokes, and what is no digit",
+    convolutions=LADDER[-1].convolutions,
+    widths=LADDER[-1].widths,
+    epochs=18,
+    augmentation=Augmentation(
+        rotation=12,
+        shift=2,
+        scale=0.12,
+        shear=0.15,
+        elastic=1,
+        stroke=0.5,
+        blur=0.3,
+        contrast=0.3,
+        hard_edges=0.15,
+        styles=0.4,
+    ),
+    non_digits=0.3,
+    weight_decay=0.001,
+    label_smoothing=0.05,
+    validation=True,
+)

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from digit_recognizer.errors import UserError
 
-LONGEST = 800  # pixels on the longest side to which larger pictures are reduced
+LONGEST = 640  # pixels on the longest side to which larger pictures are reduced
 MOST = 120_000_000  # pixels, more than any telephone takes; refused before decoding
 SMALLEST = 5  # pixels on the longest side
 WIDER = 1.25  # by which one colour's spread must exceed that of luminance to be looked at alone
@@ -57,9 +57,10 @@ def read(source: Any) -> Picture:
             raise UserError(f"cannot read {name}: {reason}") from error
         except Exception as error:  # whatever a stranger's bytes lead Pillow to
             raise UserError(f"cannot read {name}: it is damaged") from error
-        turned = ImageOps.exif_transpose(image)
-        quarter = turned.size != image.size
-        colour = _reduced(_on_paper(turned))
+        size = image.size
+        ImageOps.exif_transpose(image, in_place=True)
+        quarter = image.size != size
+        colour = _reduced(_on_paper(image))
     scale = width / (colour.size[1] if quarter else colour.size[0])
     return Picture(colour, _grey(colour), scale, noticed)
 
@@ -106,7 +107,7 @@ def _on_paper(image: Image.Image) -> Image.Image:
         on_white, on_black = (Image.alpha_composite(paper, image).convert("RGB") for paper in papers)
         shows = max(high - low for low, high in on_white.getextrema()) > 16
         return on_white if shows else on_black
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _stretched(values: np.ndarray) -> np.ndarray:
@@ -123,8 +124,8 @@ def _reduced(image: Image.Image) -> Image.Image:
     if max(image.size) > LONGEST:
         factor = max(image.size) / LONGEST
         size = [max(1, round(side / factor)) for side in image.size]
-        image = image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
-    return image.convert("RGB")
+        image = image.resize(size, Image.Resampling.BOX)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _grey(image: Image.Image) -> np.ndarray:

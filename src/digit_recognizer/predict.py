@@ -101,10 +101,10 @@ def _fields(answer: Prediction) -> dict[str, Any]:
 
 def _save_strip(target: Path, path: Path, answer: Prediction | Number) -> None:
     """The picture, the ink found, what the network saw, and its probabilities, side by side."""
-    from digit_recognizer import images, pictures, plots, strips
+    from digit_recognizer import images, pictures, plots, readings
 
     if isinstance(answer, Number):
-        figure = strips.number(pictures.read(path), answer, path.name)
+        figure = readings.number(pictures.read(path), answer, path.name)
     else:
-        figure = strips.digit(images.to_mnist(path), answer, path.name)
+        figure = readings.digit(images.to_mnist(path), answer, path.name)
     plots.save(figure, target)

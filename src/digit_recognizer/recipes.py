@@ -5,12 +5,12 @@ import difflib
 from typing import Any
 
 from digit_recognizer.errors import UserError
-from digit_recognizer.ladder import LADDER
+from digit_recognizer.ladder import HANDWRITING, LADDER
 from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipe import Recipe
 from digit_recognizer.variants import VARIANTS
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*PUBLISHED, *LADDER, *VARIANTS)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*PUBLISHED, *LADDER, HANDWRITING, *VARIANTS)}
 DEFAULT = "mlp_512_256_adam_5ep"
 
 

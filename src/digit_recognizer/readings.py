@@ -1,8 +1,9 @@
-"""Figures of how a picture was read."""
+"""Figures of how pictures were read, one by one and together."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from torch import Tensor
 
 from digit_recognizer.images import Intake
 from digit_recognizer.pictures import Picture
@@ -51,4 +52,48 @@ def number(picture: Picture, answer: Number, title: str) -> Figure:
         axes.annotate(read, (left, top), (0, 3), textcoords="offset points", color=colour, fontsize=13, weight="bold")
     axes.axis("off")
     axes.set_title(f"{title}: {' / '.join(answer.rows) or 'no digit found'}", fontsize=12)
+    return figure
+
+
+def reliability(before: Tensor, after: Tensor, labels: Tensor, title: str) -> Figure:
+    """How often answers were right against how sure they were, before and after calibration.
+
+    before, after: probabilities, float (n, 10); labels: int64 (n,). A point for each tenth of the answers.
+    """
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.subplots()
+    for probabilities, name, colour in ((before, "as trained", WRONG), (after, "calibrated", RIGHT)):
+        confidence, answers = probabilities.max(1)
+        order = confidence.argsort()
+        parts = [(confidence[part].mean(), (answers[part] == labels[part]).float().mean()) for part in order.chunk(10)]
+        axes.plot(*zip(*([100 * float(value) for value in part] for part in parts), strict=True), "o-", color=colour,
+                  label=name)  # fmt: skip
+    low = min(axes.get_xlim()[0], axes.get_ylim()[0])
+    axes.plot((low, 100), (low, 100), color=QUIET, linestyle="--", label="as sure as right")
+    axes.set_xlabel("confidence, %")
+    axes.set_ylabel("right, %")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    axes.set_title(title, fontsize=12)
+    return figure
+
+
+def confidence(digits: Tensor, others: Tensor, least: float, title: str) -> Figure:
+    """How sure a network is of digits and of what is none; least: below which it says nothing.
+
+    digits, others: confidences, float (n,), 0 to 1.
+    """
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    edges = np.linspace(0, 1, 26)
+    for values, name, colour in ((digits, "digits", RIGHT), (others, "no digits", WRONG)):
+        shares = [100 / len(values)] * len(values)
+        label = f"{name}: {float((values < least).double().mean()):.1%} refused"
+        axes.hist(values.numpy(), edges, weights=shares, color=colour, alpha=0.6, label=label)
+    axes.axvline(least, color=QUIET, linestyle="--", label="least confidence of an answer")
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("share, %")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    axes.set_title(title, fontsize=12)
     return figure
