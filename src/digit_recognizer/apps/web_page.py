@@ -1,0 +1,186 @@
+"""A page in the browser: show it a picture, photograph a digit or draw one, and see what it was read as, and why.
+
+`run` starts the server, which calls this file for each visit and each click: that is what the last lines are for.
+"""
+
+import importlib.util
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from digit_recognizer.errors import UserError
+
+PORT = 8501
+LARGEST = 20  # megabytes that a picture may have
+MODELS = "DIGITS_MODELS_DIR"  # variable of the environment that hands the folder to the page
+FIRST = "mnist_model.pth"  # chosen at first, if it is there
+SHIPPED = "the network that comes with this program"
+WIDTH, HEIGHT, PEN = 320, 240, 18  # of the canvas and its pen, in pixels; fits a telephone's width
+STYLE = """<style>
+.stMainBlockContainer { padding-top: 3rem }
+/* Sentences under elements are to be read, too; Streamlit's grey is fainter than readers with weak eyes need. */
+[data-testid=stCaptionContainer], [data-testid=stImageCaption] { color: inherit; opacity: 0.8 }
+[data-testid=stImageCaption] * { color: inherit; opacity: 1 }
+/* White paper on a white page needs an edge. */
+.st-key-steps img { border: 1px solid rgba(128, 128, 128, 0.5) }
+/* Streamlit says only to screen readers why a file is too large. */
+[data-testid=stFileChip]:has([role=alert]) { flex-wrap: wrap; max-width: none; height: auto }
+[data-testid=stFileChip] [role=alert] {
+  position: static; width: auto; height: auto; clip: auto; clip-path: none; white-space: normal; font-size: 0.875rem }
+</style>"""
+FLAGS = {
+    "server.address": "127.0.0.1",  # seen from this machine only
+    "server.headless": "true",
+    "server.showEmailPrompt": "false",
+    "server.maxUploadSize": str(LARGEST),
+    "server.fileWatcherType": "none",
+    "browser.gatherUsageStats": "false",
+    "client.showErrorDetails": "none",
+    "client.toolbarMode": "minimal",
+    "logger.level": "warning",
+}
+
+
+def run(port: int | None = None, models: str | None = None) -> None:
+    """Serve the page on this machine until Ctrl-C. port: 8501 if None; models: their folder, the current one if None.
+
+    Raises UserError where the port is taken, the folder is none, or Streamlit is not installed.
+    """
+    folder = Path(models or ".")
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}; give --models the folder with your models")
+    if not all(importlib.util.find_spec(name) for name in ("streamlit", "streamlit_drawable_canvas")):
+        raise UserError("the page needs streamlit and streamlit-drawable-canvas; pip install -r requirements.txt")
+    port = PORT if port is None else port
+    _check_port(port)
+    os.environ[MODELS] = str(folder.resolve())
+    from streamlit.web import cli
+
+    flags = [f"--{name}={value}" for name, value in FLAGS.items()]
+    cli.main(["run", __file__, f"--server.port={port}", *flags], standalone_mode=False)
+
+
+def _check_port(port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise UserError(f"a port is a number from 1 to 65535, not {port}")
+    try:
+        socket.create_server((FLAGS["server.address"], port)).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"port {port} cannot be had ({reason}); choose another with --port, such as {port + 1}"
+        ) from error
+
+
+def page() -> None:
+    """The whole page, from top to bottom, as Streamlit runs it."""
+    import streamlit as st
+
+    st.set_page_config("Digit Recognizer", layout="centered")
+    st.html(STYLE)
+    st.title("Digit Recognizer")
+    st.write("Show it a handwritten digit, and it says which one it is, how sure it is, and what it looked at.")
+    sources = {"Upload a file": _uploaded, "Use the camera": _photographed, "Draw": _drawn}
+    chosen = st.radio("Where does the picture come from?", list(sources), horizontal=True)
+    st.caption("Take a picture that you have, photograph one, or draw with mouse or finger.")
+    pictures = sources[chosen]()
+    with st.expander("Options: another network, whole numbers"):
+        whole = st.toggle("Read a whole number")
+        st.caption("On: several digits in a row or on a page; off: one digit, unless several are clearly there.")
+        path = _chosen_network()
+    recognizer = _loaded(path)
+    if recognizer is not None and pictures:
+        _read(recognizer, pictures, whole)
+
+
+def _read(recognizer: Any, pictures: list, whole: bool) -> None:
+    import streamlit as st
+
+    from digit_recognizer.apps import page_answer, page_reading
+
+    if len(pictures) > 1:
+        page_answer.show_many(recognizer, pictures, whole)
+        return
+    try:
+        answer = page_reading.read(recognizer, pictures[0], whole)
+    except UserError as error:
+        st.error(page_answer.plain(f"{error}."))
+        return
+    page_answer.show(answer)
+
+
+def _chosen_network() -> Path | None:
+    """The file that was chosen; None for the network that comes with the package."""
+    import streamlit as st
+
+    folder = Path(os.environ.get(MODELS, "."))
+    names = [SHIPPED, *sorted(path.name for path in folder.glob("*.pth"))]
+    first = names.index(FIRST) if FIRST in names else 0
+    name = st.selectbox("Which network reads?", names, first)
+    st.caption("A network is what was learned from thousands of digits; yours stand here once you have trained any.")
+    return None if name == SHIPPED else folder / name
+
+
+def _loaded(path: Path | None) -> Any:
+    """The recognizer of a file, or None after a line that says why it cannot be had."""
+    import streamlit as st
+
+    from digit_recognizer.apps import page_answer
+
+    try:
+        return _load()(path, path and path.stat().st_mtime_ns)
+    except (UserError, OSError) as error:
+        st.error(page_answer.plain(f"{error}. Choose another network under Options: one that this project saved."))
+        return None
+
+
+def _load() -> Any:
+    """Recognizer.load, which reads a file again only after it has changed."""
+    import streamlit as st
+
+    from digit_recognizer.recognizer import Recognizer
+
+    @st.cache_resource(max_entries=4, show_spinner="Loading the network ...")
+    def load(path: Path | None, modified: int | None) -> Recognizer:
+        return Recognizer.load(path)
+
+    return load
+
+
+def _uploaded() -> list:
+    import streamlit as st
+
+    files = st.file_uploader("One picture, or many at once", accept_multiple_files=True)
+    st.caption(f"PNG, JPEG, GIF, BMP, TIFF or WebP, at most {LARGEST} MB each; of several files you get a table.")
+    return files
+
+
+def _photographed() -> list:
+    import streamlit as st
+
+    picture = st.camera_input("Photograph a digit")
+    st.caption("Hold the paper level in good light, so that the digit fills most of the picture.")
+    return [picture] if picture else []
+
+
+def _drawn() -> list:
+    import streamlit as st
+    from streamlit_drawable_canvas import st_canvas
+
+    st.write("Draw a digit here")
+    sheet = st.session_state.setdefault("sheet", 0)
+    canvas = st_canvas(
+        stroke_width=PEN, stroke_color="black", background_color="white", width=WIDTH, height=HEIGHT,
+        return_image_data=True, key=f"canvas {sheet}",
+    )  # fmt: skip
+    st.button("Clear", on_click=lambda: st.session_state.update(sheet=sheet + 1))
+    st.caption("Draw large; Clear gives a new sheet. Without mouse, pen or finger, upload a picture instead.")
+    if canvas.image_data is None or not (canvas.json_data or {}).get("objects"):
+        st.info("Nothing is drawn yet.")
+        return []
+    return [canvas.image_data]
+
+
+if __name__ == "__main__":
+    page()
