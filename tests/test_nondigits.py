@@ -64,6 +64,12 @@ def test_what_is_no_digit_has_a_digits_form(count, batch):
     assert torch.equal(made, nondigits.make(*batch, count, seeded()))
 
 
+def test_a_batch_without_digits_to_turn_gives_fewer(batch):
+    pixels, labels = (part[batch[1] == 0][:5] for part in batch)
+    both, named = nondigits.beside(pixels, labels, recipes.get(non_digits=0.9), seeded())
+    assert len(both) == len(named) and (named[5:] == nondigits.LABEL).all()
+
+
 def test_letters_are_printed_and_no_digits_among_them():
     printed = nondigits.letters()
     assert len(printed) > 300 and printed.shape[1:] == (28, 28)

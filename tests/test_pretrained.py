@@ -9,7 +9,7 @@ from digit_recognizer import checkpoints, evaluation, models, recipes, records, 
 from digit_recognizer.errors import UserError
 
 ROOT = Path(__file__).parent.parent
-NAMES = ["cnn_best", "mlp_512_256_adam_5ep"]
+NAMES = ["cnn_best", "cnn_handwriting", "mlp_512_256_adam_5ep"]
 every_network = pytest.mark.parametrize("name", NAMES)
 
 
@@ -52,5 +52,7 @@ def test_the_card_says_how_good_it_is(name):
 
 
 def test_another_name_is_refused_and_those_that_there_are_named():
-    with pytest.raises(UserError, match="no pretrained network 'cnn_worst'; there are cnn_best, mlp_512_256_adam_5ep"):
+    with pytest.raises(
+        UserError, match="no pretrained network 'cnn_worst'; there are cnn_best, cnn_handwriting, mlp_512"
+    ):
         checkpoints.pretrained("cnn_worst")

@@ -29,11 +29,14 @@ def beside(pixels: Tensor, labels: Tensor, recipe: Recipe, generator: torch.Gene
     """A batch with the recipe's share of non-digits after it, augmented as the digits are, and labelled LABEL."""
     count = round(recipe.non_digits * len(labels))
     made = augmentation.augment(make(pixels, labels, count, generator), recipe.augmentation, generator)
-    return torch.cat([pixels, made]), torch.cat([labels, labels.new_full((count,), LABEL)])
+    return torch.cat([pixels, made]), torch.cat([labels, labels.new_full((len(made),), LABEL)])
 
 
 def make(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """count pictures of no digit: float32 (count, 1, 28, 28) in [0, 1]. pixels, labels: a batch of digits to cut up."""
+    """count pictures of no digit: float32 (count, 1, 28, 28) in [0, 1].
+
+    pixels, labels: a batch of digits to cut up. Where it has none that would do, there are fewer.
+    """
     kinds: tuple[Callable[[Tensor, Tensor, int, torch.Generator], Tensor], ...] = (
         _halves, _turned, _several, _scribbles, _textures, _letters, _letters,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from digit_recognizer import checkpoints, evaluation, images
 from digit_recognizer.images import Intake
 
-SHIPPED = "cnn_best"  # the network that comes with the package for people's own digits
+SHIPPED = "cnn_handwriting"  # the network that comes with the package for people's own digits
 UNLIKE = "not like a digit"
 
 

@@ -152,11 +152,7 @@ def train_one_epoch(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, min(1, (epoch - 1 + middle) / recipe.epochs))
             whole = len(labels)
-            # Each process augments the whole batch, so that the generators stay alike, and then takes its share.
-            pixels = augmentation.augment(data.to_pixels(images), strengths, generator, labels)
-            if recipe.non_digits:
-                pixels, labels = nondigits.beside(pixels, labels, recipe, generator)
-            pixels, labels = processes.share(pixels), processes.share(labels)
+            pixels, labels = _prepared(images, labels, recipe, strengths, generator)
             with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                 logits = model(pixels)  # (batch, 10)
             loss = batch_loss(logits.float(), labels, whole, recipe.label_smoothing)
@@ -167,16 +163,29 @@ def train_one_epoch(
             answers.append(logits.detach())
             truths.append(labels)
             if bar.update(whole):  # true when it is drawn anew; reading the numbers each time would cost more
-                is_digit = labels != nondigits.LABEL
-                accuracy = (logits.argmax(1) == labels)[is_digit].float().mean()
-                bar.set_postfix_str(
-                    f"batch loss {loss.item() * whole / int(is_digit.sum()):.4f}, accuracy {float(accuracy):.2%}",
-                    refresh=False,
-                )
-    answers, truths = torch.cat(answers).float().cpu(), torch.cat(truths).cpu()
-    scores = evaluation.score(answers[truths != nondigits.LABEL], truths[truths != nondigits.LABEL])
+                now = _running(answers[-1:], truths[-1:])
+                bar.set_postfix_str(f"batch loss {now.mean_loss:.4f}, accuracy {now.accuracy:.2%}", refresh=False)
+    scores = _running(answers, truths)
     scores = Scores(*map(sum, zip(*processes.gather(scores), strict=True)))
     return time.perf_counter() - began, scores
+
+
+def _prepared(
+    images: Tensor, labels: Tensor, recipe: Recipe, strengths: Augmentation, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """This process's share of a batch as the network sees it, non-digits included, and its labels."""
+    # Each process augments the whole batch, so that the generators stay alike, and then takes its share.
+    pixels = augmentation.augment(data.to_pixels(images), strengths, generator, labels)
+    if recipe.non_digits:
+        pixels, labels = nondigits.beside(pixels, labels, recipe, generator)
+    return processes.share(pixels), processes.share(labels)
+
+
+def _running(answers: list[Tensor], truths: list[Tensor]) -> Scores:
+    """Scores of what was answered while the weights moved, digits only."""
+    logits, labels = torch.cat(answers).float().cpu(), torch.cat(truths).cpu()
+    digits = labels != nondigits.LABEL
+    return evaluation.score(logits[digits], labels[digits])
 
 
 def batch_loss(logits: Tensor, labels: Tensor, whole: int, label_smoothing: float) -> Tensor:

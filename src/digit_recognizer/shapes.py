@@ -1,11 +1,81 @@
-"""Shapes of ink in reading order: which of them make up one digit, which stand in one row."""
+"""Connected shapes of ink: which of them are dirt, which make up one digit, which stand in one row."""
 
 import numpy as np
+from scipy import ndimage
 from skimage import measure
 
+from digit_recognizer import ink
+
 Box = tuple[int, int, int, int]  # top, left, bottom, right
+SPECK = 0.012  # of the largest shape's ink: less is dirt
+NEAR = 0.25  # of the digit's size, within which a smaller shape belongs to it
+SMALLEST = 0.025  # of the picture's longest side: what is less in both directions is dirt
+LEAST_SHARE = 0.3  # of all ink, that shapes larger than this make up where there is anything but noise
 DIRT = 0.3  # of a row's height: what is less in both directions is no digit
 WIDE = 1.35  # widths of its height, from which on a shape is several digits that touch
+
+
+def find(found: ink.Ink) -> list:
+    """The connected shapes of ink as scikit-image's regions, the largest first; none where nothing stands out.
+
+    Without dirt, and without what belongs to a frame or a shadow at the rim.
+    """
+    parts = sorted(measure.regionprops(measure.label(found.mask, connectivity=2)), key=lambda part: -part.area)
+    least = max(4, SMALLEST * max(found.mask.shape))
+    large = [part for part in parts if max(part.image.shape) >= least]
+    inside = [part for part in large if not _at_rim(part, found.mask.shape)]
+    if inside:
+        shades = [part for part in large if part not in inside and _is_shade(part, found.mask.shape, inside[0])]
+        parts, large = ([part for part in some if part not in shades] for some in (parts, large))
+    if not large or sum(part.area for part in large) < LEAST_SHARE * sum(part.area for part in parts):
+        return []
+    return [part for part in large if part.area >= SPECK * large[0].area]
+
+
+def _at_rim(part, size: tuple[int, int]) -> bool:
+    top, left, bottom, right = part.bbox
+    return top == 0 or left == 0 or bottom == size[0] or right == size[1]
+
+
+def _is_shade(part, size: tuple[int, int], main) -> bool:
+    """Whether a shape at the rim is thin and long beside it, small, or far broader than the strokes inside."""
+    height, width = part.image.shape
+    thin = (height < 0.08 * size[0] and width > 3 * height) or (width < 0.08 * size[1] and height > 3 * width)
+    return thin or part.area < 0.08 * main.area or _breadth(part) > 1.8 * _breadth(main)
+
+
+def _breadth(part) -> float:
+    """Of a shape's strokes, in pixels: a strip's mean distance from its edge is a quarter of it."""
+    return 4 * float(ndimage.distance_transform_edt(np.pad(part.image, 1))[1:-1, 1:-1][part.image].mean())
+
+
+def of_one_digit(parts: list) -> tuple[list, list]:
+    """The shapes of one digit, the largest and what is near it; and the others. parts: as find returns them."""
+    kept, others = [parts[0]], []
+    box = parts[0].bbox
+    for part in parts[1:]:
+        reach = NEAR * max(box[2] - box[0], box[3] - box[1])
+        away = gap(box, part.bbox)
+        if away <= reach and (part.area >= 0.05 * parts[0].area or away <= reach / 3):
+            kept.append(part)
+            box = around(box, part.bbox)
+        else:
+            others.append(part)
+    return kept, others
+
+
+def as_large(main, others: list) -> bool:
+    """Whether one of the others is so large beside the main shape that it must be another digit."""
+    high, least = main.image.shape[0], 0.3 * main.area
+    return any(part.area > least and part.image.shape[0] > 0.6 * high for part in others)
+
+
+def mask_of(parts: list, shape: tuple[int, int]) -> np.ndarray:
+    """These shapes as bool of that shape."""
+    mask = np.zeros(shape, bool)
+    for part in parts:
+        mask[part.slice] |= part.image
+    return mask
 
 
 def gap(first: Box, second: Box) -> int:
@@ -18,7 +88,7 @@ def around(first: Box, second: Box) -> Box:
     return (*map(min, first[:2], second[:2]), *map(max, first[2:], second[2:]))
 
 
-def split(mask: np.ndarray, parts: list) -> list[list[np.ndarray]]:
+def rows(mask: np.ndarray, parts: list) -> list[list[np.ndarray]]:
     """Rows from above, in each the masks of its digits from the left: bool (height, width) of the whole picture.
 
     parts: shapes of mask, as scikit-image's regions.
