@@ -1,0 +1,88 @@
+"""Training beside a window that stays usable: in a thread, to be stopped between any two batches."""
+
+import math
+import queue
+import threading
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from digit_recognizer import data, devices, evaluation, models, records, training
+from digit_recognizer.errors import UserError
+from digit_recognizer.evaluation import Scores
+from digit_recognizer.recipe import Recipe
+
+
+class Started(NamedTuple):
+    """The first news: what is trained on."""
+
+    digits: data.Digits
+
+
+class Trained(NamedTuple):
+    """The last news of a training that was not stopped; what checkpoints.save takes, and the scores in it."""
+
+    model: nn.Module
+    recipe: Recipe
+    record: dict[str, Any]
+    scores: Scores
+
+
+class _Stopped(Exception):
+    """Leaves training.fit between two batches."""
+
+
+class Training(threading.Thread):
+    """One run of a recipe, with seed 0.
+
+    news: what happened, to be fetched by the window: Started, a row of the history after each epoch, and at the end
+    Trained or a UserError; none after stop. done: fraction of all batches.
+    may_go_on: the window clears it while somebody draws, and training waits, else the window would be slow.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: str, data_dir: str | None) -> None:
+        super().__init__(daemon=True)  # a download that hangs does not keep the program from ending
+        self.recipe, self.dataset, self.data_dir = recipe, dataset, data_dir
+        self.news: queue.SimpleQueue[Started | dict[str, Any] | Trained | UserError] = queue.SimpleQueue()
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.done = 0.0
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """End the training at the next batch; returns at once."""
+        self._stopping.set()
+        self.may_go_on.set()
+
+    def run(self) -> None:
+        """What the thread does: load, train, score."""
+        try:
+            self.news.put(self._train())
+        except _Stopped:
+            pass
+        except UserError as error:
+            self.news.put(error)
+        except Exception as error:  # whatever it is, the window must learn that the training has ended
+            self.news.put(UserError(f"the training failed: {error}"))
+
+    def _train(self) -> Trained:
+        device = devices.choose("cpu", threads=1)
+        digits = data.load(self.dataset, self.data_dir, fall_back=True)
+        self.news.put(Started(digits))
+        model = models.build(self.recipe, seed=0).to(device)
+        batches = self.recipe.epochs * math.ceil(len(digits.train.labels) / self.recipe.batch_size)
+
+        def before_batch(model: nn.Module, _) -> None:
+            self.may_go_on.wait()
+            self.done += model.training / batches
+            if self._stopping.is_set():
+                raise _Stopped
+
+        watch = model.register_forward_pre_hook(before_batch)
+        model, history = training.fit(
+            model, digits, self.recipe, quiet=True, after_epoch=lambda progress: self.news.put(progress["history"][-1])
+        )
+        watch.remove()
+        scores = evaluation.score(evaluation.predict(model, digits.test.images), digits.test.labels)
+        record = records.describe(self.recipe, digits, 0, model, history, scores)
+        return Trained(model, self.recipe, record, scores)
