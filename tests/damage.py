@@ -74,6 +74,21 @@ def squared_paper(grey, generator):
     return _lines(grey, generator, both=True)
 
 
+def notebook_page(grey, generator):
+    """Blue lines, a red margin, held aslant."""
+    side = 2 * len(grey)
+    page = np.full((side, side, 3), np.median(grey), float)
+    thick = max(1, side // 200)
+    step = int(generator.uniform(0.08, 0.15) * side)
+    for start in range(generator.integers(step), side, step):
+        page[start : start + thick] = (120, 150, 210)
+    page[:, side // 8 : side // 8 + thick] = (220, 90, 90)
+    top, left = (int(generator.uniform(0.2, 0.7) * (side - length)) for length in grey.shape)
+    part = page[top : top + grey.shape[0], left : left + grey.shape[1]]
+    np.minimum(part, grey[..., None].astype(float), out=part)
+    return Image.fromarray(_clipped(page)).rotate(generator.uniform(-4, 4), Image.Resampling.BICUBIC, fillcolor="white")
+
+
 def tight_crop(grey, generator):
     ink = grey < grey.min() + 0.8 * (np.median(grey) - grey.min())
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
@@ -138,7 +153,8 @@ def rotated_10_degrees(grey, generator):
 KINDS: dict[str, Kind] = {
     kind.__name__.replace("_", " "): kind
     for kind in (
-        cast_shadow, shading, false_frame, specks, ruled_paper, squared_paper, tight_crop, off_centre, quarter_size,
+        cast_shadow, shading, false_frame, specks, ruled_paper, squared_paper, notebook_page,
+        tight_crop, off_centre, quarter_size,
         four_times_the_size, thin_pencil, marker, jpeg_quality_10, blurred, low_contrast, inverted, coloured_paper,
         rotated_10_degrees,
     )

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from digit_recognizer import data, evaluation
 
-REFUSED = 0.01  # of the validation digits, at most, that are refused as not like a digit
+REFUSED = 0.004  # of the validation digits, at most, that are refused; of strangers' it may be more
 
 
 def meaning(model: nn.Module, digits: data.Digits) -> dict[str, float] | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from scipy import ndimage
-from skimage import filters, measure
+from skimage import filters
 
 FRAME = 0.12  # of a side, at most, is looked at for a false edge
 JUMP = 0.1  # of grey, at least, from a false edge to what it encloses
@@ -17,7 +17,9 @@ REACH = 0.3  # of the longest side: what is broader is light or shadow, not a st
 FAINTEST = 0.06  # of the paper's brightness: fainter marks are no ink
 NOISES = 5  # deviations of the paper's own noise by which ink stands out at least
 LINE = 0.9  # of a side, at least, that a line of ruled paper runs across
-COVERED = 0.6  # of its length, at least, that is to be seen of it between the strokes
+COVERED = 0.55  # of its length, at least, that is to be seen of it between the strokes
+STEEPEST = 0.1  # pixels that such a line may fall or rise in each pixel across
+LOOSE = 1  # pixels by which it may leave its course
 
 
 class Ink(NamedTuple):
@@ -126,25 +128,48 @@ def _without_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
 
 
 def _level_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """Those pixels that belong to thin level lines from one side to the other."""
+    """Those pixels that belong to thin lines, level or nearly so, from one side to the other."""
     height, width = mask.shape
     lines = np.zeros_like(mask)
     if min(height, width) < 40:
         return lines
     thickness = _run_lengths(mask)
     thin = mask & (thickness <= max(3, height // 40))
-    level = _opened(thin, width // 20 | 1)
-    level = ndimage.maximum_filter1d(level.view(np.uint8), 3, axis=0) > 0  # lines may slope
-    joined = _closed(level, width // 3 | 1)  # over the strokes that cross them
-    labels = measure.label(joined, connectivity=2)
-    for region in measure.regionprops(labels):
-        columns = np.unique(region.coords[level[tuple(region.coords.T)], 1])
-        if np.ptp(columns) + 1 >= LINE * width and len(columns) >= COVERED * width:
-            of_line = (labels == region.label) & thin
-            # What most of it is like, and not the strokes that it meets.
-            usual, dark = np.percentile(thickness[of_line], 25), np.percentile(strength[of_line], 25)
-            lines |= of_line & (thickness <= 1.7 * usual + 1) & (strength <= 1.5 * dark)
+    above = np.zeros_like(mask)
+    above[1:] = thin[:-1]
+    down, across = np.nonzero(thin & ~above)  # the upper edge, once in each column
+    if not len(down):
+        return lines
+    for slope, start in _straight(down, across, width):
+        middle = start + slope * (np.arange(width) - width / 2)
+        near = np.abs(np.arange(height)[:, None] - middle) <= LOOSE + max(3, height // 40)
+        of_line = near & thin
+        # What most columns of it are like, and not the strokes that it meets.
+        usual, dark = (np.percentile((values * of_line).max(0), 40) for values in (thickness, strength))
+        lines |= of_line & (thickness <= 1.5 * usual + 1) & (strength <= 1.4 * dark)
     return lines
+
+
+def _straight(down: np.ndarray, across: np.ndarray, width: int) -> list[tuple[float, float]]:
+    """Lines through many of these places, all of one slope: it, in pixels per pixel, and the height in the middle."""
+    best = (0, 0.0, np.zeros(0, int), 0)
+    for slope in np.linspace(-STEEPEST, STEEPEST, 41):
+        places = np.round(down - slope * (across - width / 2)).astype(int)
+        least = places.min()
+        votes = np.bincount(places - least)
+        sharpness = int((votes**2).sum())  # the sheet's own slope gathers each line in few places
+        if sharpness > best[0]:
+            best = (sharpness, slope, votes, least)
+    _, slope, votes, least = best
+    votes = np.convolve(votes, np.ones(2 * LOOSE + 1, int), mode="same")
+    found = []
+    while len(votes) and votes.max() >= COVERED * width:
+        place = int(votes.argmax())
+        columns = across[np.abs(down - slope * (across - width / 2) - least - place) <= LOOSE + 0.5]
+        if np.ptp(columns) >= LINE * width:
+            found.append((float(slope), float(least + place)))
+        votes[max(0, place - 2 * LOOSE - 1) : place + 2 * LOOSE + 2] = 0
+    return found
 
 
 def _run_lengths(mask: np.ndarray) -> np.ndarray:
@@ -156,14 +181,3 @@ def _run_lengths(mask: np.ndarray) -> np.ndarray:
     for row in reversed(range(len(mask))):
         up[row] = (up[row + 1] + 1) * mask[row] if row < len(mask) - 1 else mask[row]
     return (down + up - 1) * mask
-
-
-def _opened(mask: np.ndarray, length: int) -> np.ndarray:
-    """Without runs along the rows that are shorter than length, which is odd."""
-    values = ndimage.minimum_filter1d(mask.astype(np.uint8), length, axis=1)
-    return ndimage.maximum_filter1d(values, length, axis=1) > 0
-
-
-def _closed(mask: np.ndarray, length: int) -> np.ndarray:
-    """With gaps along the rows that are shorter than length, which is odd, filled."""
-    return ~_opened(~mask, length)
