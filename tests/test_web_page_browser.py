@@ -108,7 +108,7 @@ def screenshot(page, path: Path) -> tuple[int, int]:
 
 def test_uploaded_pictures_are_read(visit, tmp_path):
     upload(visit, seven=picture("7"))
-    assert re.fullmatch(r"Read as the digit 7 [\d.>]+ % sure: .+", answer(visit))
+    assert re.fullmatch(r"Read as the digit 7 [\d.>]+% sure: .+", answer(visit))
     visit.get_by_text("Noticed in the picture").wait_for()  # the last to come
     assert screenshot(visit, tmp_path / "page.png")[0] == visit.viewport_size["width"]
     steps = visit.locator(".st-key-steps img")

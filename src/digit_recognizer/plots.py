@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from digit_recognizer import files
+from digit_recognizer.words import percent
 
 RIGHT, WRONG, QUIET = "#0072B2", "#D55E00", "#555555"
 INK = "gray_r"
@@ -95,7 +96,7 @@ def mistakes(images: Tensor, labels: Tensor, logits: Tensor, title: str, shape: 
         tile(axes, images[index])
         axes.set_title(f"true {int(labels[index])}, read {int(predicted[index])}", fontsize=10, color=WRONG, pad=3)
         caption = (
-            f"{_percent(float(confidence[index]))} sure\nthen {second}: {_percent(float(probabilities[index, second]))}"
+            f"{percent(float(confidence[index]))} sure\nthen {second}: {percent(float(probabilities[index, second]))}"
         )
         axes.set_xlabel(caption, fontsize=9, color=QUIET, labelpad=2)
     which = f", the {len(worst)} most confident of them" if len(worst) < len(wrong) else ", all of them"
@@ -112,7 +113,7 @@ def reading(image: Tensor, probabilities: Tensor) -> Figure:
     left.set_title("what the network saw", fontsize=11)
     best = int(probabilities.argmax())
     bars = right.bar(range(10), probabilities.tolist(), color=[RIGHT if k == best else "#BBBBBB" for k in range(10)])
-    right.bar_label(bars, [_percent(p) if p >= 0.005 else "" for p in probabilities.tolist()], fontsize=9)
+    right.bar_label(bars, [percent(p) if p >= 0.005 else "" for p in probabilities.tolist()], fontsize=9)
     right.set_xticks(range(10))
     right.set_ylim(0, 1.12)
     right.set_xlabel("digit")
@@ -195,8 +196,3 @@ def tile(axes: Axes, image: Any, frame: str | None = None) -> None:
     for spine in axes.spines.values():
         spine.set_color(frame or "#CCCCCC")
         spine.set_linewidth(2.5 if frame else 0.5)
-
-
-def _percent(fraction: float) -> str:
-    """A percentage that never rounds to a certainty it is not."""
-    return ">99.9%" if fraction > 0.999 else "<0.1%" if fraction < 0.001 else f"{fraction:.1%}"

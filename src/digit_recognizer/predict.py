@@ -9,6 +9,7 @@ from typing import Any
 from digit_recognizer import files, labelled
 from digit_recognizer.errors import UserError
 from digit_recognizer.recognizer import Number, Prediction, Recognizer
+from digit_recognizer.words import percent
 
 BAR = 20  # characters of a bar that stands for certainty
 
@@ -65,14 +66,18 @@ def _line(path: Path, answer: Prediction | Number, width: int) -> str:
     name = str(path).ljust(width)
     if isinstance(answer, Number):
         sure = min((one.confidence for one in answer.predictions), default=0)
-        return f"{name}  {' / '.join(answer.rows)}  least confidence {sure:.1%}" if answer.rows else f"{name}  -  blank"
+        return (
+            f"{name}  {' / '.join(answer.rows)}  least confidence {percent(sure)}"
+            if answer.rows
+            else f"{name}  -  blank"
+        )
     notes = f"  ({'; '.join(answer.warnings)})" if answer.warnings else ""
     if answer.digit is None:
         return f"{name}  -  {answer.reason}{notes}"
     bar = ("#" * round(BAR * answer.confidence)).ljust(BAR, ".")
     second = answer.ranked[1]
-    runner_up = f"then {second} {answer.probabilities[second]:.1%}"
-    return f"{name}  {answer.digit}  {bar} {answer.confidence:6.1%}  {runner_up}{notes}"
+    runner_up = f"then {second} {percent(answer.probabilities[second])}"
+    return f"{name}  {answer.digit}  {bar} {percent(answer.confidence):>6}  {runner_up}{notes}"
 
 
 def _json(path: Path, answer: Prediction | Number) -> str:

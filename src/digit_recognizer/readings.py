@@ -9,6 +9,7 @@ from digit_recognizer.images import Intake
 from digit_recognizer.pictures import Picture
 from digit_recognizer.plots import QUIET, RIGHT, WRONG, tile
 from digit_recognizer.recognizer import Number, Prediction
+from digit_recognizer.words import percent
 
 
 def digit(intake: Intake, answer: Prediction, title: str) -> Figure:
@@ -33,7 +34,7 @@ def digit(intake: Intake, answer: Prediction, title: str) -> Figure:
     bars.set_xlim(0, 100)
     bars.set_xlabel("probability, %")
     bars.spines[["top", "right"]].set_visible(False)
-    said = f"read as {answer.digit}, {answer.confidence:.1%} sure" if answer.reason is None else answer.reason
+    said = f"read as {answer.digit}, {percent(answer.confidence)} sure" if answer.reason is None else answer.reason
     bars.set_title(said, fontsize=11, color=QUIET if answer.reason is None else WRONG)
     figure.suptitle(title, fontsize=12)
     return figure

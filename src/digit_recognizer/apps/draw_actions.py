@@ -11,6 +11,7 @@ from digit_recognizer.apps.draw_layout import Layout, short
 from digit_recognizer.apps.draw_learning import Learning
 from digit_recognizer.errors import UserError
 from digit_recognizer.recognizer import Prediction, Recognizer
+from digit_recognizer.words import percent
 
 SOON = 18  # milliseconds after a movement until the drawing is read, unless there is another, as 60 a second are
 OFTEN = 0.08  # seconds after which it is read all the same; movements during a reading, some 20 ms, are lost
@@ -138,7 +139,7 @@ class Window:
             layout.says.configure(text="Draw a digit" if self.drawing.is_empty else reason)
         else:
             layout.digit.configure(text=digit, style="Digit.TLabel")
-            layout.says.configure(text=f"{prediction.confidence:.1%} sure")
+            layout.says.configure(text=f"{percent(prediction.confidence)} sure")
         asked = prediction.reason != "blank"
         layout.bars.show(prediction.probabilities if asked else (0.0,) * 10, digit)
         layout.seen.show(prediction.image)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from digit_recognizer.words import percent
+
 BLUE, GREY, PALE, TEXT, PAPER = "#0072B2", "#A6A6A6", "#E3E3E3", "#222222", "#FAFAFA"
 
 
@@ -36,8 +38,8 @@ class Bars(tk.Canvas):
             end = left + (right - left) * probability
             if end - left >= 1:
                 self.create_rectangle(left, middle - half, end, middle + half, fill=BLUE if chosen else GREY, width=0)
-            percent = f"{probability:.1%}"
-            self.create_text(self.winfo_width(), middle, text=percent, anchor="e", fill=TEXT, font=style)
+            text = percent(probability)
+            self.create_text(self.winfo_width(), middle, text=text, anchor="e", fill=TEXT, font=style)
 
 
 class Seen(tk.Canvas):

@@ -8,8 +8,9 @@ from typing import Any
 import streamlit as st
 
 from digit_recognizer.apps import page_pictures, page_reading
-from digit_recognizer.apps.page_reading import Answer, percent
+from digit_recognizer.apps.page_reading import Answer
 from digit_recognizer.recognizer import UNLIKE, Number, Prediction, Recognizer
+from digit_recognizer.words import percent
 
 SURE = ((0.99, "almost certain"), (0.9, "fairly sure"), (0.6, "not sure"), (0, "little more than a guess"))
 MEND = "Write one digit large and dark on plain light paper, let it fill most of the picture, and try again."

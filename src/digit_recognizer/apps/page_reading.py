@@ -12,6 +12,7 @@ from digit_recognizer import images
 from digit_recognizer.errors import UserError
 from digit_recognizer.images import Intake
 from digit_recognizer.recognizer import UNLIKE, Number, Prediction, Recognizer
+from digit_recognizer.words import percent
 
 COLUMNS = ("file", "read", "confidence", "note")
 REFUSALS = {"blank": "refused: there is no ink", UNLIKE: "refused: does not look like a digit"}
@@ -86,8 +87,3 @@ def as_csv(rows: Iterable[dict[str, str]]) -> bytes:
     for line in rows:
         writer.writerow({name: f"'{value}" if value.startswith(FORMULA) else value for name, value in line.items()})
     return text.getvalue().encode("utf-8-sig")  # without its mark Excel takes names for Latin
-
-
-def percent(fraction: float) -> str:
-    """A percentage that never rounds to a certainty it is not."""
-    return ">99.9 %" if fraction > 0.999 else "<0.1 %" if fraction < 0.001 else f"{100 * fraction:.1f} %"
