@@ -28,7 +28,7 @@ class Bars(tk.Canvas):
         self.delete("all")
         row = self.winfo_height() / 10
         half = min(row / 2 - 2 * self._scale, 12 * self._scale)  # of a bar's height
-        left, right = 22 * self._scale, self.winfo_width() - 56 * self._scale
+        left, right = 22 * self._scale, self.winfo_width() - 62 * self._scale
         for digit, probability in enumerate(self._probabilities):
             chosen = digit == self._winner
             middle = row * (digit + 0.5)
