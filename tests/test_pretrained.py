@@ -1,6 +1,7 @@
 """The networks that come with the package are those of the committed records, and need no data."""
 
 import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,14 @@ def test_the_card_says_how_good_it_is(name):
     scores = committed(name)["scores"]
     low, high = scores["interval"]
     assert f"{scores['accuracy']:.2%} ({low:.2%} to {high:.2%})" in card
+
+
+def test_card_and_readme_say_how_good_its_seeds_are():
+    found = records.read_all(ROOT / "results", recipes.get("cnn_handwriting"))
+    accuracies = [record["scores"]["accuracy"] for record in found]
+    said = f"{statistics.mean(accuracies):.2%} ± {statistics.stdev(accuracies):.2%} (n = {len(found)})"
+    assert said in (checkpoints.PRETRAINED / "README.md").read_text(encoding="utf-8")
+    assert said in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_another_name_is_refused_and_those_that_there_are_named():

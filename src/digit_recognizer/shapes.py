@@ -11,6 +11,7 @@ SPECK = 0.012  # of the largest shape's ink: less is dirt
 NEAR = 0.25  # of the digit's size, within which a smaller shape belongs to it
 SMALLEST = 0.025  # of the picture's longest side: what is less in both directions is dirt
 LEAST_SHARE = 0.3  # of all ink, that shapes larger than this make up where there is anything but noise
+ALONG = 0.8  # of a side, that light which fades towards it reaches
 DIRT = 0.3  # of a row's height: what is less in both directions is no digit
 WIDE = 1.35  # widths of its height, from which on a shape is several digits that touch
 
@@ -22,6 +23,7 @@ def find(found: ink.Ink) -> list:
     """
     parts = sorted(measure.regionprops(measure.label(found.mask, connectivity=2)), key=lambda part: -part.area)
     least = max(4, SMALLEST * max(found.mask.shape))
+    parts = [part for part in parts if not _is_slope(part, found.mask.shape)]
     large = [part for part in parts if max(part.image.shape) >= least]
     inside = [part for part in large if not _at_rim(part, found.mask.shape)]
     if inside:
@@ -35,6 +37,18 @@ def find(found: ink.Ink) -> list:
 def _at_rim(part, size: tuple[int, int]) -> bool:
     top, left, bottom, right = part.bbox
     return top == 0 or left == 0 or bottom == size[0] or right == size[1]
+
+
+def _is_slope(part, size: tuple[int, int]) -> bool:
+    """Whether a shape lies along all of one side of the picture, and does not reach the opposite one: fading light."""
+    top, left, bottom, right = part.bbox
+    for before, after, shape, length in (
+        (top == 0, bottom == size[0], part.image, size[1]),
+        (left == 0, right == size[1], part.image.T, size[0]),
+    ):
+        if before != after and shape[0 if before else -1].sum() > ALONG * length:
+            return True
+    return False
 
 
 def _is_shade(part, size: tuple[int, int], main) -> bool:
