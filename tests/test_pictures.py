@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from digit_recognizer import pictures
@@ -52,6 +53,26 @@ def test_one_bit_and_sixteen_bits_and_floats_are_stretched(stroke):
     assert np.array_equal(
         pictures.read(saved(Image.fromarray((hard * 4000).astype(np.uint16)), "PNG")).grey > 0.5, hard
     )
+
+
+def test_tensors_and_the_order_of_pytorch_are_taken(stroke):
+    same = torch.from_numpy(np.array(stroke))
+    for picture in (same, same[None], same[..., None], same.expand(3, -1, -1), same.float().requires_grad_()):
+        assert np.abs(pictures.read(picture).grey - grey(stroke)).max() < 0.2
+        assert pictures.read(picture).grey.shape == (40, 60)
+
+
+def test_numbers_that_are_none_count_as_the_least():
+    values = np.full((20, 20), 0.5)
+    values[5:15, 9:11], values[0, 0], values[0, 1] = 0.1, np.inf, np.nan
+    read = pictures.read(values).grey
+    assert read[10, 10] == read[0, 0] == read[0, 1] == 0 and read[1, 1] == 1
+
+
+def test_one_grey_value_may_be_transparent():
+    ink = Image.new("L", (40, 40), 1)
+    ImageDraw.Draw(ink).line((20, 5, 20, 35), fill=0, width=5)
+    assert np.ptp(pictures.read(saved(ink, "PNG", transparency=1)).grey) > 0.9
 
 
 def test_transparency_is_paper(stroke):
@@ -136,5 +157,5 @@ def test_what_is_too_small_or_no_picture_at_all_is_refused(source):
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*none\.png: No such file"):
         pictures.read(tmp_path / "none.png")
-    with pytest.raises(UserError, match=r"cannot read .*: Is a directory"):
+    with pytest.raises(UserError, match="is a folder, or no ordinary file"):
         pictures.read(tmp_path)

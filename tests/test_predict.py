@@ -103,7 +103,11 @@ def test_an_unreadable_file_among_others_does_not_stop_them(folder, command):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("none.png", "No such file"), ("text.png", "is not a picture"), ("empty", "there are no pictures in")],
+    [
+        ("none.png", "No such file"),
+        ("text.png", "is not a picture"),
+        ("empty", "there are no pictures in"),
+    ],
 )
 def test_what_cannot_be_read_is_one_line(name, words, tmp_path, command):
     (tmp_path / "text.png").write_text("seven")
@@ -116,6 +120,43 @@ def test_what_cannot_be_read_is_one_line(name, words, tmp_path, command):
 def test_a_model_that_is_none_is_one_line(folder, command):
     status, _, error = command("predict", folder, "--model", folder / "1_a.png")
     assert (status, error.count("\n")) == (2, 1) and "is not a model file" in error
+
+
+def test_a_pattern_may_name_folders_and_nonsense_is_one_line(folder, command):
+    (folder / "more").mkdir()
+    drawing(7).save(folder / "more" / "7.png")
+    status, out, _ = command("predict", str(folder / "mor*"))
+    assert status == 0 and "1 of 1 right" in out
+    for pattern in ("a**b", str(folder / "no*")):
+        status, _, error = command("predict", pattern)
+        assert (status, error.count("\n")) == (2, 1)
+
+
+def test_odd_names_are_printed_and_drawn(folder, command):
+    for name in ("7_$\\frac$.png", "7_\n数.png"):
+        drawing(7).save(folder / name)
+    status, out, error = command("predict", folder, "--show", folder / "shown")
+    assert (status, error) == (0, "")
+    assert "6 of 6 right" in out and len(out.splitlines()) == 7
+    assert len(list((folder / "shown").iterdir())) == 6
+
+
+def test_an_unreadable_file_counts_as_wrong(folder, command):
+    (folder / "5_broken.png").write_bytes(b"no picture")
+    _, out, _ = command("predict", folder)
+    assert "4 of 5 right: 80.00%" in out and "5 read as no digit: 5_broken.png" in out
+
+
+def test_a_number_that_is_none_says_why(tmp_path, command):
+    Image.new("L", (300, 90), 255).save(tmp_path / "blank.png")
+    assert command("predict", "--number", tmp_path / "blank.png")[1].endswith("-  blank\n")
+    read = json.loads(command("predict", "--number", "--json", tmp_path / "blank.png")[1])
+    assert (read["number"], read["reason"], read["boxes"]) == ("", "blank", [])
+
+
+def test_normalisation_goes_with_a_bare_model_only(folder, command):
+    status, _, error = command("predict", folder, "--mean", "0.5", "--std", "0.5")
+    assert (status, error.count("\n")) == (2, 1) and "leave out --mean and --std" in error
 
 
 @pytest.mark.parametrize(

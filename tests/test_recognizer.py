@@ -6,6 +6,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from digit_recognizer import calibration, checkpoints, evaluation, models, recipes, recognizer
+from digit_recognizer.errors import UserError
 from digit_recognizer.recognizer import Recognizer
 
 
@@ -63,6 +64,14 @@ def test_what_confidence_means_is_kept_with_the_network(one, tmp_path):
     checkpoints.save(tmp_path / "a.pth", models.build(recipe), recipe, {"meaning": meaning})
     loaded = Recognizer.load(tmp_path / "a.pth")
     assert (loaded.temperature, loaded.least) == (2.0, 0.2)
+
+
+@pytest.mark.parametrize("meaning", [{"temperature": 0}, {"temperature": "hot"}, [1], {"least": None}])
+def test_a_meaning_that_is_none_is_refused(meaning, tmp_path):
+    recipe = recipes.get("mlp_128_adam")
+    checkpoints.save(tmp_path / "a.pth", models.build(recipe), recipe, {"meaning": meaning})
+    with pytest.raises(UserError, match="is damaged"):
+        Recognizer.load(tmp_path / "a.pth")
 
 
 def test_softmax_networks_are_read_as_probabilities(one, tmp_path):

@@ -166,6 +166,8 @@ def test_a_killed_study_leaves_whole_records_and_goes_on(small, folder, tmp_path
         (["--report", "--seeds", "3"], "--report takes no --seeds"),
         (["--report", "--recipes", "all"], "--report takes no --recipes"),
         (["--report", "--workers", "2"], "--report takes no --workers"),
+        (["--report", "--backend", "dask"], "--report takes no --backend"),
+        (["--report", "--out", "nowhere"], "there is no folder nowhere with records"),
         (["--quick", "--seeds", "3"], "--quick takes no --seeds"),
         (["--quick", "--out", "mine"], "--quick takes no --out"),
     ],

@@ -79,16 +79,18 @@ def study(options: argparse.Namespace) -> None:
     from digit_recognizer import departures, report, study
 
     asked = {"--recipes": options.recipes, "--seeds": options.seeds, "--workers": options.workers}
-    flags.refuse("--report", options.report, asked | {"--scheduler": options.scheduler})
+    flags.refuse("--report", options.report, asked | {"--backend": options.backend, "--scheduler": options.scheduler})
     flags.refuse("--quick", options.quick, {"--seeds": options.seeds, "--out": options.out})
     out = options.out or "results"
     named = options.recipes or [recipe.name for recipe in study.STUDIED]
     chosen = [recipes.get(name) for name in (recipes.RECIPES if named == ["all"] else named)]
     chosen = study.with_data(chosen, options.data_dir)
-    engine = {"workers": options.workers, "backend": options.backend, "scheduler": options.scheduler}
+    engine = {"workers": options.workers, "backend": options.backend or "local", "scheduler": options.scheduler}
     if options.quick:
         study.quick(chosen, options.data_dir, **engine)
         return
+    if options.report and not Path(out).is_dir():
+        raise UserError(f"there is no folder {out} with records; make them by: python -m digit_recognizer study")
     if not options.report:
         study.run(chosen, options.seeds, out, options.data_dir, **engine)
     tables = (report.published, departures.page, report.ladder, report.ensembles)

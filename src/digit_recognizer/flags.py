@@ -88,7 +88,7 @@ def _draw(parser: argparse.ArgumentParser) -> None:
 
 def _serve(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--port", metavar="N", type=_positive, help="of this machine; by default 8501, or the next that is free")
+    add("--port", metavar="N", type=_positive, help="of this machine; by default 8501")
     add("--models", metavar="DIR", help="a folder of saved models to choose from; by default the current folder")
 
 
@@ -111,7 +111,7 @@ def _study(parser: argparse.ArgumentParser) -> None:
     add("--seeds", metavar="N", type=_positive, help="0 to N - 1; by default 10 to 30, as README's tables")
     add("--out", metavar="DIR", help="of the records; by default results")
     add("--workers", metavar="N", type=_positive, help="runs at a time; by default one for each core")
-    add("--backend", metavar="NAME", default="local", help="local, dask or ray; by default local")
+    add("--backend", metavar="NAME", help="local, dask or ray; by default local")
     add("--scheduler", metavar="ADDRESS", help="of a Dask or Ray cluster")
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--report", action="store_true", help="train nothing; print what the records say")

@@ -11,6 +11,7 @@ from digit_recognizer.errors import UserError
 
 FINE = 160  # pixels on the longest side at which strokes are measured and changed
 THINNEST, THICKEST = 2.2, 3.6  # strokes of MNIST, in pixels of its 20
+TOLD = 0.7  # of these pixels, by which strokes are changed without a word
 _NOTHING = np.zeros((28, 28), np.uint8)
 
 
@@ -106,10 +107,10 @@ def drawn(strength: np.ndarray, strokes: np.ndarray) -> tuple[np.ndarray, str | 
     weight = 4 * distance[distance > 0].mean() * 20 / FINE  # a strip's mean distance is a quarter of its width
     wanted = float(np.clip(weight, THINNEST, THICKEST))
     changed = None
-    if abs(wanted - weight) > 0.05:
+    if abs(wanted - weight) > TOLD:
         changed = "very thin strokes thickened" if wanted > weight else "very broad strokes thinned"
-    drawn = np.clip(distance + (wanted - weight) / 2 * FINE / 20 + 0.5, 0, 1)
-    digit = as_mnist(drawn)
+    redrawn = np.clip(distance + (wanted - weight) / 2 * FINE / 20 + 0.5, 0, 1)
+    digit = as_mnist(redrawn)
     return np.uint8(np.clip(digit * (255 / digit.max()), 0, 255)), changed
 
 
@@ -120,18 +121,18 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
     ).astype(np.float32)
 
 
-def as_mnist(ink: np.ndarray) -> np.ndarray:
+def as_mnist(scan: np.ndarray) -> np.ndarray:
     """A clean scan to 28x28 the way MNIST was made: longest side 20, aspect kept, centre of mass at pixel (14, 14).
 
-    ink: float (height, width), 0 paper to 1 ink; UserError where there is none. Returns uint8 (28, 28), ink bright.
+    scan: float (height, width), 0 paper to 1 ink; UserError where there is none. Returns uint8 (28, 28), ink bright.
     """
-    if not ink.any():
+    if not scan.any():
         raise UserError("there is no ink in this picture")
-    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = 20 / max(ink.shape)
-    height, width = (max(1, round(side * scale)) for side in ink.shape)
-    digit = np.asarray(Image.fromarray(np.uint8(ink * 255 + 0.5)).resize((width, height), Image.Resampling.BICUBIC))
+    rows, columns = np.flatnonzero(scan.any(1)), np.flatnonzero(scan.any(0))
+    scan = scan[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = 20 / max(scan.shape)
+    height, width = (max(1, round(side * scale)) for side in scan.shape)
+    digit = np.asarray(Image.fromarray(np.uint8(scan * 255 + 0.5)).resize((width, height), Image.Resampling.BICUBIC))
     top, left = (
         int(np.clip(round(14 - (profile @ np.arange(len(profile))) / profile.sum()), 0, 28 - len(profile)))
         for profile in (digit.sum(1, dtype=float), digit.sum(0, dtype=float))

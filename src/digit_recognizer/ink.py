@@ -174,10 +174,10 @@ def _straight(down: np.ndarray, across: np.ndarray, width: int) -> list[tuple[fl
 
 def _run_lengths(mask: np.ndarray) -> np.ndarray:
     """How many pixels of ink each pixel of ink has above and below it without a gap, itself included; else 0."""
-    down = np.zeros(mask.shape, np.int32)
-    up = np.zeros(mask.shape, np.int32)
-    for row in range(len(mask)):
-        down[row] = (down[row - 1] + 1) * mask[row] if row else mask[row]
-    for row in reversed(range(len(mask))):
-        up[row] = (up[row + 1] + 1) * mask[row] if row < len(mask) - 1 else mask[row]
-    return (down + up - 1) * mask
+    return (_since_a_gap(mask) + _since_a_gap(mask[::-1])[::-1] - 1) * mask
+
+
+def _since_a_gap(mask: np.ndarray) -> np.ndarray:
+    """How many pixels of ink there are from each pixel upwards without a gap, itself included."""
+    inked = np.cumsum(mask, axis=0, dtype=np.int32)
+    return inked - np.maximum.accumulate(np.where(mask, 0, inked), axis=0)

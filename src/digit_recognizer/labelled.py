@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,16 +30,33 @@ def collect(names: Iterable[str | Path]) -> list[Labelled]:
     found: list[Labelled] = []
     for name in names:
         path = Path(name)
-        if path.is_dir():
+        if _may_be(path.is_dir):
             found += _of_folder(path)
-        elif path.exists() or not re.search(r"[*?\[]", str(name)):
-            found.append(Labelled(path, None))
+        elif not _may_be(path.exists) and re.search(r"[*?\[]", str(name)):
+            for one in _matching(path):
+                found += _of_folder(one) if one.is_dir() else [Labelled(one, None)]
         else:
-            anchor = Path(path.anchor) if path.anchor else Path()
-            matching = sorted(anchor.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
-            if not matching:
-                raise UserError(f"no file is called {name}")
-            found += [Labelled(one, None) for one in matching if one.is_file()]
+            found.append(Labelled(path, None))
+    return found
+
+
+def _may_be(question: Callable[[], bool]) -> bool:
+    """The answer; no, where the system does not let us see."""
+    try:
+        return question()
+    except OSError:
+        return False
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """The files and folders of a pattern, by name. Raises UserError where there is none."""
+    anchor = Path(pattern.anchor)
+    try:
+        found = sorted(anchor.glob(str(pattern.relative_to(anchor) if pattern.anchor else pattern)))
+    except ValueError as error:  # such as a**b
+        raise UserError(f"{pattern} is not a pattern that can be looked for: {error}") from error
+    if not found:
+        raise UserError(f"no file is called {pattern}")
     return found
 
 

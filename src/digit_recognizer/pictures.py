@@ -31,7 +31,8 @@ class Picture(NamedTuple):
 def read(source: Any) -> Picture:
     """Read a picture: a path, the bytes of a file, an open file, a Pillow image, or an array.
 
-    Arrays: (height, width) or (height, width, 3 or 4), uint8, or numbers of any range, which is then stretched.
+    Arrays and tensors: (height, width), with 1, 3 or 4 colours before or after, uint8, or numbers of any range, which
+    is then stretched.
     Raises UserError for what is no picture, is damaged, or has too many or too few pixels.
     """
     name = str(source) if isinstance(source, str | Path) else getattr(source, "name", "") or "this picture"
@@ -44,6 +45,12 @@ def read(source: Any) -> Picture:
             width = image.size[0]
             image.draft("RGB", (LONGEST, LONGEST))  # JPEG is decoded at a half or a quarter of its size at once
             image.load()
+            size = image.size
+            ImageOps.exif_transpose(image, in_place=True)
+            quarter = image.size != size
+            colour = _reduced(_on_paper(image))
+            if colour is not image and isinstance(source, str | Path):
+                image.close()  # or an animation keeps its file open
         except Image.DecompressionBombError as error:
             raise UserError(f"{name} has more than {MOST // 1_000_000} million pixels; make it smaller") from error
         except UnidentifiedImageError as error:
@@ -57,10 +64,6 @@ def read(source: Any) -> Picture:
             raise UserError(f"cannot read {name}: {reason}") from error
         except Exception as error:  # whatever a stranger's bytes lead Pillow to
             raise UserError(f"cannot read {name}: it is damaged") from error
-        size = image.size
-        ImageOps.exif_transpose(image, in_place=True)
-        quarter = image.size != size
-        colour = _reduced(_on_paper(image))
     scale = width / (colour.size[1] if quarter else colour.size[0])
     return Picture(colour, _grey(colour), scale, noticed)
 
@@ -68,13 +71,21 @@ def read(source: Any) -> Picture:
 def _opened(source: Any) -> Image.Image:
     if isinstance(source, Image.Image):
         return source.copy()
-    if isinstance(source, bytes):
+    if isinstance(source, bytes | bytearray):
         source = io.BytesIO(source)
+    if isinstance(source, str | Path) and (not str(source) or (Path(source).exists() and not Path(source).is_file())):
+        raise UserError(f"'{source}' is a folder, or no ordinary file")
     if isinstance(source, str | Path) or hasattr(source, "read"):
         return Image.open(source)
-    array = np.asarray(source)
+    array = np.asarray(source.detach().cpu() if hasattr(source, "detach") else source)  # a tensor, perhaps
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] > 4:
+        array = np.moveaxis(array, 0, 2)  # as PyTorch has its pictures
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or 0 in array.shape:
-        raise UserError(f"an array of the shape {array.shape} is no picture; it must be (height, width) or with 3 or 4")
+        raise UserError(
+            f"an array of the shape {array.shape} is no picture; it must be (height, width), or have 3 or 4 colours"
+        )
     if array.dtype == np.uint8:
         return Image.fromarray(np.ascontiguousarray(array))
     return Image.fromarray(_stretched(array.astype(np.float32)))
@@ -99,7 +110,7 @@ def _on_paper(image: Image.Image) -> Image.Image:
     """RGB, or grey (mode L), transparency laid on white; on black where nothing would show on white."""
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_stretched(np.asarray(image, np.float32)))
-    if image.mode in ("1", "L"):
+    if image.mode in ("1", "L") and "transparency" not in image.info:
         return image.convert("L")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -112,7 +123,8 @@ def _on_paper(image: Image.Image) -> Image.Image:
 
 def _stretched(values: np.ndarray) -> np.ndarray:
     """Numbers of any range to uint8; one value everywhere becomes white. Numbers that are none count as the least."""
-    values = np.nan_to_num(values, nan=np.nanmin(values) if np.isfinite(values).any() else 0, posinf=None, neginf=None)
+    finite = np.isfinite(values)
+    values = np.where(finite, values, values[finite].min() if finite.any() else 0)
     low, high = values.min(), values.max()
     if high <= low:
         return np.full(values.shape, 255, np.uint8)

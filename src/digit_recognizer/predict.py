@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,13 @@ def run(
 ) -> int:
     """Read each picture of these files, folders and patterns, and print a line for each.
 
-    number: read rows of digits. show: a folder for pictures of
+    recognizer: what reads them. number: read rows of digits. show: a folder for pictures of
     how each was read. Returns the exit status: 1 where some could not be read. Raises UserError where none could.
     """
     if show is not None:
         files.check_writable(show)
     pictures = labelled.collect(names)
-    width = max(len(str(picture.path)) for picture in pictures)
+    width = max(len(_printable(picture.path)) for picture in pictures)
     scored = []
     failed = 0
     for count, picture in enumerate(pictures, start=1):
@@ -40,7 +41,8 @@ def run(
             if len(pictures) == 1:
                 raise
             failed += 1
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            scored += [(picture, None)] if picture.label is not None else []
+            print("error:", " ".join(_printable(Path(str(error))).split()), file=sys.stderr, flush=True)
             continue
         print(_json(picture.path, answer) if as_json else _line(picture.path, answer, width), flush=True)
         if picture.label is not None:
@@ -63,28 +65,32 @@ def read_as(answer: Prediction | Number) -> str | None:
 
 def _line(path: Path, answer: Prediction | Number, width: int) -> str:
     """File, digit, how sure as a bar and a number, the runner-up; or why there is no digit."""
-    name = str(path).ljust(width)
+    name = _printable(path).ljust(width)
     if isinstance(answer, Number):
-        sure = min((one.confidence for one in answer.predictions), default=0)
-        return (
-            f"{name}  {' / '.join(answer.rows)}  least confidence {percent(sure)}"
-            if answer.rows
-            else f"{name}  -  blank"
-        )
+        if answer.reason:
+            return f"{name}  -  {answer.reason}"
+        return f"{name}  {' / '.join(answer.rows)}  least confidence {percent(answer.confidence)}"
     notes = f"  ({'; '.join(answer.warnings)})" if answer.warnings else ""
     if answer.digit is None:
-        return f"{name}  -  {answer.reason}{notes}"
+        hint = "; try --number" if answer.reason == "several digits" else ""
+        return f"{name}  -  {answer.reason}{hint}{notes}"
     bar = ("#" * round(BAR * answer.confidence)).ljust(BAR, ".")
     second = answer.ranked[1]
     runner_up = f"then {second} {percent(answer.probabilities[second])}"
     return f"{name}  {answer.digit}  {bar} {percent(answer.confidence):>6}  {runner_up}{notes}"
 
 
+def _printable(path: Path) -> str:
+    """A file's name on one line, and without bytes that are no text."""
+    return " ".join(str(path).encode(errors="surrogateescape").decode(errors="replace").splitlines())
+
+
 def _json(path: Path, answer: Prediction | Number) -> str:
-    """The same as one JSON object. digit is null where there is none; of several, digit is the number as text."""
+    """The same as one JSON object; of several digits with their number, rows and boxes, and each digit for itself."""
     if isinstance(answer, Number):
         found: dict[str, Any] = {
             "number": answer.number,
+            "reason": answer.reason,
             "boxes": [list(box) for box in answer.boxes],
             "rows": list(answer.rows),
             "digits": [_fields(one) for one in answer.predictions],
@@ -112,4 +118,6 @@ def _save_strip(target: Path, path: Path, answer: Prediction | Number) -> None:
         figure = readings.number(pictures.read(path), answer, path.name)
     else:
         figure = readings.digit(images.to_mnist(path), answer, path.name)
-    plots.save(figure, target)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of letters in the file's name that the font lacks
+        plots.save(figure, target)

@@ -36,7 +36,7 @@ def digit(intake: Intake, answer: Prediction, title: str) -> Figure:
     bars.spines[["top", "right"]].set_visible(False)
     said = f"read as {answer.digit}, {percent(answer.confidence)} sure" if answer.reason is None else answer.reason
     bars.set_title(said, fontsize=11, color=QUIET if answer.reason is None else WRONG)
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(title, fontsize=12).set_parse_math(False)
     return figure
 
 
@@ -52,7 +52,7 @@ def number(picture: Picture, answer: Number, title: str) -> Figure:
         read = "?" if one.digit is None else str(one.digit)
         axes.annotate(read, (left, top), (0, 3), textcoords="offset points", color=colour, fontsize=13, weight="bold")
     axes.axis("off")
-    axes.set_title(f"{title}: {' / '.join(answer.rows) or 'no digit found'}", fontsize=12)
+    axes.set_title(f"{title}: {' / '.join(answer.rows) or 'no digit found'}", fontsize=12).set_parse_math(False)
     return figure
 
 

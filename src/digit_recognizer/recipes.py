@@ -21,7 +21,7 @@ def get(name: str = DEFAULT, **overrides: Any) -> Recipe:
     """
     if name not in RECIPES:
         nearest = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.0)[0]
-        raise UserError(f"unknown recipe '{name}'; the nearest is {nearest}, and --list shows all")
+        raise UserError(f"unknown recipe '{name}'; the nearest is {nearest}, and mnist_recognition.py --list shows all")
     return dataclasses.replace(RECIPES[name], **{key: value for key, value in overrides.items() if value is not None})
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from digit_recognizer import checkpoints, evaluation, images
+from digit_recognizer.errors import UserError
 from digit_recognizer.images import Intake
 
 SHIPPED = "cnn_handwriting"  # the network that comes with the package for people's own digits
@@ -41,13 +42,20 @@ class Prediction(NamedTuple):
 class Number(NamedTuple):
     """Digits read in a row, or in rows, from above.
 
-    rows: each as text, "?" for a shape that is not like a digit. number: all of them as one text. boxes: of each digit
-    in reading order, left, top, right, bottom in the picture's own pixels. predictions: of each.
+    reason: why there is no number, blank or not like a digit; else None. rows: each as text, "?" for a shape that is
+    not like a digit. boxes: of each digit in reading order, left, top, right, bottom in the picture's own pixels.
+    predictions: of each.
     """
 
+    reason: str | None
     rows: tuple[str, ...]
     boxes: tuple[tuple[int, int, int, int], ...]
     predictions: tuple[Prediction, ...]
+
+    @property
+    def confidence(self) -> float:
+        """0 to 1, of the least sure digit; 0 where there is none."""
+        return min((one.confidence for one in self.predictions if one.digit is not None), default=0.0)
 
     @property
     def number(self) -> str:
@@ -71,12 +79,21 @@ class Recognizer:
     @classmethod
     def load(cls, path: str | Path | None = None, mean: float | None = None, deviation: float | None = None):
         """The network of a file, or the one that comes with the package. Raises UserError; see checkpoints.load."""
+        if path is None and (mean is not None or deviation is not None):
+            raise UserError(
+                "the network of the package knows how its pixels were normalised; leave out --mean and --std"
+            )
         checkpoint = checkpoints.pretrained(SHIPPED) if path is None else checkpoints.load(path, mean, deviation)
-        meaning = (checkpoint.record or {}).get("meaning") or {}
-        model = checkpoint.model
+        meaning, model = (checkpoint.record or {}).get("meaning") or {}, checkpoint.model
+        try:
+            temperature, least = float(meaning.get("temperature", 1)), float(meaning.get("least", 0))
+        except (TypeError, ValueError, AttributeError):
+            temperature = least = 0.0
+        if not 0 < temperature < float("inf"):
+            raise UserError(f"{path} is damaged: it does not say what its confidence means")
         if checkpoint.recipe is not None and checkpoint.recipe.output == "softmax":
             model = nn.Sequential(model, Logarithm())
-        return cls(model, meaning.get("temperature", 1.0), meaning.get("least", 0.0))
+        return cls(model, temperature, least)
 
     def predict(self, picture: Any) -> Prediction:
         """Read one picture: a path, bytes, a Pillow image or an array. Raises UserError for what is no picture."""
@@ -98,7 +115,8 @@ class Recognizer:
                 rows.append("".join("?" if answer.digit is None else str(answer.digit) for _, answer in row))
                 kept += row
         boxes = tuple(piece.box for piece, _ in kept)
-        return Number(tuple(rows), boxes, tuple(answer for _, answer in kept))
+        reason = None if rows else (UNLIKE if pieces else "blank")
+        return Number(reason, tuple(rows), boxes, tuple(answer for _, answer in kept))
 
     def read(self, intakes: Sequence[Intake]) -> list[Prediction]:
         """Read what images.to_mnist made of pictures."""

@@ -164,12 +164,12 @@ def _cut(whole: np.ndarray, box: Box, height: float) -> list[np.ndarray]:
     if width <= WIDE * max(height, bottom - top):
         return [whole]
     count = max(2, round(width / (0.75 * height)))
-    ink = whole[top:bottom].sum(0)
+    inked = whole[top:bottom].sum(0)
     cuts = []
     for number in range(1, count):
         middle = left + number * width / count
         near = np.arange(int(middle - 0.25 * width / count), int(middle + 0.25 * width / count) + 1)
-        cuts.append(int(near[np.argmin(ink[near])]))
+        cuts.append(int(near[np.argmin(inked[near])]))
     pieces = []
     for start, end in zip([left, *cuts], [*cuts, right], strict=True):
         piece = np.zeros_like(whole)

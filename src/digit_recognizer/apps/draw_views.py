@@ -38,7 +38,7 @@ class Bars(tk.Canvas):
             end = left + (right - left) * probability
             if end - left >= 1:
                 self.create_rectangle(left, middle - half, end, middle + half, fill=BLUE if chosen else GREY, width=0)
-            text = percent(probability)
+            text = percent(probability) if any(self._probabilities) else ""
             self.create_text(self.winfo_width(), middle, text=text, anchor="e", fill=TEXT, font=style)
 
 

@@ -70,7 +70,9 @@ def _digit(prediction: Prediction) -> None:
             "If the picture holds several digits, switch on 'Read a whole number' under Options."
         )
     else:
-        st.caption("The percentage says how many of a hundred answers as sure as this should be right.")
+        st.caption(
+            "The network's own estimate. Of a hundred answers with 90 %, ninety should be right, if it is calibrated."
+        )
 
 
 def _number(answer: Answer, number: Number) -> None:

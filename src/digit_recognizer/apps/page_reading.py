@@ -46,8 +46,7 @@ class Answer(NamedTuple):
     @property
     def confidence(self) -> float:
         """0 to 1, of the least sure digit; 0 where there is none."""
-        read = [prediction.confidence for prediction in self.predictions if prediction.digit is not None]
-        return 0.0 if self.reason else min(read)
+        return 0.0 if self.reason else (self.prediction if self.number is None else self.number).confidence
 
     @property
     def warnings(self) -> list[str]:
