@@ -99,6 +99,10 @@ def test_the_loss_of_a_share_adds_up():
     assert float(whole) == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_a_share_without_digits_counts_as_nothing():
+    assert training._running([torch.zeros(4, 10)], [torch.full((4,), nondigits.LABEL)]) == (0, 0, 0.0)
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.0])
 def test_a_share_that_cannot_be_is_refused(share):
     with pytest.raises(UserError, match="the share of non-digits must be from 0 to below 1"):

@@ -64,7 +64,7 @@ def split_digits(source: Any) -> list[Piece]:
     picture = pictures.read(source)
     found = ink.find(picture.grey)
     pieces = []
-    for number, row in enumerate(shapes.rows(found.mask, shapes.find(found))):
+    for number, row in enumerate(shapes.rows(shapes.find(found), found.mask.shape)):
         for strokes in row:
             down, across = np.flatnonzero(strokes.any(1)), np.flatnonzero(strokes.any(0))
             box = [across[0] + found.left, down[0] + found.top, across[-1] + 1 + found.left, down[-1] + 1 + found.top]

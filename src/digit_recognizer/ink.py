@@ -26,7 +26,6 @@ class Ink(NamedTuple):
     """Ink of a picture. strength: float32 (height, width), 0 paper to 1 ink; mask: bool, what surely belongs to it.
 
     top, left: where this lies in the picture. inverted: whether the paper is bright, other than in MNIST.
-    contrast: of the ink against the paper, 0 to 1; noise: of the paper by itself, in the same unit.
     """
 
     strength: np.ndarray
@@ -34,8 +33,6 @@ class Ink(NamedTuple):
     top: int
     left: int
     inverted: bool
-    contrast: float
-    noise: float
 
 
 def find(grey: np.ndarray) -> Ink:
@@ -54,7 +51,7 @@ def find(grey: np.ndarray) -> Ink:
     mask = filters.apply_hysteresis_threshold(strength, 0.6 * threshold, threshold)
     mask = _without_lines(mask, strength)
     contrast = float(np.percentile(strength[mask], 90)) if mask.any() else 0.0
-    return Ink(np.clip(strength / max(contrast, 1e-6), 0, 1), mask, top, left, dark, contrast, noise)
+    return Ink(np.clip(strength / max(contrast, 1e-6), 0, 1), mask, top, left, dark)
 
 
 def _without_frame(grey: np.ndarray) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from digit_recognizer import augmentation, data, images, strokes
+from digit_recognizer import augmentation, data, strokes
 from digit_recognizer.recipe import Recipe
 
 LABEL = -1  # of what is no digit
@@ -107,6 +107,8 @@ def _letters(pixels: Tensor, labels: Tensor, count: int, generator: torch.Genera
 def letters() -> Tensor:
     """Each letter in each font, as MNIST would have it: uint8 (n, 28, 28)."""
     import matplotlib
+
+    from digit_recognizer import images  # both here: only training with non-digits needs them
 
     folder = Path(matplotlib.get_data_path()) / "fonts/ttf"
     made = []

@@ -1,6 +1,7 @@
 """Figures of how pictures were read, one by one and together."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
@@ -71,11 +72,7 @@ def reliability(before: Tensor, after: Tensor, labels: Tensor, title: str) -> Fi
                   label=name)  # fmt: skip
     low = min(axes.get_xlim()[0], axes.get_ylim()[0])
     axes.plot((low, 100), (low, 100), color=QUIET, linestyle="--", label="as sure as right")
-    axes.set_xlabel("confidence, %")
-    axes.set_ylabel("right, %")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    axes.set_title(title, fontsize=12)
+    _label(axes, "confidence, %", "right, %", title)
     return figure
 
 
@@ -92,9 +89,13 @@ def confidence(digits: Tensor, others: Tensor, least: float, title: str) -> Figu
         label = f"{name}: {float((values < least).double().mean()):.1%} refused"
         axes.hist(values.numpy(), edges, weights=shares, color=colour, alpha=0.6, label=label)
     axes.axvline(least, color=QUIET, linestyle="--", label="least confidence of an answer")
-    axes.set_xlabel("confidence")
-    axes.set_ylabel("share, %")
+    _label(axes, "confidence", "share, %", title)
+    return figure
+
+
+def _label(axes: Axes, across: str, up: str, title: str) -> None:
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     axes.set_title(title, fontsize=12)
-    return figure

@@ -102,10 +102,10 @@ def around(first: Box, second: Box) -> Box:
     return (*map(min, first[:2], second[:2]), *map(max, first[2:], second[2:]))
 
 
-def rows(mask: np.ndarray, parts: list) -> list[list[np.ndarray]]:
+def rows(parts: list, shape: tuple[int, int]) -> list[list[np.ndarray]]:
     """Rows from above, in each the masks of its digits from the left: bool (height, width) of the whole picture.
 
-    parts: shapes of mask, as scikit-image's regions.
+    parts: as find returns them; shape: of the picture.
     """
     found = []
     for row in _rows([part.bbox for part in parts]):
@@ -113,10 +113,7 @@ def rows(mask: np.ndarray, parts: list) -> list[list[np.ndarray]]:
         boxes = [box for box in _joined(row, height) if max(box[2] - box[0], box[3] - box[1]) >= DIRT * height]
         digits = []
         for box in sorted(boxes, key=lambda box: box[1]):
-            whole = np.zeros_like(mask)
-            for part in parts:
-                if around(part.bbox, box) == box:
-                    whole[part.slice] |= part.image
+            whole = mask_of([part for part in parts if around(part.bbox, box) == box], shape)
             digits += _cut(whole, box, height)
         if digits:
             found.append(digits)
@@ -177,8 +174,7 @@ def _cut(whole: np.ndarray, box: Box, height: float) -> list[np.ndarray]:
         labels = measure.label(piece, connectivity=2)
         if labels.max():
             sizes = np.bincount(labels.ravel())[1:]
-            piece = np.isin(
-                labels, 1 + np.flatnonzero(sizes >= 0.1 * sizes.max())
-            )  # no ends of the neighbour's strokes
+            large = 1 + np.flatnonzero(sizes >= 0.1 * sizes.max())  # no ends of the neighbour's strokes
+            piece = np.isin(labels, large)
             pieces.append(piece)
     return pieces

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digit_recognizer import download, images
+from digit_recognizer import download
 from digit_recognizer.errors import UserError
 
 # Of the unpacked files; the originals of Y. LeCun, C. Cortes and C. J. C. Burges.
@@ -81,6 +81,8 @@ def optdigits() -> tuple[Tensor, Tensor, MD5]:
     Returns uint8 (1797, 28, 28), int64 (1797,) and the MD5 of both.
     """
     from sklearn.datasets import load_digits
+
+    from digit_recognizer import images  # here, since scikit-image takes its time and MNIST does not need it
 
     scans = load_digits()
     digits = np.stack([images.as_mnist(scan / 16) for scan in scans.images])

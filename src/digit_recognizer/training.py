@@ -185,6 +185,8 @@ def _running(answers: list[Tensor], truths: list[Tensor]) -> Scores:
     """Scores of what was answered while the weights moved, digits only."""
     logits, labels = torch.cat(answers).float().cpu(), torch.cat(truths).cpu()
     digits = labels != nondigits.LABEL
+    if not digits.any():  # the share of one of many processes
+        return Scores(0, 0, 0.0)
     return evaluation.score(logits[digits], labels[digits])
 
 
