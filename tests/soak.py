@@ -1,0 +1,26 @@
+"""How long the tests of trust run: a short seeded slice as a rule, all of it by `make soak`, which keeps the figures."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from digit_recognizer import files, models, recipes, records
+
+LONG = os.environ.get("DIGITS_SOAK") == "1"
+RESULTS = Path(__file__).parent.parent / "results" / "soak.json"  # TESTING.md quotes it
+
+
+def count(short: int, long: int) -> int:
+    """How many times something is tried: in `make test`, and in `make soak`."""
+    return long if LONG else short
+
+
+def keep(name: str, figures: dict[str, Any]) -> None:
+    """After a long run, what was measured, with what it was measured; a short one keeps nothing."""
+    print(f"\n{name}: {json.dumps(figures)}")
+    if LONG:
+        kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        made_with = records.provenance(models.build(recipes.get()))
+        content = {**kept, name: {**figures, "made_with": made_with}}
+        files.write_atomically(RESULTS, (json.dumps(content, indent=1) + "\n").encode())
