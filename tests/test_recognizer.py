@@ -1,5 +1,7 @@
 """What is read, how sure the answer is, and when there is none."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +39,16 @@ def test_many_are_read_as_one_by_one(one, network):
     together = network.predict_many(pictures)
     assert [prediction.digit for prediction in together] == [network.predict(each).digit for each in pictures]
     assert network.predict_many([]) == []
+
+
+def test_many_threads_may_read_at_once(optdigits, network):
+    """One recognizer serves all visitors of the page: each gets the answer that he would get alone, bit for bit."""
+    pictures = [255 - image.numpy().repeat(5, 0).repeat(5, 1) for image in optdigits.train.images[:64]]
+    alone = [network.predict(picture).probabilities for picture in pictures]
+    with ThreadPoolExecutor(8) as threads:
+        together = [threads.submit(network.predict, picture) for picture in 4 * pictures]
+    assert [one.result().probabilities for one in together] == 4 * alone
+    assert len(set(alone)) == len(alone)  # or a mixed-up answer would not be seen
 
 
 def test_what_is_refused_says_why(one, network):

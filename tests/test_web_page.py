@@ -9,16 +9,18 @@ import struct
 import subprocess
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import skimage.data
+import streamlit as st
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from streamlit.testing.v1 import AppTest
 
 from digit_recognizer import checkpoints
-from digit_recognizer.apps import page_answer, page_reading, web_page
+from digit_recognizer.apps import page_answer, page_networks, page_reading, web_page
 from digit_recognizer.errors import UserError
 from digit_recognizer.recognizer import Recognizer
 
@@ -162,7 +164,7 @@ def test_one_bad_file_does_not_stop_the_others(page):
 
 
 def test_the_downloaded_table_cannot_carry_formulas():
-    names = ["=HYPERLINK(1)", "+1.png", "-1.png", "@a.png", 'a,"b".png', "plain.png"]
+    names = ["=HYPERLINK(1)", "+1.png", "-1.png", "@a.png", 'a,"b".png', "plain.png", "a; =1.png", "＝1.png", " \t=1"]
     rows = [page_reading.row(None, name, b"no") for name in names]  # what is no picture needs no network
     read = list(csv.DictReader(io.StringIO(page_reading.as_csv(rows).decode("utf-8-sig"))))
     assert [row["file"] for row in read] == [
@@ -172,6 +174,9 @@ def test_the_downloaded_table_cannot_carry_formulas():
         "'@a.png",
         'a,"b".png',
         "plain.png",
+        "a; '=1.png",
+        "'＝1.png",
+        "'=1",
     ]
 
 
@@ -179,7 +184,7 @@ def test_a_trained_network_is_chosen_first_and_a_changed_one_read_anew(page, tra
     path = tmp_path / "mnist_model.pth"
     checkpoints.save(path, trained[0], small_recipe, {})
     app = AppTest.from_file(web_page.__file__, default_timeout=60).run()
-    assert app.selectbox[0].options == [web_page.SHIPPED, "mnist_model.pth"]
+    assert app.selectbox[0].options == [page_networks.SHIPPED, "mnist_model.pth"]
     assert app.selectbox[0].value == "mnist_model.pth"
     upload(app, seven__png=picture("7"))
     assert said(app)
@@ -187,6 +192,27 @@ def test_a_trained_network_is_chosen_first_and_a_changed_one_read_anew(page, tra
     os.utime(path, ns=(1, 1))
     app.run()
     assert lines(app.warning)[0].startswith("This does not look like a handwritten digit")
+
+
+def test_a_file_in_anothers_place_is_told_from_it_though_its_time_is_the_same(tmp_path):
+    """As `cp -p` and an atomic rename leave it."""
+    one, other = tmp_path / "one.pth", tmp_path / "other.pth"
+    one.write_bytes(b"old"), other.write_bytes(b"new")
+    for path in (one, other):
+        os.utime(path, ns=(1, 1))
+    before = page_networks.identity(one)
+    assert page_networks.identity(one) == before
+    other.replace(one)
+    assert page_networks.identity(one) != before
+
+
+def test_a_prediction_computes_with_one_thread(page):
+    st.cache_resource.clear()
+    torch.set_num_threads(2)
+    upload(page, seven__png=picture("7"))
+    with ThreadPoolExecutor(1) as another_visitors:
+        assert another_visitors.submit(torch.get_num_threads).result() == 1
+    torch.set_num_threads(1)
 
 
 def test_a_cat_is_refused(trained):
@@ -208,7 +234,7 @@ def test_a_file_that_is_no_network_is_one_line(page, tmp_path):
     app = AppTest.from_file(web_page.__file__, default_timeout=60).run()
     (line,) = lines(app.error)
     assert "mnist_model.pth is not a model file" in line and "Choose another network" in line and not app.exception
-    app.selectbox[0].set_value(web_page.SHIPPED).run()
+    app.selectbox[0].set_value(page_networks.SHIPPED).run()
     assert not app.error
 
 
@@ -222,13 +248,13 @@ def test_a_file_that_has_gone_is_one_line(page, tmp_path):
 
 def test_nothing_drawn_is_said_and_a_drawing_is_read(page, monkeypatch):
     # The canvas cannot even be imported without a server; test_web_page_browser.py draws on the true one.
-    result = SimpleNamespace(json_data={"objects": []}, image_data=None)
+    result = SimpleNamespace(json_data={"objects": []}, image_bytes=None)
     canvas = SimpleNamespace(st_canvas=lambda **options: result)
     monkeypatch.setitem(sys.modules, "streamlit_drawable_canvas", canvas)
     page.radio[0].set_value("Draw").run()
     assert lines(page.info) == ["Nothing is drawn yet."] and not page.exception
     result.json_data["objects"] = [{}]
-    result.image_data = np.asarray(Image.open(io.BytesIO(picture("7"))).convert("RGBA"))
+    result.image_bytes = picture("7")
     assert said(page.run()).startswith("Read as the digit 7")
     page.button[0].click().run()
     assert page.session_state["sheet"] == 1 and not page.exception

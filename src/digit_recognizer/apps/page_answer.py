@@ -52,7 +52,7 @@ def show_many(recognizer: Recognizer, files: Sequence[Any], whole: bool) -> None
 
 def plain(text: str) -> str:
     """A stranger's text, such as a file's name, on one line and without what Markdown would make of it."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|$~:<>&-])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]()#+!|$~:<>&-])", r"\\\1", page_reading.one_line(text))
 
 
 def in_words(confidence: float) -> str:

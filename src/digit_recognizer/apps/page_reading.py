@@ -5,6 +5,7 @@ Knows nothing of Streamlit.
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from digit_recognizer.words import percent
 
 COLUMNS = ("file", "read", "confidence", "note")
 REFUSALS = {"blank": "refused: there is no ink", UNLIKE: "refused: does not look like a digit"}
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run when it opens the table
+# What a spreadsheet would run, at the beginning of a cell, or of what it takes for one where semicolons divide them.
+FORMULA = re.compile(r"""((?:^|[,;|])["'\s]*)(?=[=+\-@＝＋－＠])""")
 
 
 class Answer(NamedTuple):
@@ -68,21 +70,27 @@ def read(recognizer: Recognizer, source: Any, whole: bool = False) -> Answer:
 
 def row(recognizer: Recognizer, name: str, source: Any, whole: bool = False) -> dict[str, str]:
     """One line of the table of many pictures; what cannot be read says so in its note."""
+    name = one_line(name)
     try:
         answer = read(recognizer, source, whole)
     except UserError as error:
-        return dict(zip(COLUMNS, (name, "", "", str(error)), strict=True))
+        return dict(zip(COLUMNS, (name, "", "", one_line(str(error))), strict=True))
     note = [REFUSALS[answer.reason]] if answer.reason else []
     confidence = "" if answer.reason else percent(answer.confidence)
     text = answer.text.replace("\n", " / ")
     return dict(zip(COLUMNS, (name, text, confidence, "; ".join([*note, *answer.warnings])), strict=True))
 
 
+def one_line(text: str) -> str:
+    """A stranger's text, such as a file's name, on one line, without marks that would turn what follows around."""
+    return "".join(sign for sign in " ".join(text.split()) if sign.isprintable())
+
+
 def as_csv(rows: Iterable[dict[str, str]]) -> bytes:
-    """The table as a file for spreadsheets. A name that begins like a formula gets a quote in front."""
+    """The table as a file for spreadsheets. What begins like a formula gets a quote in front."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
     for line in rows:
-        writer.writerow({name: f"'{value}" if value.startswith(FORMULA) else value for name, value in line.items()})
+        writer.writerow({name: FORMULA.sub(r"\1'", value) for name, value in line.items()})
     return text.getvalue().encode("utf-8-sig")  # without its mark Excel takes names for Latin

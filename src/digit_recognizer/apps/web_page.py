@@ -15,7 +15,6 @@ PORT = 8501
 LARGEST = 20  # megabytes that a picture may have
 MODELS = "DIGITS_MODELS_DIR"  # variable of the environment that hands the folder to the page
 FIRST = "mnist_model.pth"  # chosen at first, if it is there
-SHIPPED = "the network that comes with this program"
 WIDTH, HEIGHT, PEN = 320, 240, 18  # of the canvas and its pen, in pixels; fits a telephone's width
 STYLE = """<style>
 .stMainBlockContainer { padding-top: 3rem }
@@ -29,9 +28,12 @@ STYLE = """<style>
 [data-testid=stFileChip] [role=alert] {
   position: static; width: auto; height: auto; clip: auto; clip-path: none; white-space: normal; font-size: 0.875rem }
 </style>"""
-FLAGS = {
+FLAGS = {  # said here even where they are Streamlit's own defaults: a file of the user's settings may say otherwise
     "server.address": "127.0.0.1",  # seen from this machine only
-    "server.headless": "true",
+    "server.enableCORS": "true",
+    "server.enableXsrfProtection": "true",
+    "server.enableStaticServing": "false",
+    "server.headless": "true",  # also keeps visitors from having Streamlit write files
     "server.showEmailPrompt": "false",
     "server.maxUploadSize": str(LARGEST),
     "server.fileWatcherType": "none",
@@ -40,6 +42,7 @@ FLAGS = {
     "client.toolbarMode": "minimal",
     "logger.level": "warning",
 }
+HOSTS = ("127.0.0.1", "localhost")  # names of this machine; a stranger's page whose name leads here is not let in
 
 
 def run(port: int | None = None, models: str | None = None) -> None:
@@ -58,6 +61,7 @@ def run(port: int | None = None, models: str | None = None) -> None:
     from streamlit.web import cli
 
     flags = [f"--{name}={value}" for name, value in FLAGS.items()]
+    flags += [f"--server.allowedHosts={host}" for host in HOSTS]
     cli.main(["run", __file__, f"--server.port={port}", *flags], standalone_mode=False)
 
 
@@ -114,35 +118,40 @@ def _chosen_network() -> Path | None:
     """The file that was chosen; None for the network that comes with the package."""
     import streamlit as st
 
-    folder = Path(os.environ.get(MODELS, "."))
-    names = [SHIPPED, *sorted(path.name for path in folder.glob("*.pth"))]
-    first = names.index(FIRST) if FIRST in names else 0
-    name = st.selectbox("Which network reads?", names, first)
+    from digit_recognizer.apps import page_networks
+
+    networks = page_networks.offered(Path(os.environ.get(MODELS, ".")))
+    names = list(networks)
+    name = st.selectbox("Which network reads?", names, names.index(FIRST) if FIRST in networks else 0)
     st.caption("A network is what was learned from thousands of digits; yours stand here once you have trained any.")
-    return None if name == SHIPPED else folder / name
+    return networks.get(name)  # whatever a visitor's browser sends, it is a name of the list or nothing
 
 
 def _loaded(path: Path | None) -> Any:
     """The recognizer of a file, or None after a line that says why it cannot be had."""
     import streamlit as st
 
-    from digit_recognizer.apps import page_answer
+    from digit_recognizer.apps import page_answer, page_networks
 
     try:
-        return _load()(path, path and path.stat().st_mtime_ns)
+        return _load()(path, page_networks.identity(path))
     except (UserError, OSError) as error:
-        st.error(page_answer.plain(f"{error}. Choose another network under Options: one that this project saved."))
+        reason = str(error).replace(f"{path.parent}{os.sep}", "") if path else str(error)  # not for visitors to know
+        st.error(page_answer.plain(f"{reason}. Choose another network under Options: one that this project saved."))
         return None
 
 
 def _load() -> Any:
-    """Recognizer.load, which reads a file again only after it has changed."""
+    """Recognizer.load, which reads a file again only after it has changed. All visitors share what it returns."""
     import streamlit as st
+    import torch
 
+    from digit_recognizer.apps.page_networks import Identity
     from digit_recognizer.recognizer import Recognizer
 
     @st.cache_resource(max_entries=4, show_spinner="Loading the network ...")
-    def load(path: Path | None, modified: int | None) -> Recognizer:
+    def load(path: Path | None, identity: Identity | None) -> Recognizer:
+        torch.set_num_threads(1)  # of each visitor's thread: many visitors, not many threads each, share the cores
         return Recognizer.load(path)
 
     return load
@@ -166,20 +175,31 @@ def _photographed() -> list:
 
 def _drawn() -> list:
     import streamlit as st
-    from streamlit_drawable_canvas import st_canvas
 
     st.write("Draw a digit here")
     sheet = st.session_state.setdefault("sheet", 0)
-    canvas = st_canvas(
-        stroke_width=PEN, stroke_color="black", background_color="white", width=WIDTH, height=HEIGHT,
-        return_image_data=True, key=f"canvas {sheet}",
-    )  # fmt: skip
+    drawing = _canvas(f"canvas {sheet}")
     st.button("Clear", on_click=lambda: st.session_state.update(sheet=sheet + 1))
     st.caption("Draw large; Clear gives a new sheet. Without mouse, pen or finger, upload a picture instead.")
-    if canvas.image_data is None or not (canvas.json_data or {}).get("objects"):
+    if drawing is None:
         st.info("Nothing is drawn yet.")
         return []
-    return [canvas.image_data]
+    return [drawing]
+
+
+def _canvas(key: str) -> bytes | None:
+    """What is drawn, as a PNG file; None for nothing, or for what a program sends in the place of a drawing."""
+    from streamlit_drawable_canvas import st_canvas
+
+    try:
+        canvas = st_canvas(
+            stroke_width=PEN, stroke_color="black", background_color="white", width=WIDTH, height=HEIGHT,
+            return_image_data=True, key=key,
+        )  # fmt: skip
+        # Not its image_data, which would be decoded before anybody has asked how many pixels there are.
+        return canvas.image_bytes if (canvas.json_data or {}).get("objects") else None
+    except Exception:
+        return None
 
 
 if __name__ == "__main__":
