@@ -58,8 +58,11 @@ def run(port: int | None = None, models: str | None = None) -> None:
     port = PORT if port is None else port
     _check_port(port)
     os.environ[MODELS] = str(folder.resolve())
+    from streamlit import net_util
     from streamlit.web import cli
 
+    # Else Streamlit asks the world for this machine's address whenever a stranger's page knocks, and lets that in, too.
+    net_util.get_external_ip = net_util.get_internal_ip = lambda: None
     flags = [f"--{name}={value}" for name, value in FLAGS.items()]
     flags += [f"--server.allowedHosts={host}" for host in HOSTS]
     cli.main(["run", __file__, f"--server.port={port}", *flags], standalone_mode=False)
