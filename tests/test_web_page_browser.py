@@ -173,7 +173,7 @@ def test_the_keyboard_chooses_the_camera_and_it_takes_a_picture(visit):
 def test_the_visitors_of_other_tests_send_and_see_what_a_browser_does(chromium, address):
     sent, page = [], chromium.new_page()
     page.set_default_timeout(PATIENCE)
-    page.on("websocket", lambda channel: channel.on("framesent", sent.append))
+    page.on("websocket", lambda channel: channel.on("framesent", lambda frame: sent.append(frame)))
     page.goto(address)
     page.get_by_text("One picture, or many at once").wait_for()
     upload(page, {"seven.png": picture("7")})
