@@ -7,6 +7,7 @@ import io
 import os
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,34 @@ def test_no_name_that_a_visitor_sends_opens_another_file(server, folder):
     assert "models/good.pth" in opened and "models/damaged.pth" in opened  # the audit sees what is opened
     for name in ("forbidden", "models/outside", ".hidden", "pipe.pth", "socket.pth", "folder.pth", "/etc/passwd"):
         assert name not in opened
+
+
+def test_a_model_that_changes_while_it_is_read_is_read_whole_or_refused(server, folder):
+    path, whole, over = folder / "models" / "written.pth", (folder / "models" / "good.pth").read_bytes(), []
+
+    def write_again_and_again() -> None:
+        while not over:
+            for part in (whole[:1000], whole[: len(whole) // 2], whole):
+                path.write_bytes(part)
+
+    async def read(visitor):
+        await visitor.upload(("seven.png", picture("7")))
+        for _ in range(10):
+            await visitor.choose(NETWORKS, path.name)
+            assert visitor.said.startswith(("Read as the digit", f"{path.name} is not a model file"))
+        over.append(True)
+        writer.join()
+        await visitor.run()
+        assert visitor.said.startswith("Read as the digit")
+
+    writer = threading.Thread(target=write_again_and_again)
+    writer.start()
+    try:
+        visit(server, read)
+    finally:
+        over.append(True)
+        writer.join()
+        path.unlink()
 
 
 def test_an_upload_needs_the_visitors_own_cookie_and_header(server):
@@ -292,7 +321,7 @@ def test_names_of_files_are_never_paths_and_never_formulas(server):
         assert not [row for row in rows if any(cell[:1] in tuple("=+-@＝\t\r\n") and cell for cell in row.values())]
         assert rows[6]["file"] == "a;'=1+1.png" and rows[2]["file"] == names[2]
         await visitor.remove_files()
-        for name in names:
+        for name in names[:6]:
             await visitor.upload((name, b"no picture"))
             (box,) = visitor.boxes
             assert "is not a picture" in box and "\u202e" not in box and "No such file" not in box
