@@ -21,7 +21,7 @@ help:  ## show this
 	@echo "make figures    make the pictures of this repository again, from MNIST"
 	@echo "make study      train all seeds behind the published numbers; finished runs are skipped"
 	@echo "make bench      time the training loop beside the usual one"
-	@echo "make lint       check format and style"
+	@echo "make lint       check format, style and types"
 	@echo "make clean      remove what the targets made, but no data, model or record of yours"
 
 $(READY): requirements.txt constraints.txt pyproject.toml
@@ -54,6 +54,7 @@ bench: $(READY)
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy src
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache src/*.egg-info

@@ -1,4 +1,4 @@
-"""How long the tests of trust run: a short seeded slice as a rule, all of it by `make soak`, which keeps the figures."""
+"""How long the tests of trust run: a short seeded slice as a rule, all of it by `make soak`, whose figures are kept."""
 
 import json
 import os

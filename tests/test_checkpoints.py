@@ -314,6 +314,16 @@ def test_a_file_is_written_with_its_folder_and_no_other_left(tmp_path):
         assert list(path.parent.iterdir()) == [path]
 
 
+def test_what_a_killed_process_left_of_a_file_is_cleared_away_by_the_next_that_writes_it(tmp_path):
+    names = (".file.killed", ".file.writing", ".files.other", "file.mine")
+    for name in names:
+        (tmp_path / name).write_bytes(b"a part")
+    for name in set(names) - {".file.writing"}:
+        os.utime(tmp_path / name, (0, 0))
+    files.write_atomically(tmp_path / "file", b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", *names[1:]}
+
+
 @POSIX
 @pytest.mark.parametrize(("mask", "permissions"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
 def test_a_files_permissions_follow_the_umask(mask, permissions, tmp_path):

@@ -158,8 +158,8 @@ def test_a_mistake_in_a_process_of_its_own_ends_with_status_two(flags, words, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def interrupted(folder: Path, *flags: str) -> tuple[int, str, str]:
-    """The script, sent Ctrl-C after its third epoch: (status, stdout, stderr)."""
+def interrupted(folder: Path, *flags: str, by: signal.Signals = signal.SIGINT) -> tuple[int, str, str]:
+    """The script, sent Ctrl-C or another signal after its third epoch: (status, stdout, stderr)."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # an ignored signal would be inherited
     try:
         command = [sys.executable, str(SCRIPT), *flags]
@@ -173,7 +173,7 @@ def interrupted(folder: Path, *flags: str) -> tuple[int, str, str]:
         out = ""
         while "epoch   3/" not in out and (line := process.stdout.readline()):
             out += line
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
         rest, err = process.communicate()
         too_long.cancel()
     return process.returncode, out + rest, err
@@ -196,6 +196,33 @@ def test_ctrl_c_ends_training_with_a_clean_line_and_no_half_written_file(stopped
     assert (folder / "optdigits_model.pth").read_bytes() == OLD
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert left == {"optdigits_model.pth", PROGRESS, "figures/optdigits/digits.png"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX can send one process a SIGTERM")
+def test_sigterm_ends_training_as_cleanly(tmp_path):
+    status, out, err = interrupted(tmp_path, *LONG, by=signal.SIGTERM)
+    assert "epoch   3/200" in out and "epoch 200/200" not in out
+    assert (status, err.strip()) == (143, "stopped by SIGTERM; every file is as it was or whole")
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {PROGRESS, "figures/optdigits/digits.png"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX limits the size of files")
+def test_a_full_disk_costs_one_line_and_no_epoch_that_was_saved(stopped, tmp_path):
+    shutil.copytree(stopped[0] / "runs", tmp_path / "runs")
+    before = (tmp_path / PROGRESS).read_bytes()
+    full = f"""
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, {len(before) // 2}))
+sys.argv = [{str(SCRIPT)!r}, *{[*LONG, "--resume", "--quiet"]!r}]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    ran = subprocess.run([sys.executable, "-c", full], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    said = f"error: cannot write {PROGRESS}: File too large; what was there before is unchanged\n"
+    assert (ran.returncode, ran.stdout.count("epoch"), ran.stderr) == (2, 0, said)
+    assert (tmp_path / PROGRESS).read_bytes() == before
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {Path(PROGRESS).name, "digits.png"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX can send one process a Ctrl-C")

@@ -1,7 +1,11 @@
 """What stands in two places says the same in both, and nothing is asked for that is not used."""
 
 import ast
+import importlib.metadata
+import json
+import os
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -19,14 +23,27 @@ IMPORT_NAMES = {
     "pillow": "PIL",
     "streamlit-drawable-canvas": "streamlit_drawable_canvas",
 }
-COMMANDS = {"jupyter": "-m jupyter", "nbval": "--nbval-lax", "ruff": "ruff check"}
+COMMANDS = {"jupyter": "-m jupyter", "nbval": "--nbval-lax", "ruff": "ruff check", "mypy": "mypy src"}
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+OPTIONAL = {re.match(r"[\w-]+", requirement)[0] for requirements in EXTRAS.values() for requirement in requirements}
+
+
+def sources() -> list[str]:
+    """The text of our Python files, and of each notebook's cells as one."""
+    paths = [ROOT / "mnist_recognition.py", *(ROOT / "src").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+    for path in [*ROOT.glob("*.ipynb"), *(ROOT / "notebooks").glob("*.ipynb")]:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = "".join("".join(cell["source"]) + "\n" for cell in cells if cell["cell_type"] == "code")
+        texts.append(re.sub(r"(?m)^[%!].*$", "", code))  # Jupyter's own commands
+    return texts
 
 
 def imported_modules() -> set[str]:
-    """The top-level names that our Python files import."""
+    """The top-level names that our Python files and notebooks import."""
     names = set()
-    for path in [ROOT / "mnist_recognition.py", *(ROOT / "src").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for text in sources():
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Import):
                 names |= {name.name.split(".")[0] for name in node.names}
             elif isinstance(node, ast.ImportFrom):
@@ -45,9 +62,28 @@ def test_every_requirement_is_pinned_and_used(package):
         assert IMPORT_NAMES.get(package, package) in imported_modules()
 
 
+def test_every_optional_package_is_used():
+    by_name = {name for names in export.PACKAGES.values() for name in names}  # asked for by these names
+    assert imported_modules() | by_name >= OPTIONAL
+
+
+def test_nothing_is_imported_that_is_not_asked_for():
+    brought = {"distributed", "IPython", "nbformat", "websockets"}  # by dask[distributed], jupyter and streamlit
+    asked = {IMPORT_NAMES.get(package, package) for package in REQUIRED} | OPTIONAL | brought
+    ours = {"digit_recognizer"} | {path.stem for path in (ROOT / "tests").glob("*.py")}
+    assert imported_modules() - set(sys.stdlib_module_names) - ours <= asked
+
+
+@pytest.mark.skipif(os.environ.get("CI_SCREEN") != "1", reason="only continuous integration must have the exact set")
+def test_the_constraints_are_what_is_installed():
+    installed = {one.name.lower().replace("_", "-"): one.version for one in importlib.metadata.distributions()}
+    for ours in ("pip", "setuptools", "digit-recognizer"):
+        installed.pop(ours, None)
+    assert installed == {name.lower().replace("_", "-"): version for name, version in CONSTRAINTS.items()}
+
+
 def test_the_extra_for_exporting_holds_what_exporting_imports_and_is_installed_and_pinned():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    packages = {re.fullmatch(r"(\w+)>=[\d.]+", requirement)[1] for requirement in extras["export"]}
+    packages = {re.fullmatch(r"(\w+)>=[\d.]+", requirement)[1] for requirement in EXTRAS["export"]}
     assert packages == {name for names in export.PACKAGES.values() for name in names}
     assert packages <= set(CONSTRAINTS)
     assert (ROOT / "requirements.txt").read_text(encoding="utf-8").endswith("\n-e .[export,cluster]\n")

@@ -1,5 +1,6 @@
 """What is read, how sure the answer is, and when there is none."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from digit_recognizer import calibration, checkpoints, evaluation, models, recipes, recognizer
 from digit_recognizer.errors import UserError
+from digit_recognizer.recipe import Augmentation
 from digit_recognizer.recognizer import Recognizer
 
 
@@ -121,4 +123,14 @@ def test_the_shipped_network_is_as_sure_as_it_is_right(mnist, network):
 
 
 def test_a_threshold_needs_digits_that_were_held_out(trained, optdigits):
-    assert calibration.meaning(trained[0], optdigits) is None
+    assert calibration.meaning(trained[0], optdigits, Augmentation()) is None
+
+
+def test_the_temperature_is_that_of_digits_as_varied_as_in_training(trained, optdigits):
+    held_out = dataclasses.replace(optdigits, validation=optdigits.test)
+    logits = evaluation.predict(trained[0], optdigits.test.images)
+    plain = calibration.meaning(trained[0], held_out, Augmentation())
+    assert plain["temperature"] == calibration.fit_temperature(logits, optdigits.test.labels)
+    varied = calibration.meaning(trained[0], held_out, Augmentation(rotation=30, shift=3))
+    assert varied["temperature"] > plain["temperature"]  # a network that never saw such digits is too sure of them
+    assert varied == calibration.meaning(trained[0], held_out, Augmentation(rotation=30, shift=3))

@@ -47,6 +47,8 @@ class Answer:
     @property
     def percentile(self) -> float:
         """The share of further seeds, in percent, that would lie below the published number."""
+        if self.published is None:
+            raise ValueError("nothing is published to compare with")
         distance = self.published - statistics.mean(self.values)
         if not self.scale:  # all seeds agree
             return 50.0 + math.copysign(50.0, distance) * (distance != 0)

@@ -79,7 +79,7 @@ def usual_set(data_dir: str | Path | None, recipe: Recipe) -> Any:
 
 def usual_model(recipe: Recipe, seed: int = 0) -> nn.Sequential:
     """The recipe's network for pixels that are normalised already."""
-    return nn.Sequential(*list(models.build(recipe, seed))[1:])
+    return nn.Sequential(*list(models.build(recipe, seed).children())[1:])
 
 
 def usual_epoch(dataset: Any, recipe: Recipe) -> float:

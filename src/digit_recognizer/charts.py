@@ -114,7 +114,7 @@ def published_results(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     return figure
 
 
-def accuracy_against_epochs(epochs: Sequence[Sequence[float]], published: float, title: str) -> Figure:
+def accuracy_against_epochs(epochs: Sequence[Sequence[float]], published: float | None, title: str) -> Figure:
     """Test accuracy after each epoch: mean over seeds as a line, lowest to highest as a band.
 
     epochs: of each epoch the accuracy of every seed, fractions. published: what the source reports, a fraction.
@@ -125,7 +125,8 @@ def accuracy_against_epochs(epochs: Sequence[Sequence[float]], published: float,
     low, mean, high = ([100 * of(values) for values in epochs] for of in (min, statistics.mean, max))
     axes.fill_between(count, low, high, color=RIGHT, alpha=0.15, label=f"lowest to highest of {len(epochs[0])} seeds")
     axes.plot(count, mean, color=RIGHT, marker="o", label="mean")
-    axes.axhline(100 * published, color=WRONG, linestyle="--", label=f"published: about {published:.0%}")
+    if published is not None:
+        axes.axhline(100 * published, color=WRONG, linestyle="--", label=f"published: about {published:.0%}")
     axes.set_xticks(count)
     axes.set_xlabel("epoch")
     axes.set_ylabel("test accuracy, %")
@@ -143,7 +144,7 @@ def speed(result: Mapping[str, Any], title: str) -> Figure:
     result: with the parts "seconds", "crowd", "peers" and "scaling" of the four benchmarks.
     """
     figure = Figure(figsize=(9, 10), layout="constrained")
-    places = [["loops", "crowd"], ["peers", "peers"], ["digits", "widths"]]
+    places: Any = [["loops", "crowd"], ["peers", "peers"], ["digits", "widths"]]
     loops, crowd, peers, digits, widths = figure.subplot_mosaic(places).values()
     labels = {"ours": "ours", "usual": "DataLoader loop"}
     _bars(loops, "an epoch by each loop, float32", {

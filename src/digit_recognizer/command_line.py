@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
+from typing import Any, NoReturn
 
 from digit_recognizer.errors import UserError
 
@@ -11,15 +13,23 @@ from digit_recognizer.errors import UserError
 class Parser(argparse.ArgumentParser):
     """argparse with whole flag names only, and one line for a mistake."""
 
-    def __init__(self, **options) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         sys.exit(fail(f"{message} (see --help)"))
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which a shutdown or a cluster sends: everything is left as by Ctrl-C."""
+
+
 def run(main: Callable[[], None]) -> None:
-    """Call a command's main. What its user can mend ends in one line and status 2, Ctrl-C in one line and 130."""
+    """Call a command's main. What its user can mend ends in one line and status 2.
+
+    Ctrl-C ends it in one line and status 130, SIGTERM in one line and 143.
+    """
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         main()
         sys.stdout.flush()
@@ -32,10 +42,17 @@ def run(main: Callable[[], None]) -> None:
         if error.filename is None:  # no file of ours: the output itself
             _drop_output()
         sys.exit(fail(f"{error.filename or 'output'}: {error.strerror or error}", shared=False))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        by, status = ("SIGTERM", 143) if isinstance(stop, Terminated) else ("Ctrl-C", 130)
         if _speaks():
-            print("\nstopped by Ctrl-C; every file is as it was or whole", file=sys.stderr)
-        sys.exit(130)
+            print(f"\nstopped by {by}; every file is as it was or whole", file=sys.stderr)
+        sys.exit(status)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 def _drop_output() -> None:

@@ -135,7 +135,8 @@ def _optdigits() -> Digits:
 def _at_random(count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Indices of a fixed random 80, 10 and 10 %."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(SPLIT_SEED))
-    return torch.tensor_split(order, (count * 8 // 10, count * 9 // 10))
+    train, validation, test = torch.tensor_split(order, (count * 8 // 10, count * 9 // 10))
+    return train, validation, test
 
 
 def _by_writer(writers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -146,7 +147,8 @@ def _by_writer(writers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # A writer goes where the middle of his digits falls, writers laid end to end in random order.
     middle = counts[order].cumsum(0) - counts[order] / 2
     part[order] = torch.bucketize(middle / len(writers), torch.tensor([0.8, 0.9]))
-    return tuple((part[writer] == index).nonzero().flatten() for index in range(3))
+    train, validation, test = ((part[writer] == index).nonzero().flatten() for index in range(3))
+    return train, validation, test
 
 
 def _with_validation(digits: Digits) -> Digits:

@@ -30,10 +30,10 @@ def page(out: str | Path) -> str:
     sources: dict[str, list[str]] = {}
     for recipe in PUBLISHED:
         for departure in recipe.departures:
-            number = recipe.project
-            sources.setdefault(departure, [])
-            sources[departure] += [number] if number not in sources[departure] else []
-    lines, answered = [], set()
+            of = sources.setdefault(departure, [])
+            of += [recipe.project] if recipe.project not in of else []
+    lines: list[str] = []
+    answered: set[str] = set()
     for number, (departure, of) in enumerate(sources.items(), start=1):
         subject, _, words = departure.partition(": ")
         measured = "" if subject in answered else _measured(subject, out)

@@ -27,7 +27,8 @@ def engine(backend: str = "local", scheduler: str | None = None, workers: int | 
     """
     check(backend, scheduler, workers)
     try:
-        with _local(workers) if backend == "local" else (_dask if backend == "dask" else _ray)(scheduler) as found:
+        cluster = _dask if backend == "dask" else _ray
+        with _local(workers) if scheduler is None else cluster(scheduler) as found:
             yield found
     except TerminatedWorkerError as error:
         raise UserError("a worker was killed, perhaps for want of memory; run it again to go on") from error

@@ -15,7 +15,7 @@ class Scores(NamedTuple):
     """What a network did on a set of digits. loss: summed over the digits, in nats."""
 
     correct: int
-    count: int
+    count: int  # type: ignore[assignment]  # tuple.count is not missed
     loss: float
 
     @property
@@ -118,15 +118,15 @@ def comparison(published: Published | None, dataset: str, scores: Scores, last_e
     training's history, whose train loss and accuracy are running values while the weights moved.
     """
     low, high = scores.interval
-    rows = []
+    known = published or Published()
+    rows: list[tuple[str, float | None, float, tuple[float, float] | None]] = []
     if last_epoch is not None:
-        rows.append(("train loss", published and published.train_loss, last_epoch["train_loss"], None))
-        rows.append(("train accuracy", published and published.train_accuracy, last_epoch["train_accuracy"], None))
+        rows.append(("train loss", known.train_loss, last_epoch["train_loss"], None))
+        rows.append(("train accuracy", known.train_accuracy, last_epoch["train_accuracy"], None))
         if last_epoch["held_out"] == "validation":
-            value = published and published.validation_accuracy
-            rows.append(("validation accuracy", value, last_epoch["held_out_accuracy"], None))
-    rows.append(("test loss", published and published.test_loss, scores.mean_loss, None))
-    rows.append(("test accuracy", published and published.test_accuracy, scores.accuracy, (low, high)))
+            rows.append(("validation accuracy", known.validation_accuracy, last_epoch["held_out_accuracy"], None))
+    rows.append(("test loss", known.test_loss, scores.mean_loss, None))
+    rows.append(("test accuracy", known.test_accuracy, scores.accuracy, (low, high)))
     heading = f"{data.TITLES.get(dataset, dataset)}, n = {scores.count:,} test digits"
     if published is None:
         heading += " (nothing is published of this training on this data set)"

@@ -11,6 +11,7 @@ import dataclasses
 import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,8 +94,8 @@ def _onnx(model: nn.Module, about: dict[str, str]) -> bytes:
 
     example = torch.zeros(2, 1, 28, 28)  # two digits: a single one would be taken for a fixed number
     shapes = ({0: torch.export.Dim("n")},)
-    names = {"input_names": ["pixels"], "output_names": ["logits"]}
-    program = torch.onnx.export(model, (example,), **names, dynamic_shapes=shapes, dynamo=True, verbose=False)
+    names: dict[str, Any] = {"input_names": ["pixels"], "output_names": ["logits"]}
+    program: Any = torch.onnx.export(model, (example,), **names, dynamic_shapes=shapes, dynamo=True, verbose=False)
     proto = program.model_proto  # a new one at each reading
     graph = proto.graph
     # PyTorch notes in whose folders each layer was defined; no reader needs to know.

@@ -1,12 +1,17 @@
 """Whole files or none: every file that the project writes goes through here."""
 
+import contextlib
 import functools
+import glob
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from digit_recognizer import processes
 from digit_recognizer.errors import UserError
+
+FORGOTTEN = 3600  # seconds after which a temporary file must be of a process that was killed
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
@@ -23,6 +28,7 @@ def _write(path: Path, content: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_forgotten(path)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -39,6 +45,14 @@ def _write(path: Path, content: bytes) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _remove_forgotten(path: Path) -> None:
+    """Clear away what a process left that was killed while it wrote this file."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        with contextlib.suppress(OSError):
+            if time.time() - temporary.stat().st_mtime > FORGOTTEN:
+                temporary.unlink()
 
 
 def check_writable(folder: str | Path) -> None:

@@ -47,7 +47,7 @@ def to_mnist(source: Any) -> Intake:
                         f"{1 + len(others)} separate shapes, the largest was read")  # fmt: skip
     strokes = shapes.mask_of(kept, found.mask.shape)
     if is_mnist(picture.grey):
-        return Intake(picture, found, strokes, np.uint8(picture.grey * 255 + 0.5), reason, picture.warnings)
+        return Intake(picture, found, strokes, (picture.grey * 255 + 0.5).astype(np.uint8), reason, picture.warnings)
     return _taken_in(picture, found, strokes, reason, tuple(warnings))
 
 
@@ -67,9 +67,9 @@ def split_digits(source: Any) -> list[Piece]:
     for number, row in enumerate(shapes.rows(shapes.find(found), found.mask.shape)):
         for strokes in row:
             down, across = np.flatnonzero(strokes.any(1)), np.flatnonzero(strokes.any(0))
-            box = [across[0] + found.left, down[0] + found.top, across[-1] + 1 + found.left, down[-1] + 1 + found.top]
-            box = tuple(round(float(place) * picture.scale) for place in box)
-            pieces.append(Piece(_taken_in(picture, found, strokes, None, ()), box, number))
+            left, right = (round((place + found.left) * picture.scale) for place in (across[0], across[-1] + 1))
+            top, bottom = (round((place + found.top) * picture.scale) for place in (down[0], down[-1] + 1))
+            pieces.append(Piece(_taken_in(picture, found, strokes, None, ()), (left, top, right, bottom), number))
     return pieces
 
 
@@ -111,7 +111,7 @@ def drawn(strength: np.ndarray, strokes: np.ndarray) -> tuple[np.ndarray, str | 
         changed = "very thin strokes thickened" if wanted > weight else "very broad strokes thinned"
     redrawn = np.clip(distance + (wanted - weight) / 2 * FINE / 20 + 0.5, 0, 1)
     digit = as_mnist(redrawn)
-    return np.uint8(np.clip(digit * (255 / digit.max()), 0, 255)), changed
+    return np.clip(digit * (255 / digit.max()), 0, 255).astype(np.uint8), changed
 
 
 def signed_distance(mask: np.ndarray) -> np.ndarray:

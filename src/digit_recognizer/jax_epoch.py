@@ -12,7 +12,7 @@ from torch import nn
 from digit_recognizer.recipe import Recipe
 
 
-def first_state(model: nn.Module) -> tuple[Any, ...]:
+def first_state(model: nn.Sequential) -> tuple[Any, ...]:
     """A PyTorch network's weights as NumPy's arrays, matrices (inputs, outputs), and moments of nought."""
     layers = [layer for layer in model if isinstance(layer, nn.Linear)]
     weights = [(layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy()) for layer in layers]

@@ -76,7 +76,7 @@ def _of_table(table: Path) -> list[Labelled]:
             rows = [Labelled(table.parent / row["file"], row["label"].strip()) for row in csv.DictReader(file)]
     except (KeyError, AttributeError, TypeError, csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{table} is not a table with the columns file and label") from error
-    wrong = [row for row in rows if not row.label.isdecimal()]
+    wrong = [row for row in rows if not (row.label or "").isdecimal()]
     if wrong or not rows:
         what = f"says '{wrong[0].label}' of {wrong[0].path.name}" if wrong else "is empty"
         raise UserError(f"{table} {what}; a label is one digit, or several")

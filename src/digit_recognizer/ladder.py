@@ -14,7 +14,7 @@ _MORE_HANDS = Augmentation(rotation=15, shift=2.5, scale=0.15, shear=0.15)
 
 def _rung(name: str, what: str, **settings: Any) -> Recipe:
     """A recipe with what all rungs share; each number of that was the first that worked well, not the best there is."""
-    shared = {
+    shared: dict[str, Any] = {
         "batch_norm": True,
         "batch_size": 125,
         "optimizer": "sgd",

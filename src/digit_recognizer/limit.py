@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from typing import Any
 
 import torch
 
@@ -26,8 +27,8 @@ def epochs(recipe: Recipe, digits: int) -> list[float]:
         products += [(values[layer], matrix.t(), values[layer + 1]), (errors[layer + 1].t(), values[layer], gradient)]
         products += [(errors[layer + 1], matrix, errors[layer])] if layer else []  # pixels need no gradient
     # A learning rate of nought leaves the weights as they are; the arithmetic and the memory's traffic are the same.
-    settings = {"lr": 0.0, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "eps": 1e-8}
-    adam = ([weights], [gradients], [first], [second], [], [torch.ones(())])
+    settings: dict[str, Any] = {"lr": 0.0, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "eps": 1e-8}
+    adam: Any = ([weights], [gradients], [first], [second], [], [torch.ones(())])
     stamps = [time.perf_counter()]
     for _ in range(recipe.epochs):
         for _ in range(digits // recipe.batch_size):

@@ -18,6 +18,8 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: float, deviation: float) -> None:
         super().__init__()
+        self.mean: Tensor
+        self.deviation: Tensor
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("deviation", torch.tensor(deviation))
 
@@ -41,10 +43,10 @@ class MLP(nn.Sequential):
     ) -> None:
         layers: list[nn.Module] = [Normalize(mean, deviation), nn.Flatten()]
         for inputs, outputs in itertools.pairwise(widths[:-1]):
-            norm = [nn.BatchNorm1d(outputs)] if batch_norm else []
+            norm: list[nn.Module] = [nn.BatchNorm1d(outputs)] if batch_norm else []
             layers += [nn.Linear(inputs, outputs), *norm, nn.ReLU()]
-        layers.append(nn.Linear(*widths[-2:]))
-        last = {"log_softmax": [nn.LogSoftmax(dim=1)], "softmax": [nn.Softmax(dim=1)]}
+        layers.append(nn.Linear(widths[-2], widths[-1]))
+        last: dict[str, list[nn.Module]] = {"log_softmax": [nn.LogSoftmax(dim=1)], "softmax": [nn.Softmax(dim=1)]}
         super().__init__(*layers, *last.get(output, []))
 
 

@@ -32,7 +32,7 @@ def run(
         files.check_writable(show)
     pictures = labelled.collect(names)
     width = max(len(_printable(picture.path)) for picture in pictures)
-    scored = []
+    scored: list[tuple[labelled.Labelled, str | None]] = []
     failed = 0
     for count, picture in enumerate(pictures, start=1):
         try:

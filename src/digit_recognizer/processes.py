@@ -108,11 +108,11 @@ def together() -> Iterator[None]:
 
 def from_first(function: Callable[[], Result]) -> Result:
     """Call it in the first process only. Its result, or its UserError, is everyone's."""
-    result = None
+    results = []
     with together():
         if is_first():
-            result = function()
-    return gather(result)[0]
+            results.append(function())
+    return gather(results)[0][0]
 
 
 def in_turn(function: Callable[[], Result]) -> Result:

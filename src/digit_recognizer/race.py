@@ -107,7 +107,7 @@ def summary(runs: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, Any]:
     ratios: seconds divided by ours, by rounds; steady_epoch: the median of the epochs after the first.
     """
     seconds = {name: {n: [run["seconds"] for run in of[n]] for n in of} for name, of in runs.items()}
-    fastest = {name: min(of, key=lambda n, of=of: statistics.median(of[n])) for name, of in seconds.items()}
+    fastest = {name: _fastest(of) for name, of in seconds.items()}
     best = {name: runs[name][threads] for name, threads in fastest.items()}
     steady = {name: [second for run in of for second in run["epochs"][1:]] for name, of in best.items()}
     ours = seconds["ours"][fastest["ours"]]
@@ -125,6 +125,11 @@ def summary(runs: dict[str, dict[str, list[dict[str, Any]]]]) -> dict[str, Any]:
             for name, of in best.items()
         },
     }
+
+
+def _fastest(seconds: dict[str, list[float]]) -> str:
+    """At which setting the median is lowest."""
+    return min(seconds, key=lambda setting: statistics.median(seconds[setting]))
 
 
 def table(result: dict[str, Any]) -> str:

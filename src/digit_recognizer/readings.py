@@ -87,7 +87,7 @@ def confidence(digits: Tensor, others: Tensor, least: float, title: str) -> Figu
     for values, name, colour in ((digits, "digits", RIGHT), (others, "no digits", WRONG)):
         shares = [100 / len(values)] * len(values)
         label = f"{name}: {float((values < least).double().mean()):.1%} refused"
-        axes.hist(values.numpy(), edges, weights=shares, color=colour, alpha=0.6, label=label)
+        axes.hist(values.numpy(), list(edges), weights=shares, color=colour, alpha=0.6, label=label)
     axes.axvline(least, color=QUIET, linestyle="--", label="least confidence of an answer")
     _label(axes, "confidence", "share, %", title)
     return figure

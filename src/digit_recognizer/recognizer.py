@@ -77,7 +77,9 @@ class Recognizer:
         self.model, self.temperature, self.least = model.eval(), temperature, least
 
     @classmethod
-    def load(cls, path: str | Path | None = None, mean: float | None = None, deviation: float | None = None):
+    def load(
+        cls, path: str | Path | None = None, mean: float | None = None, deviation: float | None = None
+    ) -> "Recognizer":
         """The network of a file, or the one that comes with the package. Raises UserError; see checkpoints.load."""
         if path is None and (mean is not None or deviation is not None):
             raise UserError(
@@ -108,9 +110,10 @@ class Recognizer:
         pieces = images.split_digits(picture)
         answers = self.read([piece.intake for piece in pieces])
         found = zip(pieces, answers, strict=True)
-        rows, kept = [], []
-        for _, row in itertools.groupby(found, key=lambda both: both[0].row):
-            row = list(row)
+        rows: list[str] = []
+        kept: list[tuple[images.Piece, Prediction]] = []
+        for _, group in itertools.groupby(found, key=lambda both: both[0].row):
+            row = list(group)
             if any(answer.digit is not None for _, answer in row):
                 rows.append("".join("?" if answer.digit is None else str(answer.digit) for _, answer in row))
                 kept += row
@@ -146,4 +149,4 @@ def test_single_image(model: Recognizer | nn.Module, image: Any) -> tuple[int | 
     return prediction.digit, prediction.confidence
 
 
-test_single_image.__test__ = False  # pytest takes its name for a test's
+vars(test_single_image)["__test__"] = False  # pytest takes its name for a test's

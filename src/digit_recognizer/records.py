@@ -58,7 +58,7 @@ def describe(
         "dataset": digits.name,
         "md5": dict(digits.md5),
         "scores": scores_as_dict(scores),
-        "meaning": calibration.meaning(model, digits),
+        "meaning": calibration.meaning(model, digits, recipe.augmentation),
         "history": history,
         "seconds": sum(row["seconds"] for row in history),
         "weights": weights_hash(model),

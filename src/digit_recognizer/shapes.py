@@ -1,5 +1,7 @@
 """Connected shapes of ink: which of them are dirt, which make up one digit, which stand in one row."""
 
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 from skimage import measure
@@ -7,6 +9,7 @@ from skimage import measure
 from digit_recognizer import ink
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right
+Region = Any  # of scikit-image's, which has no types
 SPECK = 0.012  # of the largest shape's ink: less is dirt
 NEAR = 0.25  # of the digit's size, within which a smaller shape belongs to it
 SMALLEST = 0.025  # of the picture's longest side: what is less in both directions is dirt
@@ -16,7 +19,7 @@ DIRT = 0.3  # of a row's height: what is less in both directions is no digit
 WIDE = 1.35  # widths of its height, from which on a shape is several digits that touch
 
 
-def find(found: ink.Ink) -> list:
+def find(found: ink.Ink) -> list[Region]:
     """The connected shapes of ink as scikit-image's regions, the largest first; none where nothing stands out.
 
     Without dirt, and without what belongs to a frame or a shadow at the rim.
@@ -34,12 +37,12 @@ def find(found: ink.Ink) -> list:
     return [part for part in large if part.area >= SPECK * large[0].area]
 
 
-def _at_rim(part, size: tuple[int, int]) -> bool:
+def _at_rim(part: Region, size: tuple[int, int]) -> bool:
     top, left, bottom, right = part.bbox
     return top == 0 or left == 0 or bottom == size[0] or right == size[1]
 
 
-def _is_slope(part, size: tuple[int, int]) -> bool:
+def _is_slope(part: Region, size: tuple[int, int]) -> bool:
     """Whether a shape lies along all of one side of the picture, and does not reach the opposite one: fading light."""
     top, left, bottom, right = part.bbox
     for before, after, shape, length in (
@@ -51,19 +54,19 @@ def _is_slope(part, size: tuple[int, int]) -> bool:
     return False
 
 
-def _is_shade(part, size: tuple[int, int], main) -> bool:
+def _is_shade(part: Region, size: tuple[int, int], main: Region) -> bool:
     """Whether a shape at the rim is thin and long beside it, small, or far broader than the strokes inside."""
     height, width = part.image.shape
     thin = (height < 0.08 * size[0] and width > 3 * height) or (width < 0.08 * size[1] and height > 3 * width)
     return thin or part.area < 0.08 * main.area or _breadth(part) > 1.8 * _breadth(main)
 
 
-def _breadth(part) -> float:
+def _breadth(part: Region) -> float:
     """Of a shape's strokes, in pixels: a strip's mean distance from its edge is a quarter of it."""
     return 4 * float(ndimage.distance_transform_edt(np.pad(part.image, 1))[1:-1, 1:-1][part.image].mean())
 
 
-def of_one_digit(parts: list) -> tuple[list, list]:
+def of_one_digit(parts: list[Region]) -> tuple[list[Region], list[Region]]:
     """The shapes of one digit, the largest and what is near it; and the others. parts: as find returns them."""
     kept, others = [parts[0]], []
     box = parts[0].bbox
@@ -78,13 +81,13 @@ def of_one_digit(parts: list) -> tuple[list, list]:
     return kept, others
 
 
-def as_large(main, others: list) -> bool:
+def as_large(main: Region, others: list[Region]) -> bool:
     """Whether one of the others is so large beside the main shape that it must be another digit."""
     high, least = main.image.shape[0], 0.3 * main.area
     return any(part.area > least and part.image.shape[0] > 0.6 * high for part in others)
 
 
-def mask_of(parts: list, shape: tuple[int, int]) -> np.ndarray:
+def mask_of(parts: list[Region], shape: tuple[int, int]) -> np.ndarray:
     """These shapes as bool of that shape."""
     mask = np.zeros(shape, bool)
     for part in parts:
@@ -99,10 +102,12 @@ def gap(first: Box, second: Box) -> int:
 
 def around(first: Box, second: Box) -> Box:
     """The box around both."""
-    return (*map(min, first[:2], second[:2]), *map(max, first[2:], second[2:]))
+    top, left = map(min, first[:2], second[:2])
+    bottom, right = map(max, first[2:], second[2:])
+    return top, left, bottom, right
 
 
-def rows(parts: list, shape: tuple[int, int]) -> list[list[np.ndarray]]:
+def rows(parts: list[Region], shape: tuple[int, int]) -> list[list[np.ndarray]]:
     """Rows from above, in each the masks of its digits from the left: bool (height, width) of the whole picture.
 
     parts: as find returns them; shape: of the picture.

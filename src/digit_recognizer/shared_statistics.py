@@ -23,16 +23,19 @@ def over_all_processes(model: nn.Module) -> Iterator[None]:
     several = processes.count() > 1
     layers = [layer for layer in model.modules() if several and isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
     for layer in layers:
-        layer.forward = functools.partial(_normalize, layer)  # hides that of its class
+        vars(layer)["forward"] = functools.partial(_normalize, layer)  # hides that of its class
     try:
         yield
     finally:
         for layer in layers:
-            del layer.forward
+            del vars(layer)["forward"]
 
 
-def _normalize(layer: nn.BatchNorm1d | nn.BatchNorm2d, values: Tensor) -> Tensor:
-    """What the layer does, with the whole batch's statistics. values: (n, channels, ...); n may be 0 here."""
+def _normalize(layer: Any, values: Tensor) -> Tensor:
+    """What a layer of batch normalisation does, with the whole batch's statistics.
+
+    values: (n, channels, ...); n may be 0 here.
+    """
     if not layer.training:
         return type(layer).forward(layer, values)
     axes, shape = [0, *range(2, values.ndim)], [1, -1, *[1] * (values.ndim - 2)]

@@ -37,7 +37,10 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 3) ->
                     f"{name}, seed {seed}: {of[-1]['seconds']:.2f} s, test accuracy {of[-1]['accuracy']:.2%}",
                     flush=True,
                 )
-    ladder = {"what": "seconds from the call to the trained network, MNIST's 60,000 digits", "runs": runs}
+    ladder: dict[str, Any] = {
+        "what": "seconds from the call to the trained network, MNIST's 60,000 digits",
+        "runs": runs,
+    }
     ladder["made_with"] = records.provenance(models.build(recipes.get())) | {"threads": threads}
     ladder["spin_count"] = os.environ.get("GOMP_SPINCOUNT")
     predictions = {name: prediction(recipes.get(name), digits) for name in PREDICTED}

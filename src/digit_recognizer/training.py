@@ -23,7 +23,7 @@ WARM_UP = 0.2  # of a triangular schedule's steps lie before its peak
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser; fused, which does the same arithmetic in one pass over the memory."""
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
-    shared = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": fused}
+    shared: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": fused}
     if recipe.optimizer == "adam":
         kind = torch.optim.AdamW if recipe.weight_decay else torch.optim.Adam
         return kind(model.parameters(), **shared)

@@ -1,6 +1,7 @@
 """What other choices would have given, where a source leaves one open: published recipes with one thing changed."""
 
 import dataclasses
+from typing import Any
 
 from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipe import Published, Recipe
@@ -8,7 +9,7 @@ from digit_recognizer.recipe import Published, Recipe
 _BY_NAME = {recipe.name: recipe for recipe in PUBLISHED}
 
 
-def _variant(of: str, name: str, what: str, **changes) -> Recipe:
+def _variant(of: str, name: str, what: str, **changes: Any) -> Recipe:
     """A published recipe with one thing changed; nothing is published of it."""
     recipe = dataclasses.replace(_BY_NAME[of], published=Published(), departures=(), **changes)
     return dataclasses.replace(recipe, name=name, source=f"variant of {recipe.project}, {what}")

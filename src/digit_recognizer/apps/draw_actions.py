@@ -4,6 +4,7 @@ import time
 import tkinter as tk
 from pathlib import Path
 from tkinter import filedialog, messagebox
+from types import TracebackType
 
 from digit_recognizer import pictures
 from digit_recognizer.apps import drawing
@@ -17,7 +18,7 @@ SOON = 18  # milliseconds after a movement until the drawing is read, unless the
 OFTEN = 0.08  # seconds after which it is read all the same; movements during a reading, some 20 ms, are lost
 REASONS = {"blank": "Nothing to read here", "several digits": "Several digits; one at a time"}  # in better words
 HINT = "Draw a digit with the mouse.   Enter: predict   Escape: clear   Ctrl-Z: undo"
-PICTURES = ("*.png", "*.jpg", "*.jpeg", "*.gif", "*.bmp", "*.tif", "*.tiff", "*.webp")
+PICTURES: str | tuple[str, ...] = ("*.png", "*.jpg", "*.jpeg", "*.gif", "*.bmp", "*.tif", "*.tiff", "*.webp")
 
 
 class Window:
@@ -41,7 +42,7 @@ class Window:
             ("<Escape>", self.clear),
             ("<Control-z>", self.undo),
         ):
-            root.bind(key, lambda event, action=action: action())
+            root.bind(key, lambda event, action=action: action())  # type: ignore[misc]
         self.layout = Layout(root, self)
         self.layout.network.configure(text=f"Network: {network}")
         self.layout.folder.configure(text=f"{self.folder}…")
@@ -135,10 +136,10 @@ class Window:
         digit, layout = prediction.digit, self.layout
         if digit is None:
             layout.digit.configure(text="–" if prediction.reason == "blank" else "?", style="NoDigit.TLabel")
-            reason = REASONS.get(prediction.reason, prediction.reason.capitalize())
+            reason = REASONS.get(prediction.reason or "", (prediction.reason or "").capitalize())
             layout.says.configure(text="Draw a digit" if self.drawing.is_empty else reason)
         else:
-            layout.digit.configure(text=digit, style="Digit.TLabel")
+            layout.digit.configure(text=str(digit), style="Digit.TLabel")
             layout.says.configure(text=f"{percent(prediction.confidence)} sure")
         asked = prediction.reason != "blank"
         layout.bars.show(prediction.probabilities if asked else (0.0,) * 10, digit)
@@ -175,7 +176,7 @@ class Window:
         self.learning.end()
         self.root.destroy()
 
-    def _wrong(self, kind: type, error: BaseException, trace) -> None:
+    def _wrong(self, kind: type, error: BaseException, trace: TracebackType | None) -> None:
         """Whatever an action raised: said in the window. Tk calls this."""
         if isinstance(error, KeyboardInterrupt):
             self.root.destroy()

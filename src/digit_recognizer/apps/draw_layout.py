@@ -1,8 +1,10 @@
 """Where everything stands in the drawing window, and how large: the same on small, large and scaled screens."""
 
+import functools
 import tkinter as tk
 from collections.abc import Callable
 from tkinter import font, ttk
+from typing import Any
 
 from digit_recognizer.apps import draw_views
 from digit_recognizer.apps.draw_pad import Pad
@@ -27,7 +29,7 @@ def short(name: str) -> str:
 class Layout:
     """The widgets by name. act: what is called when they are used; see draw_actions.Window."""
 
-    def __init__(self, root: tk.Tk, act) -> None:
+    def __init__(self, root: tk.Tk, act: Any) -> None:
         self.root, self.scale = root, scale_of(root)
         self._style()
         frame = ttk.Frame(root, padding=self.px(10))
@@ -58,18 +60,18 @@ class Layout:
     def _style(self) -> None:
         root, size = self.root, 13
         family = font.nametofont("TkDefaultFont", root=root).actual("family")
-        for name, pixels, weight in (
-            ("TkDefaultFont", size, "normal"),
-            ("TkTextFont", size, "normal"),
-            ("TkMenuFont", size, "normal"),
-            ("TkHeadingFont", size, "bold"),
-            ("SmallFont", 11, "normal"),
-            ("EmphasisFont", size, "bold"),
-            ("DigitFont", 64, "bold"),
+        for name, pixels, bold in (
+            ("TkDefaultFont", size, False),
+            ("TkTextFont", size, False),
+            ("TkMenuFont", size, False),
+            ("TkHeadingFont", size, True),
+            ("SmallFont", 11, False),
+            ("EmphasisFont", size, True),
+            ("DigitFont", 64, True),
         ):
             if name not in font.names(root):
                 root.tk.call("font", "create", name, "-family", family)  # a Font object takes it away again
-            font.nametofont(name, root=root).configure(size=-self.px(pixels), weight=weight)
+            font.nametofont(name, root=root).configure(size=-self.px(pixels), weight="bold" if bold else "normal")
         style = ttk.Style(root)
         if root.tk.call("tk", "windowingsystem") == "x11":
             style.theme_use("clam")  # the plainest of those there; other systems have their own
@@ -89,7 +91,7 @@ class Layout:
             button.pack(side="left", padx=(0, self.px(6)))
         return made
 
-    def _top(self, parent: tk.Misc, act) -> ttk.Frame:
+    def _top(self, parent: tk.Misc, act: Any) -> ttk.Frame:
         frame = ttk.Frame(parent)
         _, _, self.keep = self._buttons(
             frame,
@@ -102,7 +104,7 @@ class Layout:
         self.network.pack(side="left", padx=self.px(6))
         return frame
 
-    def _left(self, parent: tk.Misc, act) -> ttk.Frame:
+    def _left(self, parent: tk.Misc, act: Any) -> ttk.Frame:
         frame = ttk.Frame(parent)
         self.pad = Pad(frame, act.drawing, self.px(330), act.started, act.changed)
         row = ttk.Frame(frame)
@@ -130,7 +132,7 @@ class Layout:
         self.bars.pack(fill="both", expand=True)
         return frame
 
-    def _right(self, parent: tk.Misc, act) -> ttk.Frame:
+    def _right(self, parent: tk.Misc, act: Any) -> ttk.Frame:
         frame = ttk.Frame(parent)
         self.seen = draw_views.Seen(frame, self.scale)
         self.trained = ttk.Label(frame, style="Quiet.TLabel", wraplength=self.px(190), text="No training yet")
@@ -153,12 +155,14 @@ class Layout:
         frame.rowconfigure(5, weight=1)
         return frame
 
-    def _bottom(self, parent: tk.Misc, act) -> ttk.Frame:
+    def _bottom(self, parent: tk.Misc, act: Any) -> ttk.Frame:
         frame = ttk.Frame(parent)
         ttk.Label(frame, text="Save drawing as a").pack(side="left", padx=(0, self.px(6)))
         self.labels = []
         for label in range(10):
-            button = ttk.Button(frame, text=label, style="Label.TButton", command=lambda label=label: act.save(label))
+            button = ttk.Button(
+                frame, text=str(label), style="Label.TButton", command=functools.partial(act.save, label)
+            )
             button.pack(side="left", padx=(0, self.px(2)))
             self.labels.append(button)
         ttk.Label(frame, text="to the folder").pack(side="left", padx=self.px(6))

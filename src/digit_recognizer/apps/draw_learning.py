@@ -3,6 +3,7 @@
 import queue
 from pathlib import Path
 from tkinter import filedialog, messagebox
+from typing import Any
 
 from digit_recognizer import checkpoints, data, recipes
 from digit_recognizer.apps.draw_layout import short
@@ -20,7 +21,7 @@ class Learning:
     window: see draw_actions.Window; dataset, data_dir: what is trained on, as data.load takes them.
     """
 
-    def __init__(self, window, data_dir: str | None, dataset: str = "mnist") -> None:
+    def __init__(self, window: Any, data_dir: str | None, dataset: str = "mnist") -> None:
         self.window, self.dataset, self.data_dir = window, dataset, data_dir
         self.recipe = recipes.get(RECIPE)
         self.thread: Training | None = None
@@ -120,6 +121,8 @@ class Learning:
 
     def save_model(self) -> None:
         """Ask where the trained network is to be kept, and whether to replace what is there."""
+        if self.trained is None:
+            return
         path = filedialog.asksaveasfilename(
             parent=self.window.root,
             title="Save the trained model",
@@ -132,8 +135,11 @@ class Learning:
 
     def keep_model(self, path: str) -> None:
         """Write the trained network to a file."""
-        checkpoints.save(path, self.trained.model, self.trained.recipe, self.trained.record)
-        if self.window.recognizer.model is self.trained.model:  # no other was loaded since
+        trained = self.trained
+        if trained is None:
+            return
+        checkpoints.save(path, trained.model, trained.recipe, trained.record)
+        if self.window.recognizer.model is trained.model:  # no other was loaded since
             self.window.layout.network.configure(text=f"Network: {short(Path(path).name)}")
         self.trained = None
         self.window.layout.keep.state(["disabled"])

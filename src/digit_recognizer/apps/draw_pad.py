@@ -28,7 +28,9 @@ class Pad(tk.Frame):
         super().__init__(parent, width=side, height=side, background=PAPER)
         self.brush = 0.08
         self._drawing, self._started, self._changed = drawing, started, changed
-        self._side, self._shown, self._line, self._stroke = side, None, None, None
+        self._side, self._line = side, 0
+        self._shown: tk.PhotoImage | None = None
+        self._stroke = Stroke(self.brush, [])
         self.canvas = tk.Canvas(self, background="black", highlightthickness=0, cursor="crosshair")
         self.canvas.place(x=0, y=0, width=side, height=side)
         self.bind("<Configure>", self._resize)

@@ -16,7 +16,8 @@ class Bars(tk.Canvas):
 
     def __init__(self, parent: tk.Misc, scale: float) -> None:
         super().__init__(parent, width=200 * scale, height=230 * scale, background=PAPER, highlightthickness=0)
-        self._scale, self._probabilities, self._winner = scale, (0.0,) * 10, None
+        self._scale = scale
+        self.show((0.0,) * 10, None)
         self.bind("<Configure>", lambda event: self._draw())
 
     def show(self, probabilities: tuple[float, ...], winner: int | None) -> None:
@@ -64,7 +65,8 @@ class Curve(tk.Canvas):
     def __init__(self, parent: tk.Misc, scale: float) -> None:
         super().__init__(parent, width=190 * scale, height=95 * scale, background="white", highlightthickness=1)
         self.configure(highlightbackground=PALE)
-        self._scale, self._epochs, self._history = scale, 10, []
+        self._scale = scale
+        self.show(10, [])
         self.bind("<Configure>", lambda event: self._draw())
 
     def show(self, epochs: int, history: list[dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """A window to draw a digit in, which is read while it is drawn: python -m digit_recognizer draw."""
 
 from pathlib import Path
+from typing import Any
 
 from digit_recognizer.errors import UserError
 
@@ -14,7 +15,7 @@ def run(model: str | None = None, data_dir: str | None = None) -> None:
     open_window(model, data_dir).root.mainloop()
 
 
-def open_window(model: str | None = None, data_dir: str | None = None):
+def open_window(model: str | None = None, data_dir: str | None = None) -> Any:
     """The window (see draw_actions.Window), before anything has happened in it; see run."""
     try:
         import tkinter

@@ -72,7 +72,7 @@ class Training(threading.Thread):
         model = models.build(self.recipe, seed=0).to(device)
         batches = self.recipe.epochs * math.ceil(len(digits.train.labels) / self.recipe.batch_size)
 
-        def before_batch(model: nn.Module, _) -> None:
+        def before_batch(model: nn.Module, _: Any) -> None:
             self.may_go_on.wait()
             self.done += model.training / batches
             if self._stopping.is_set():
