@@ -24,3 +24,25 @@ def keep(name: str, figures: dict[str, Any]) -> None:
         made_with = records.provenance(models.build(recipes.get()))
         content = {**kept, name: {**figures, "made_with": made_with}}
         files.write_atomically(RESULTS, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def table() -> str:
+    """The figures that were kept, as TESTING.md has them."""
+    lines = ["| test | figure | measured |", "|---|---|---|"]
+    for name, figures in sorted(json.loads(RESULTS.read_text()).items()):
+        for what, value in figures.items():
+            if what != "made_with":
+                lines.append(f"| {name} | {what.replace('_', ' ')} | {_in_words(value)} |")
+    return "\n".join(lines)
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_in_words(each)}" for name, each in value.items())
+    if isinstance(value, float) and abs(value) < 100:
+        return f"{value:.3g}"
+    return str(value) if isinstance(value, str) else f"{value:,}"
+
+
+if __name__ == "__main__":
+    print(table())
