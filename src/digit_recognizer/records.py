@@ -130,7 +130,7 @@ def read(folder: str | Path, recipe: Recipe, seed: int) -> dict[str, Any]:
     path = path_of(folder, recipe, seed)
     try:
         record = json.loads(path.read_text())
-        record["settings"] = _with_defaults(record["settings"])
+        record["settings"] = with_defaults(record["settings"])
         other = [field for field, value in identity(recipe, seed).items() if record.get(field) != value]
         whole = bool(other) or _is_whole(record, recipe.epochs)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
@@ -142,7 +142,7 @@ def read(folder: str | Path, recipe: Recipe, seed: int) -> dict[str, Any]:
     return record
 
 
-def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
+def with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of a run, with the defaults of those that did not exist yet when it was made: it was made with these."""
     plain = Recipe("", "", widths=(784, 10), epochs=1).settings
     return plain | settings | {"augmentation": plain["augmentation"] | settings["augmentation"]}
@@ -196,7 +196,11 @@ def _commit() -> dict[str, Any]:
     here = Path(__file__).resolve().parent
     answers = []
     # The first fails where the package is installed below a checkout of something else, whose commit says nothing.
-    for command in (["ls-files", "--error-unmatch", "__init__.py"], ["rev-parse", "HEAD"], ["status", "--porcelain", "."]):
+    for command in (
+        ["ls-files", "--error-unmatch", "__init__.py"],
+        ["rev-parse", "HEAD"],
+        ["status", "--porcelain", "."],
+    ):
         try:
             ran = subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, timeout=10, check=True)
         except (OSError, subprocess.SubprocessError):

@@ -1,0 +1,102 @@
+"""Two records of the same run: identical, within rounding or different, and what may be the reason."""
+
+import math
+from typing import Any
+
+# Where the line is drawn; EXPLAINED says how well that parts rounding from another run.
+LOSS_APART = 0.003
+ERRORS_APART = 0.005
+TEST_ERRORS_APART = 0.6
+
+EXPLAINED = ""
+
+# What of a record's provenance may make a difference, as it is told.
+TOLD = {
+    "package": "version of this project",
+    "commit": "commit",
+    "torch": "torch",
+    "numpy": "numpy",
+    "python": "Python",
+    "system": "system",
+    "device": "device",
+    "device_name": "processor",
+    "instructions": "its instructions",
+    "products": "precision of products",
+    "threads": "threads",
+    "processes": "processes",
+}
+
+
+def verdict(record: dict[str, Any], again: dict[str, Any]) -> tuple[str, str]:
+    """Identical, within rounding or different, and what says so. again: the record of the same run, trained anew."""
+    same = record["weights"] == again["weights"]
+    if same and _numbers(record, again) == _numbers(again, record):
+        return "identical", "the same weights to the bit, the same scores and the same history"
+    loss, errors, test_errors = apart(record, again)
+    said = f"the first epoch's train loss lies {loss:.3%} apart, its errors {errors:.3%}, test errors {test_errors:.0%}"
+    if same:
+        return "different", f"the weights are the same to the bit, but the record's numbers are not theirs; {said}"
+    if loss <= LOSS_APART and errors <= ERRORS_APART and test_errors <= TEST_ERRORS_APART:
+        return "within rounding", said
+    return "different", said
+
+
+def apart(record: dict[str, Any], again: dict[str, Any]) -> tuple[float, float, float]:
+    """How far two runs lie apart, as fractions: train loss and errors of the first epoch, and test errors."""
+    first, other = record["history"][0], again["history"][0]
+    wrong = [1 - each["scores"]["accuracy"] + FEW / each["scores"]["count"] for each in (record, again)]
+    return (
+        _relative(first["train_loss"], other["train_loss"]),
+        _relative(1 - first["train_accuracy"], 1 - other["train_accuracy"]),
+        _relative(*wrong),
+    )
+
+
+FEW = 5  # errors, added to both, so that one more or less of three is not a third
+
+
+def _relative(one: float, other: float) -> float:
+    """The difference as a fraction of the smaller."""
+    if one == other:
+        return 0.0
+    return abs(one - other) / min(one, other) if min(one, other) > 0 else math.inf
+
+
+def _numbers(record: dict[str, Any], other: dict[str, Any]) -> tuple[Any, ...]:
+    """Scores, as far as the other has them too, and history but for the seconds: what the same weights must give."""
+    scores = {field: value for field, value in record["scores"].items() if field in other["scores"]}
+    return scores, [{field: value for field, value in row.items() if field != "seconds"} for row in record["history"]]
+
+
+def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What provenance then and now say differently, in words; and what it did not say then."""
+    found = [
+        f"{told}: {_short(field, then[field])} then, {_short(field, now.get(field))} now"
+        for field, told in TOLD.items()
+        if field in then and then[field] != now.get(field)
+    ]
+    states = {"then": then, "now": now}
+    found += [
+        f"{when}: changes of the package that are in no commit" for when, of in states.items() if of.get("changed")
+    ]
+    unsaid = [told for field, told in TOLD.items() if field not in then]
+    return found + ([f"not recorded then: {', '.join(unsaid)}"] if unsaid else [])
+
+
+def _short(field: str, value: Any) -> str:
+    return value[:7] if field == "commit" and isinstance(value, str) else str(value)
+
+
+def table(record: dict[str, Any], again: dict[str, Any]) -> str:
+    """What the record says beside what came of its run now, as text."""
+    both = (record, again)
+    rows = [
+        ("", "recorded", "again"),
+        ("train loss, epoch 1", *(f"{each['history'][0]['train_loss']:.6f}" for each in both)),
+        ("train accuracy, epoch 1", *(f"{each['history'][0]['train_accuracy']:.3%}" for each in both)),
+        ("train loss, last epoch", *(f"{each['history'][-1]['train_loss']:.6f}" for each in both)),
+        ("test loss", *(f"{each['scores']['loss']:.6f}" for each in both)),
+        ("test accuracy", *(f"{each['scores']['accuracy']:.2%}" for each in both)),
+        ("weights", *(each["weights"][:8] for each in both)),
+    ]
+    return "\n".join(f"{name:24}{one:>12}{other:>12}" for name, one, other in rows)
