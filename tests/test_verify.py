@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from digit_recognizer import devices, recipes, records, study, verdicts
+from digit_recognizer import data, devices, recipes, records, study, verdicts
 from digit_recognizer.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
@@ -81,11 +81,11 @@ def test_a_record_of_the_main_command_is_identical(name, command, monkeypatch, t
     assert f"{name} on optdigits, seed 0" in out
 
 
-def test_a_record_of_a_studys_ladder_is_identical(verify, optdigits):
-    """With augmentation, non-digits, batch normalisation and a schedule."""
+def test_a_record_with_all_that_a_recipe_can_ask_for_is_identical(verify):
+    """Augmentation, non-digits, a validation part, batch normalisation, bfloat16 and a schedule."""
     recipe = recipes.get("cnn_handwriting", dataset="optdigits", epochs=2, clean_epochs=1)
     devices.choose("cpu", 1)
-    status, out, _ = verify(study.train(recipe, optdigits, 7)[0])
+    status, out, _ = verify(study.train(recipe, data.load("optdigits", validation=True), 7)[0])
     assert (status, verdict_of(out)) == (0, "identical")
 
 
@@ -153,18 +153,19 @@ def test_a_hash_alone_that_differs_is_rounding(verify, made):
     assert (status, verdict_of(out)) == (0, "within rounding")
 
 
-def test_the_line_parts_rounding_from_seeds_as_well_as_help_says(command):
-    """Of all pairs of committed seeds of one recipe, few may be taken for the same run."""
-    pairs = taken = 0
-    for folder in sorted((ROOT / "results").iterdir()):
-        found = [json.loads(path.read_text()) for path in sorted(folder.glob("mnist-seed*.json"))]
-        for one, other in itertools.combinations(found, 2):
-            pairs += 1
-            taken += verdicts.verdict(one, other)[0] != "different"
+def test_help_says_how_well_the_line_parts_rounding_from_seeds(command):
+    """Of all pairs of committed seeds of a recipe, how many would be taken for the same run."""
     said = " ".join(command("verify", "--help")[1].split())
-    assert f"{taken} of {pairs:,} pairs" in said
-    assert f"{verdicts.LOSS_APART:.1%}" in said and f"{verdicts.ERRORS_APART:.1%}" in said
-    assert f"{verdicts.TEST_ERRORS_APART:.0%}" in said
+    for precision, (loss, errors) in verdicts.FIRST_EPOCH_APART.items():
+        pairs = []
+        for folder in sorted((ROOT / "results").iterdir()):
+            found = [json.loads(path.read_text()) for path in sorted(folder.glob("mnist-seed*.json"))]
+            pairs += itertools.combinations([one for one in found if one["settings"]["precision"] == precision], 2)
+        taken = [verdicts.verdict(one, other)[0] for one, other in pairs].count("within rounding")
+        assert f"in {taken} of {len(pairs):,} {'pairs ' if precision == 'float32' else ''}in {precision}" in said
+        assert f"{100 * loss:g}%" in said and f"{100 * errors:g}%" in said
+        assert taken < len(pairs) / 3
+    assert f"the test errors at most {verdicts.TEST_ERRORS_APART:.0%}" in said
 
 
 # Different
@@ -262,7 +263,7 @@ def test_a_file_that_is_no_record_costs_one_line(command, tmp_path, made):
         "no digits": json.dumps(changed(made, scores={"count": 0})),
         "infinite": json.dumps(changed(made, scores={"loss": float("inf")})),
         "an unknown setting": json.dumps(changed(made, settings={"mood": "good"})),
-        "widths in words": json.dumps(changed(made, settings={"widths": "wide"})),
+        "widths of nothing": json.dumps(changed(made, settings={"widths": None})),
         "epochs in words": json.dumps(changed(made, settings={"epochs": "five"})),
     }
     for name, content in contents.items():
@@ -282,6 +283,7 @@ def test_a_file_that_is_no_record_costs_one_line(command, tmp_path, made):
         ({"format": 1000}, "was made by a newer version of this project (format 1000); update it"),
         ({"recipe": "mlp_128_adan"}, "cannot be trained again: unknown recipe 'mlp_128_adan'; the nearest is"),
         ({"settings": {"epochs": 0}}, "cannot be trained again: epochs must be greater than zero, not 0"),
+        ({"settings": {"widths": "wide"}}, "cannot be trained again: the widths"),
         ({"settings": {"widths": [784, -1, 10]}}, "cannot be trained again: the widths"),
         ({"dataset": "letters"}, "unknown data set 'letters'"),
         ({"made_with": {"threads": 5000}}, "threads must be at least 1 and at most 1,024, not 5000"),
