@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from digit_recognizer import data, devices, recipes, records, study, verdicts
-from digit_recognizer.recipe import Recipe
+from digit_recognizer.recipe import Augmentation, Recipe
 
 ROOT = Path(__file__).parent.parent
 COMMITTED = ROOT / "results" / "mlp_128_adam" / "mnist-seed0.json"
@@ -83,7 +83,9 @@ def test_a_record_of_the_main_command_is_identical(name, command, monkeypatch, t
 
 def test_a_record_with_all_that_a_recipe_can_ask_for_is_identical(verify):
     """Augmentation, non-digits, a validation part, batch normalisation, bfloat16 and a schedule."""
-    recipe = recipes.get("cnn_handwriting", dataset="optdigits", epochs=2, clean_epochs=1)
+    changes = {"non_digits": 0.1, "epochs": 2, "clean_epochs": 1, "validation": True, "dataset": "optdigits"}
+    strengths = Augmentation(rotation=10, elastic=1, stroke=0.5, styles=0.2)
+    recipe = recipes.get("cnn_in_seconds", augmentation=strengths, **changes)
     devices.choose("cpu", 1)
     status, out, _ = verify(study.train(recipe, data.load("optdigits", validation=True), 7)[0])
     assert (status, verdict_of(out)) == (0, "identical")

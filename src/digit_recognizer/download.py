@@ -79,7 +79,8 @@ def _alone_in(folder: Path, patience: float = -1) -> Iterator[None]:
                     shutil.rmtree(left, ignore_errors=True)
             yield
         finally:
-            path.unlink(missing_ok=True)  # while it is held: who waited for this file sees that it is gone
+            with contextlib.suppress(OSError):  # Windows removes no file that is open
+                path.unlink()  # while it is held: who waited for this file sees that it is gone
 
 
 def _fetch_alone(archives: Archives, folder: Path, lacking: Lacking, first: int) -> None:

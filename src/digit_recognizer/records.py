@@ -6,7 +6,7 @@ import json
 import math
 import platform
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def describe(
 
 def identity(recipe: Recipe, seed: int) -> dict[str, Any]:
     """What says which run a record is of: a recipe on its own data set, with all its settings, and the seed."""
-    overrides = json.loads(json.dumps(recipes.overrides_of(recipe)))  # as they are read again
+    overrides = json.loads(json.dumps(recipes.overrides_of(recipe), default=asdict))  # as they are read again
     run = {"recipe": recipe.name, "overrides": overrides, "seed": seed, "dataset": recipe.dataset}
     return {"format": FORMAT, **run, "settings": recipe.settings}
 
