@@ -3,8 +3,10 @@
 import dataclasses
 import itertools
 import json
+import os
 import re
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +66,8 @@ def test_a_run_trained_again_is_identical_every_time(verify, made):
         status, out, err = verify(made)
         assert (status, err) == (0, "")
         assert verdict_of(out) == "identical"
-        assert "what differs from then: nothing that is recorded\n" in out
+        (differs,) = [line for line in out.splitlines() if line.startswith("what differs from then: ")]
+        assert not re.search(r" then, | now", differs)  # changes that are in no commit may be said, then and now
         assert [line.split()[1] for line in out.splitlines() if line.startswith("epoch")] == ["1/3", "2/3", "3/3"]
 
 
@@ -123,6 +126,18 @@ def test_products_that_round_otherwise_are_rounding_and_are_said(verify, small, 
     assert (f"precision of products: highest then, {chosen} now" in out) == (chosen != "highest")
 
 
+def test_another_processor_is_at_most_rounding_and_is_said(made, tmp_path):
+    """As one without wide instructions: PyTorch then takes its plain kernels."""
+    records.save(tmp_path / "record.json", made)
+    variables = os.environ | {"ATEN_CPU_CAPABILITY": "default"}
+    command = [sys.executable, "-m", "digit_recognizer", "verify", str(tmp_path / "record.json")]
+    ran = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert verdict_of(ran.stdout) in ("identical", "within rounding")
+    wide = made["made_with"]["instructions"]
+    assert wide == "DEFAULT" or f"its instructions: {wide} then, DEFAULT now" in ran.stdout
+
+
 def test_float64_is_rounding_and_another_seed_is_not(small, optdigits, made):
     """Twice as many digits in each sum: whatever the machine, these are other roundings of the same training."""
     exact = float64_run(small, optdigits)
@@ -164,9 +179,9 @@ def test_help_says_how_well_the_line_parts_rounding_from_seeds(command):
             found = [json.loads(path.read_text()) for path in sorted(folder.glob("mnist-seed*.json"))]
             pairs += itertools.combinations([one for one in found if one["settings"]["precision"] == precision], 2)
         taken = [verdicts.verdict(one, other)[0] for one, other in pairs].count("within rounding")
-        assert f"in {taken} of {len(pairs):,} {'pairs ' if precision == 'float32' else ''}in {precision}" in said
+        assert f"in {taken} of {len(pairs)} {'pairs ' if precision == 'float32' else ''}in {precision}" in said
         assert f"{100 * loss:g}%" in said and f"{100 * errors:g}%" in said
-        assert taken < len(pairs) / 3
+        assert taken < len(pairs) / 2
     assert f"the test errors at most {verdicts.TEST_ERRORS_APART:.0%}" in said
 
 
