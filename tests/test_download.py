@@ -1,21 +1,41 @@
 """Downloads from a small server on this machine: whole and checked, or refused soon with nothing left behind."""
 
+import contextlib
 import gc
 import gzip
-import hashlib
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-import numpy as np
+import filelock
 import pytest
 import torch
+from loopback import (
+    BAD_ANSWERS,
+    DAMAGES,
+    FILES,
+    PACKED,
+    RESOURCES,
+    SILENCE,
+    SUMS,
+    WHOLE,
+    Answer,
+    md5,
+    put,
+    refuse,
+    send,
+    send_half_and_wait,
+    send_images_only,
+    serving,
+    tree,
+    trickle,
+    wait,
+)
 from test_qmnist import digits_of_writers, idx
 from torchvision.datasets import MNIST, QMNIST
 
-from digit_recognizer import data, sources
+from digit_recognizer import data, download, sources
 from digit_recognizer.errors import UserError
 
 # torchvision leaves refused connections to the garbage collector.
@@ -29,106 +49,22 @@ def collected():
     gc.collect()
 
 
-def small_mnist() -> dict[str, bytes]:
-    """12 + 4 digits in MNIST's four files, by their names."""
-    random = np.random.default_rng(0)
-    arrays = []
-    for count in (12, 4):
-        arrays += [random.integers(0, 256, (count, 28, 28), np.uint8), np.arange(count, dtype=np.uint8) % 10]
-    return dict(zip(sources.MNIST_MD5, map(idx, arrays), strict=True))
-
-
-FILES = small_mnist()
-PACKED = {f"{file}.gz": gzip.compress(content, mtime=0) for file, content in FILES.items()}
-
-
-def md5(content: bytes) -> str:
-    """The MD5 as hexadecimal digits."""
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-# What a server does with a request. body: what the file asked for holds.
-
-
-def send(request: BaseHTTPRequestHandler, body: bytes, promised: int | None = None) -> None:
-    """Status 200 and the body; promised: the length that the heading gives."""
-    request.send_response(200)
-    request.send_header("Content-Length", str(len(body) if promised is None else promised))
-    request.end_headers()
-    request.wfile.write(body)
-
-
-def send_a_page(request: BaseHTTPRequestHandler, body: bytes) -> None:
-    """A page to log in at, as in a hotel."""
-    send(request, b"<html>\n<body>Please log in</body>\n</html>\n")
-
-
-def send_half(request: BaseHTTPRequestHandler, body: bytes) -> None:
-    """Half of the body, then the connection is closed."""
-    send(request, body[: len(body) // 2], promised=len(body))
-
-
-def send_other_digits(request: BaseHTTPRequestHandler, body: bytes) -> None:
-    """A sound archive that is not the one asked for."""
-    send(request, gzip.compress(b"other digits"))
-
-
-def hang_up(request: BaseHTTPRequestHandler, body: bytes) -> None:
-    """Not a byte, the connection is closed at once."""
-
-
-def send_half_and_wait(request: BaseHTTPRequestHandler, body: bytes) -> None:
-    """Half of the body, then silence."""
-    send_half(request, body)
-    request.server.closing.wait(20)
-
-
-def wait(request: BaseHTTPRequestHandler, body: bytes) -> None:
-    """Silence."""
-    request.server.closing.wait(20)
-
-
-def refuse(status: int) -> Callable[[BaseHTTPRequestHandler, bytes], None]:
-    """An answer of nothing but an error."""
-    return lambda request, body: request.send_error(status)
-
-
 @pytest.fixture
 def serve(monkeypatch):
     """serve(answer, files) starts a server on 127.0.0.1: (its address, the list of the paths it was asked for)."""
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1")
-    servers = []
-
-    def start(answer: Callable, files: dict[str, bytes] = PACKED) -> tuple[str, list[str]]:
-        asked = []
-
-        def get(request: BaseHTTPRequestHandler) -> None:
-            asked.append(request.path)
-            answer(request, files[Path(request.path).name])
-
-        quiet = {"log_message": lambda *_: None, "do_GET": get}
-        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (BaseHTTPRequestHandler,), quiet))
-        server.closing = threading.Event()
-        server.handle_error = lambda *_: None  # a client that goes away is none
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}/", asked
-
-    yield start
-    for server in servers:
-        server.closing.set()
-        server.shutdown()
-        server.server_close()
+    with contextlib.ExitStack() as servers:
+        yield lambda *arguments: servers.enter_context(serving(*arguments))
 
 
 @pytest.fixture
 def mirrors(serve, monkeypatch):
     """mirrors(answer, ...) makes MNIST the small one, with a mirror for each answer: the paths each was asked for."""
-    monkeypatch.setattr(MNIST, "resources", [(file, md5(content)) for file, content in PACKED.items()])
-    monkeypatch.setattr(sources, "MNIST_MD5", {file: md5(content) for file, content in FILES.items()})
+    monkeypatch.setattr(MNIST, "resources", RESOURCES)
+    monkeypatch.setattr(sources, "MNIST_MD5", dict(SUMS))
 
-    def start(*answers: Callable) -> list[list[str]]:
+    def start(*answers: Answer) -> list[list[str]]:
         addresses, asked = zip(*map(serve, answers), strict=True)
         monkeypatch.setattr(MNIST, "mirrors", list(addresses))
         return list(asked)
@@ -136,38 +72,15 @@ def mirrors(serve, monkeypatch):
     return start
 
 
-def put(folder: Path, files: dict[str, bytes]) -> None:
-    """Write MNIST's files into a data folder."""
-    (folder / "MNIST" / "raw").mkdir(parents=True)
-    for file, content in files.items():
-        (folder / "MNIST" / "raw" / file).write_bytes(content)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """All files below a folder with their contents, and its folders as empty ones."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")
-    }
-
-
-def refusal_of(name: str, folder: Path) -> str:
+def refusal_of(name: str, folder: Path, **options: bool) -> str:
     """The one line with which loading is refused."""
     with pytest.raises(UserError) as refusal:
-        data.load(name, folder)
+        data.load(name, folder, **options)
     assert len(str(refusal.value).splitlines()) == 1
     return str(refusal.value)
 
 
-WHOLE = {"MNIST": b"", "MNIST/raw": b""} | {f"MNIST/raw/{file}": content for file, content in FILES.items()}
-BAD_ANSWERS = {
-    "403": refuse(403),
-    "404": refuse(404),
-    "503": refuse(503),
-    "a page": send_a_page,
-    "half": send_half,
-    "other digits": send_other_digits,
-    "hung up": hang_up,
-}
+# What is whole in the end
 
 
 def test_a_good_download_ends_with_exactly_the_four_files_and_loads(mirrors, tmp_path, capsys):
@@ -178,7 +91,7 @@ def test_a_good_download_ends_with_exactly_the_four_files_and_loads(mirrors, tmp
     images = torch.cat([digits.train.images, digits.test.images]).numpy().tobytes()
     assert images == b"".join(FILES[file][16:] for file in FILES if "images" in file)
     assert (digits.train.labels.tolist(), digits.test.labels.tolist()) == ([*range(10), 0, 1], [0, 1, 2, 3])
-    assert digits.md5 == {file: md5(content) for file, content in FILES.items()}
+    assert digits.md5 == SUMS
     raw = tmp_path / "digits" / "MNIST" / "raw"
     assert capsys.readouterr().out.splitlines() == [f"MNIST is not in {raw}; downloading it."]
 
@@ -189,25 +102,78 @@ def test_a_download_shows_its_progress(mirrors, tmp_path, capsys):
     assert "100%" in capsys.readouterr().err
 
 
-def test_a_complete_folder_is_used_without_a_request(mirrors, tmp_path, capsys):
-    (asked,) = mirrors(refuse(404))
+@pytest.mark.parametrize("answer", [refuse(404), wait], ids=["404", "silent"])
+def test_a_complete_folder_is_used_without_a_request(mirrors, tmp_path, capsys, answer):
+    (asked,) = mirrors(answer)
     put(tmp_path, FILES)
     assert len(data.load("mnist", tmp_path).train.labels) == 12
     assert asked == [] and capsys.readouterr().out == ""
     assert tree(tmp_path) == WHOLE
 
 
-def test_a_missing_file_is_fetched(mirrors, tmp_path):
-    mirrors(send)
-    put(tmp_path, {file: FILES[file] for file in list(FILES)[1:]})
+def test_a_missing_file_is_fetched_and_the_others_are_left_alone(mirrors, tmp_path, capsys):
+    (asked,) = mirrors(send)
+    *there, missing = FILES
+    put(tmp_path, {file: FILES[file] for file in there})
+    raw = tmp_path / "MNIST" / "raw"
+    before = {path: path.stat().st_mtime_ns for path in raw.iterdir()}
     assert len(data.load("mnist", tmp_path).train.labels) == 12
+    assert tree(tmp_path) == WHOLE
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert set(asked[1:]) == {f"/{missing}.gz"}  # the first request sees whether anybody answers
+    assert capsys.readouterr().out == f"{raw / missing} is missing; downloading it.\n"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_file_is_named_fetched_again_and_kept_beside(mirrors, tmp_path, capsys, file, damage):
+    mirrors(send)
+    damaged = DAMAGES[damage](FILES[file])
+    put(tmp_path, FILES | {file: damaged})
+    assert data.load("mnist", tmp_path).md5 == SUMS
+    assert tree(tmp_path) == WHOLE | {f"MNIST/raw/{file}.damaged": damaged}
+    raw = tmp_path / "MNIST" / "raw"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{raw / file} is damaged (its MD5 is not that of MNIST's); downloading it.",
+        f"MNIST is whole again; kept in {raw}: {file}.damaged",
+    ]
+
+
+def test_a_half_filled_and_damaged_folder_is_made_whole(mirrors, tmp_path, capsys):
+    mirrors(send)
+    first, second, third, _ = FILES
+    put(tmp_path, {first: b"", second: FILES[second], third: FILES[third][:50]})
+    assert len(data.load("mnist", tmp_path).train.labels) == 12
+    kept = {f"MNIST/raw/{first}.damaged": b"", f"MNIST/raw/{third}.damaged": FILES[third][:50]}
+    assert tree(tmp_path) == WHOLE | kept
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said.count(" is damaged ") == 2 and said.count(" is missing") == 1 and said.endswith("; downloading them.")
+
+
+@pytest.mark.parametrize("answer", [*BAD_ANSWERS, *SILENCE])
+def test_the_second_mirror_serves_where_the_first_does_not(mirrors, tmp_path, answer):
+    first, second = mirrors((BAD_ANSWERS | SILENCE)[answer], send)
+    assert len(data.load("mnist", tmp_path).train.labels) == 12
+    assert first and second and tree(tmp_path) == WHOLE
+
+
+def test_the_second_mirror_goes_on_where_the_first_stops(mirrors, tmp_path):
+    first, second = mirrors(send_images_only, send)
+    assert len(data.load("mnist", tmp_path).train.labels) == 12
+    assert tree(tmp_path) == WHOLE
+    assert "/train-images-idx3-ubyte.gz" in first and "/train-images-idx3-ubyte.gz" not in second
+
+
+def test_a_slow_line_that_goes_on_sending_is_waited_for(mirrors, tmp_path):
+    slow = trickle(pieces=5, pause=0.8)
+    mirrors(lambda request, body: slow(request, body) if "train-images" in request.path else send(request, body))
+    started = time.monotonic()
+    assert len(data.load("mnist", tmp_path).train.labels) == 12
+    assert time.monotonic() - started > download.STALL_SECONDS
     assert tree(tmp_path) == WHOLE
 
 
-def test_the_second_mirror_serves_where_the_first_does_not(mirrors, tmp_path):
-    first, second = mirrors(refuse(403), send)
-    assert len(data.load("mnist", tmp_path).train.labels) == 12
-    assert first and second and tree(tmp_path) == WHOLE
+# What cannot be had
 
 
 @pytest.mark.parametrize("answer", BAD_ANSWERS)
@@ -226,17 +192,30 @@ def test_a_bad_download_is_refused_and_leaves_nothing(mirrors, tmp_path, answer)
 def test_a_bad_download_leaves_what_was_there(mirrors, tmp_path, answer):
     (asked,) = mirrors(BAD_ANSWERS[answer])
     (tmp_path / "notes.txt").write_text("mine")
-    put(tmp_path, {"t10k-labels-idx1-ubyte": b"mine too"})
+    put(tmp_path, {"t10k-labels-idx1-ubyte": FILES["t10k-labels-idx1-ubyte"]})
     before = tree(tmp_path)
     message = refusal_of("mnist", tmp_path)
     assert asked and "t10k-labels-idx1-ubyte" not in message
     assert tree(tmp_path) == before
 
 
-def test_a_download_that_fails_after_the_first_files_leaves_none_of_them(mirrors, tmp_path):
-    def send_images_only(request: BaseHTTPRequestHandler, body: bytes) -> None:
-        send(request, body) if "images" in request.path else request.send_error(404)
+@pytest.mark.parametrize("fall_back", [False, True])
+@pytest.mark.parametrize("answer", BAD_ANSWERS)
+def test_a_damaged_file_that_cannot_be_had_again_stays_and_one_line_says_what_to_do(
+    mirrors, tmp_path, answer, fall_back
+):
+    (asked,) = mirrors(BAD_ANSWERS[answer])
+    file = "t10k-labels-idx1-ubyte"
+    put(tmp_path, FILES | {file: FILES[file][:-1]})
+    before = tree(tmp_path)
+    message = refusal_of("mnist", tmp_path, fall_back=fall_back)  # damage is not absence: optdigits does not step in
+    assert asked and tree(tmp_path) == before
+    path = tmp_path / "MNIST" / "raw" / file
+    assert message.startswith(f"{path} is damaged (its MD5 is not that of MNIST's); not to be downloaded (")
+    assert message.endswith(f", and left as it was; put good copies there: {file}")
 
+
+def test_a_download_that_fails_after_the_first_files_leaves_none_of_them(mirrors, tmp_path):
     (asked,) = mirrors(send_images_only)
     refusal_of("mnist", tmp_path / "digits")
     assert {path.lstrip("/") for path in asked} == set(list(PACKED)[:2])
@@ -246,23 +225,20 @@ def test_a_download_that_fails_after_the_first_files_leaves_none_of_them(mirrors
 def test_a_download_that_unpacks_to_other_digits_is_refused_with_the_files_name(mirrors, tmp_path, monkeypatch):
     mirrors(send)
     monkeypatch.setitem(sources.MNIST_MD5, "t10k-images-idx3-ubyte", "0" * 32)
-    assert str(tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte") in refusal_of("mnist", tmp_path)
+    assert "what was downloaded as t10k-images-idx3-ubyte is not it" in refusal_of("mnist", tmp_path / "digits")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_mirrors_that_never_answer_are_given_up_within_15_seconds(mirrors, tmp_path):
-    first, _ = mirrors(wait, wait)
+@pytest.mark.parametrize("answer", [wait, send_half_and_wait], ids=SILENCE)
+@pytest.mark.parametrize("there", [{}, dict(list(FILES.items())[:2])], ids=["empty", "half-filled"])
+def test_mirrors_that_fall_silent_are_given_up_within_15_seconds(mirrors, tmp_path, answer, there):
+    first, _ = mirrors(answer, answer)
+    put(tmp_path / "digits", there)
+    before = tree(tmp_path)
     started = time.monotonic()
     refusal_of("mnist", tmp_path / "digits")
     assert time.monotonic() - started < 15
-    assert first and list(tmp_path.iterdir()) == []
-
-
-def test_a_line_that_goes_dead_in_the_middle_is_given_up_within_15_seconds(mirrors, tmp_path):
-    first, _ = mirrors(send_half_and_wait, send_half_and_wait)
-    started = time.monotonic()
-    refusal_of("mnist", tmp_path / "digits")
-    assert time.monotonic() - started < 15
-    assert first and list(tmp_path.iterdir()) == []
+    assert first and tree(tmp_path) == before
 
 
 def test_with_fall_back_a_bad_download_ends_with_the_embedded_set(mirrors, tmp_path, capsys):
@@ -279,10 +255,40 @@ def test_stopping_a_download_leaves_nothing(mirrors, tmp_path, monkeypatch):
     def stop(*_, **__) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", stop)
+    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", stop)
     with pytest.raises(KeyboardInterrupt):
         data.load("mnist", tmp_path / "digits")
     assert list(tmp_path.iterdir()) == []
+
+
+# What a killed download left
+
+
+@pytest.mark.parametrize("there", [FILES, dict(list(FILES.items())[1:])], ids=["whole", "a file missing"])
+def test_what_a_killed_download_left_is_cleared_away(mirrors, tmp_path, there):
+    mirrors(send)
+    put(tmp_path, there)
+    dead = tmp_path / "MNIST" / "raw" / ".download-dead"
+    dead.mkdir()
+    (dead / "train-images-idx3-ubyte.gz").write_bytes(b"half")
+    (tmp_path / "MNIST" / "raw" / ".download-lock").write_bytes(b"")
+    data.load("mnist", tmp_path)
+    assert tree(tmp_path) == WHOLE
+
+
+def test_what_a_living_download_is_at_is_left_alone(mirrors, tmp_path):
+    mirrors(send)
+    put(tmp_path, FILES)
+    living = tmp_path / "MNIST" / "raw" / ".download-living"
+    living.mkdir()
+    with filelock.FileLock(living.with_name(".download-lock")):
+        data.load("mnist", tmp_path)
+        assert living.is_dir()
+    data.load("mnist", tmp_path)
+    assert tree(tmp_path) == WHOLE
+
+
+# QMNIST
 
 
 @pytest.fixture
@@ -314,3 +320,16 @@ def test_qmnist_is_refused_whole_when_its_second_half_fails(qmnist_site, tmp_pat
     _, asked = qmnist_site(send_train_only)
     assert "QMNIST is neither in" in refusal_of("qmnist", tmp_path / "digits")
     assert "/qmnist-train-labels-idx2-int.gz" in asked and list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_file_of_qmnist_is_fetched_again(qmnist_site, tmp_path, capsys):
+    files, _ = qmnist_site(send)
+    raw = tmp_path / "QMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file, content in files.items():
+        (raw / file).write_bytes(content)
+    damaged = raw / "qmnist-test-labels-idx2-int"
+    damaged.write_bytes(b"<html>")
+    assert len(data.load("qmnist", tmp_path).train.labels) == 480
+    assert tree(raw) == files | {f"{damaged.name}.damaged": b"<html>"}
+    assert capsys.readouterr().out.startswith(f"{damaged} is damaged (not the format of QMNIST); downloading it.\n")

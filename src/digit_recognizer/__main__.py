@@ -64,6 +64,8 @@ def evaluate(options: argparse.Namespace) -> None:
     if options.json is not None:
         result = {"model": str(options.model), "recipe": recipe and recipe.name, "dataset": digits.name}
         result |= records.scores_as_dict(scores)
+        result |= {"md5": dict(digits.md5), "weights": records.weights_hash(checkpoint.model)}
+        result["made_with"] = records.provenance(checkpoint.model)
         files.write_atomically(options.json, (json.dumps(result, indent=1) + "\n").encode())
 
 
@@ -95,6 +97,13 @@ def study(options: argparse.Namespace) -> None:
         study.run(chosen, options.seeds, out, options.data_dir, **engine)
     tables = (report.published, departures.page, report.ladder, report.ensembles)
     print("\n\n".join(table(out) for table in tables))
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Train the run of a record again, and say whether the same comes of it."""
+    from digit_recognizer import verify
+
+    return verify.run(options.record, options.data_dir, options.threads)
 
 
 def figures(options: argparse.Namespace) -> None:
@@ -138,7 +147,7 @@ def bench(options: argparse.Namespace) -> None:
     module.run(options.out, options.data_dir, options.rounds, **(of_peers if options.module == "race" else {}))
 
 
-COMMANDS = (predict, draw, serve, evaluate, export, study, figures, bench)
+COMMANDS = (predict, draw, serve, evaluate, export, study, verify, figures, bench)
 
 
 if __name__ == "__main__":

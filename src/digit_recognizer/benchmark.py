@@ -39,6 +39,7 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) ->
         "median": {name: statistics.median(times) for name, times in best.items()},
         "ratios": [usual / ours for ours, usual in zip(best["ours"], best["usual"], strict=True)],
         "parts_of_ours": parts(digits.train, recipe),
+        "md5": dict(digits.md5),
         "spin_count": os.environ.get("GOMP_SPINCOUNT"),
         "made_with": records.provenance(models.build(recipe)),
     }

@@ -32,7 +32,7 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) ->
     if cores < 2:
         raise UserError("with a single core there is nothing to share; take a machine with two or more")
     measurements.check_can_keep(out)
-    from digit_recognizer import models, recipes, records
+    from digit_recognizer import models, recipes, records, sources
 
     seconds: dict[str, dict[str, list[float | None]]] = {name: {"quiet": [], "busy": []} for name in SETTINGS}
     for number in range(1, rounds + 1):
@@ -41,6 +41,7 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) ->
                 of.append(epoch(cores if all_cores else 1, variables, state == "busy", data_dir))
                 print(f"round {number}: {name}, {state}: {_shown(of[-1])}", flush=True)
     result: dict[str, Any] = {"what": "seconds for an epoch of the default recipe", "cores": cores, "seconds": seconds}
+    result["md5"] = dict(sources.MNIST_MD5)  # each process loads no other files
     result["made_with"] = records.provenance(models.build(recipes.get()))
     measurements.keep(out, {"crowd": result})
     print(table(result))

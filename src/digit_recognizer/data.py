@@ -1,6 +1,6 @@
 """The digits: whole sets in memory as uint8, ink bright, with fixed splits and shuffled batches.
 
-mnist            60,000 + 10,000   torchvision.datasets.MNIST, downloaded when absent, checked by MD5
+mnist            60,000 + 10,000   torchvision.datasets.MNIST, downloaded when absent or damaged, checked by MD5
 qmnist           120,000           torchvision.datasets.QMNIST, split at random
 qmnist-writers   120,000           the same digits, no writer in two of the parts
 optdigits        1,797             inside scikit-learn: 8x8 scans, the embedded set that needs no download
@@ -68,13 +68,13 @@ def load(
     validation: bool = False,
     fall_back: bool = False,
 ) -> Digits:
-    """Load a data set by name, downloading it first where it is absent.
+    """Load a data set by name, downloading it first where it is absent or damaged.
 
     folder: where MNIST/raw and QMNIST/raw lie; by default the variable DIGITS_DATA_DIR, else `data`.
     validation: hold out a fixed twelfth of the training part (5,000 of 60,000); QMNIST always has such a part.
     fall_back: use optdigits, and say so in one line, where the set is neither on disk nor reachable. Raises UserError
-    for an unknown name, damaged files, and, without fall_back, a set that cannot be had. Of several processes, one on
-    each machine downloads, and what one cannot have none takes.
+    for an unknown name, damaged files that cannot be had anew, and, without fall_back, a set that cannot be had. Of
+    several processes, one on each machine downloads, and what one cannot have none takes.
     """
     if name not in TITLES:
         raise UserError(f"unknown data set '{name}'; there are {', '.join(TITLES)}")

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from digit_recognizer import command_line, recipes
+from digit_recognizer import command_line, recipes, verdicts
 from digit_recognizer.errors import UserError
 
 
@@ -119,6 +119,14 @@ def _study(parser: argparse.ArgumentParser) -> None:
     add("--data-dir", metavar="DIR", help="where MNIST/raw lies")
 
 
+def _verify(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("record", metavar="RECORD", help="of a run, such as results/mlp_128_adam/mnist-seed0.json")
+    add("--data-dir", metavar="DIR", help="where MNIST/raw lies")
+    add("--threads", metavar="N", type=_positive, help="of the CPU; by default as many as the record says")
+    parser.epilog = verdicts.EXPLAINED
+
+
 def _figures(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--results", metavar="DIR", default="results", help="of the records; by default results")
@@ -168,6 +176,7 @@ FLAGS = {
     "evaluate": _evaluate,
     "export": _export,
     "study": _study,
+    "verify": _verify,
     "figures": _figures,
     "bench": _bench,
 }

@@ -42,7 +42,7 @@ def run(
         print(f"not installed, and left out: {', '.join(missing)}; to have them: pip install -e .[peers]", flush=True)
     if not quick:
         measurements.check_can_keep(out)
-    from digit_recognizer import models, recipes, records
+    from digit_recognizer import models, recipes, records, sources
 
     recipe = recipes.get(epochs=1 if quick else None)
     count = 6_000 if quick else 60_000
@@ -50,6 +50,7 @@ def run(
     runs = in_turn(there, settings, 1 if quick else rounds, recipe.epochs, count, data_dir)
     what = f"seconds from the call to the trained network: {recipe.name}, {recipe.epochs} x {count:,} digits of MNIST"
     result = {"what": what, **summary(runs), "missing": missing, "versions": {name: versions(name) for name in there}}
+    result["md5"] = dict(sources.MNIST_MD5)  # each process loads no other files
     result["spin_count"] = os.environ.get("GOMP_SPINCOUNT")
     result["made_with"] = records.provenance(models.build(recipe)) | {"threads": settings}
     if not quick:

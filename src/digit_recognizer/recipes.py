@@ -2,12 +2,13 @@
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 from digit_recognizer.errors import UserError
 from digit_recognizer.ladder import HANDWRITING, LADDER
 from digit_recognizer.published import PUBLISHED
-from digit_recognizer.recipe import Recipe
+from digit_recognizer.recipe import Augmentation, Convolution, Recipe
 from digit_recognizer.variants import VARIANTS
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*PUBLISHED, *LADDER, HANDWRITING, *VARIANTS)}
@@ -23,6 +24,16 @@ def get(name: str = DEFAULT, **overrides: Any) -> Recipe:
         nearest = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.0)[0]
         raise UserError(f"unknown recipe '{name}'; the nearest is {nearest}, and mnist_recognition.py --list shows all")
     return dataclasses.replace(RECIPES[name], **{key: value for key, value in overrides.items() if value is not None})
+
+
+def of_settings(name: str, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe of that name with these settings, all of them, as Recipe.settings gives them and JSON keeps them.
+
+    Raises UserError as get does; and KeyError, TypeError or ValueError for what are no settings.
+    """
+    layers = tuple(Convolution(**layer) for layer in settings["convolutions"])
+    kinds = {"widths": tuple(settings["widths"]), "augmentation": Augmentation(**settings["augmentation"])}
+    return get(name, **{**settings, **kinds, "convolutions": layers})
 
 
 def overrides_of(recipe: Recipe) -> dict[str, Any]:

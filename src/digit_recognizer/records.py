@@ -6,14 +6,15 @@ import json
 import math
 import platform
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from digit_recognizer import calibration, files, processes, recipes
+from digit_recognizer import __version__, calibration, files, processes, recipes
 from digit_recognizer.data import Digits
 from digit_recognizer.errors import UserError
 from digit_recognizer.evaluation import Scores
@@ -68,7 +69,7 @@ def describe(
 
 def identity(recipe: Recipe, seed: int) -> dict[str, Any]:
     """What says which run a record is of: a recipe on its own data set, with all its settings, and the seed."""
-    overrides = json.loads(json.dumps(recipes.overrides_of(recipe)))  # as they are read again
+    overrides = json.loads(json.dumps(recipes.overrides_of(recipe), default=asdict))  # as they are read again
     run = {"recipe": recipe.name, "overrides": overrides, "seed": seed, "dataset": recipe.dataset}
     return {"format": FORMAT, **run, "settings": recipe.settings}
 
@@ -85,15 +86,19 @@ def scores_as_dict(scores: Scores) -> dict[str, Any]:
 
 
 def provenance(model: nn.Module) -> dict[str, Any]:
-    """With what a number was made: versions, machine, threads and processes, commit."""
+    """With what a number was made: versions, machine, its products and threads, processes, commit."""
     device = next(model.parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
+        "package": __version__,
         "torch": str(torch.__version__),
+        "numpy": np.__version__,
         "python": platform.python_version(),
         "system": platform.system(),
         "device": device.type,
         "device_name": name,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "products": torch.get_float32_matmul_precision(),
         "threads": torch.get_num_threads(),
         "processes": processes.count(),
         **_commit(),
@@ -125,7 +130,7 @@ def read(folder: str | Path, recipe: Recipe, seed: int) -> dict[str, Any]:
     path = path_of(folder, recipe, seed)
     try:
         record = json.loads(path.read_text())
-        record["settings"] = _with_defaults(record["settings"])
+        record["settings"] = with_defaults(record["settings"])
         other = [field for field, value in identity(recipe, seed).items() if record.get(field) != value]
         whole = bool(other) or _is_whole(record, recipe.epochs)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
@@ -137,7 +142,7 @@ def read(folder: str | Path, recipe: Recipe, seed: int) -> dict[str, Any]:
     return record
 
 
-def _with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
+def with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of a run, with the defaults of those that did not exist yet when it was made: it was made with these."""
     plain = Recipe("", "", widths=(784, 10), epochs=1).settings
     return plain | settings | {"augmentation": plain["augmentation"] | settings["augmentation"]}
@@ -190,10 +195,15 @@ def _commit() -> dict[str, Any]:
     """The commit of this checkout and whether the package was changed since; both None where this is no checkout."""
     here = Path(__file__).resolve().parent
     answers = []
-    for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "."]):
+    # The first fails where the package is installed below a checkout of something else, whose commit says nothing.
+    for command in (
+        ["ls-files", "--error-unmatch", "__init__.py"],
+        ["rev-parse", "HEAD"],
+        ["status", "--porcelain", "."],
+    ):
         try:
             ran = subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, timeout=10, check=True)
         except (OSError, subprocess.SubprocessError):
             return {"commit": None, "changed": None}
         answers.append(ran.stdout.strip())
-    return {"commit": answers[0], "changed": bool(answers[1])}
+    return {"commit": answers[1], "changed": bool(answers[2])}

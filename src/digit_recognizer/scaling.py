@@ -38,6 +38,7 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) ->
         "images": [in_a_process(copies, data_dir) for copies in COPIES],
         "widths": {str(width): width_epochs(width, digits.train, rounds) for width in WIDTHS},
         "commands": {name: [start(command) for _ in range(rounds)] for name, command in COMMANDS.items()},
+        "md5": dict(digits.md5),
         "made_with": records.provenance(models.build(recipes.get())),
     }
     measurements.keep(out, {"scaling": result})

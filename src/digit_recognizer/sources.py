@@ -1,4 +1,4 @@
-"""Where the digits come from: files of MNIST's format, fetched where they are absent, and scikit-learn's scans."""
+"""Where the digits come from: files of MNIST's format, fetched where absent or damaged, and scikit-learn's scans."""
 
 import hashlib
 from collections.abc import Callable
@@ -21,24 +21,24 @@ MNIST_MD5 = {
 QMNIST_FILES = tuple(
     f"qmnist-{part}-{kind}" for part in ("train", "test") for kind in ("images-idx3-ubyte", "labels-idx2-int")
 )
+MISSING = "is missing"
 
 MD5 = dict[str, str]  # of each file by its name
+Complaints = dict[str, str]  # what is wrong with a file, by its name; whole ones are not in it
+
+
+class _Damaged(Exception):
+    """A file does not hold what it should."""
 
 
 def mnist(root: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], MD5]:
     """The 60,000 and the 10,000 of root/MNIST/raw, each as uint8 (n, 28, 28) and int64 (n,), and the MD5s.
 
-    Raises UserError for a file that is not MNIST's to the bit, UnreachableError where there is none to be had.
+    A file that is not MNIST's to the bit is fetched again. Raises UserError where that cannot be, UnreachableError
+    where a file is missing and not to be had.
     """
     folder = root / "MNIST" / "raw"
-    _make_present(folder, tuple(MNIST_MD5), _fetch_mnist, "MNIST")
-    sums = {file: _md5(folder / file) for file in MNIST_MD5}
-    for file, expected in MNIST_MD5.items():
-        if sums[file] != expected:
-            raise UserError(
-                f"{folder / file} is damaged (its MD5 is not that of MNIST's {file}); "
-                "delete it and run again to download it, or put a good copy there"
-            )
+    _make_whole(folder, "MNIST", _complaints_of_mnist, _mnist_archives)
     # Read without torchvision, whose import costs two seconds and 160 MB; after the MD5s, nothing is left to check.
     train, test = (
         (
@@ -49,29 +49,19 @@ def mnist(root: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], MD5
         )
         for part in ("train", "t10k")
     )
-    return train, test, sums
+    return train, test, dict(MNIST_MD5)
 
 
 def qmnist(root: Path) -> tuple[Tensor, Tensor, MD5]:
     """All digits of root/QMNIST/raw, train before test, as uint8 (n, 28, 28), with their extended labels and the MD5s.
 
-    The extended labels are int64 (n, 8); column 0 is the digit, column 2 the writer. torchvision checks what it
-    downloads; files that were put there are checked for their shape. Raises as mnist does.
+    The extended labels are int64 (n, 8); column 0 is the digit, column 2 the writer. The MD5s of the unpacked files
+    are not known here: what is downloaded is checked packed, what was put there for its form. Raises as mnist does.
     """
-    from torchvision.datasets import QMNIST
-
     folder = root / "QMNIST" / "raw"
-    _make_present(folder, QMNIST_FILES, _fetch_qmnist, "QMNIST")
-    try:
-        parts = [QMNIST(root, what=what, compat=False) for what in ("train", "test")]
-        if any(part.data.shape != (len(part.targets), 28, 28) or part.targets.shape[1] != 8 for part in parts):
-            raise ValueError("their shapes do not match")
-        images, labels = (torch.cat([getattr(part, field) for part in parts]) for field in ("data", "targets"))
-        if labels[:, 0].min() < 0 or labels[:, 0].max() > 9:
-            raise ValueError("there are labels beyond 0 to 9")
-    except (AssertionError, ValueError, RuntimeError, IndexError, KeyError, TypeError, OSError) as error:
-        reason = str(error) or "not the format of QMNIST"
-        raise UserError(f"the files in {folder} are damaged ({reason}); delete them and run again") from error
+    _make_whole(folder, "QMNIST", _complaints_of_qmnist, _qmnist_archives)
+    parts = [_read_qmnist(folder / file) for file in QMNIST_FILES]
+    images, labels = torch.cat(parts[::2]), torch.cat(parts[1::2]).long()
     return images, labels, {file: _md5(folder / file) for file in QMNIST_FILES}
 
 
@@ -91,37 +81,90 @@ def optdigits() -> tuple[Tensor, Tensor, MD5]:
     return torch.from_numpy(digits), torch.from_numpy(labels), {"optdigits": md5}
 
 
-def _fetch_mnist(folder: Path) -> None:
+def _mnist_archives() -> download.Archives:
     from torchvision.datasets import MNIST
 
-    addresses = [mirror + MNIST.resources[0][0] for mirror in MNIST.mirrors]
-    download.fetch(lambda into: MNIST(into, download=True), addresses, folder)
+    return {Path(name).stem: ([mirror + name for mirror in MNIST.mirrors], md5) for name, md5 in MNIST.resources}
 
 
-def _fetch_qmnist(folder: Path) -> None:
+def _qmnist_archives() -> download.Archives:
     from torchvision.datasets import QMNIST
 
-    def both(into: Path) -> None:
-        for what in ("train", "test"):
-            QMNIST(into, what=what, download=True)
-
-    download.fetch(both, [QMNIST.resources["train"][0][0]], folder)
+    resources = QMNIST.resources["train"] + QMNIST.resources["test"]
+    return {Path(address).stem: ([address], md5) for address, md5 in resources}
 
 
-def _make_present(folder: Path, files: tuple[str, ...], fetch: Callable[[Path], None], title: str) -> None:
-    """Download what is missing. Raises UserError where the folder is none, UnreachableError where nothing comes."""
+def _make_whole(
+    folder: Path, title: str, complaints: Callable[[Path], Complaints], archives: Callable[[], download.Archives]
+) -> None:
+    """Fetch what is missing or damaged, and say so. Raises as mnist does, and UserError where the folder is none."""
     for parent in (folder, *folder.parents):
         if parent.exists() and not parent.is_dir():
             raise UserError(f"{parent} is a file, not a folder; choose another with --data-dir or DIGITS_DATA_DIR")
-    missing = [file for file in files if not (folder / file).is_file()]
-    if not missing:
+    found = complaints(folder)
+    if not found:
+        download.clear_away(folder)
         return
-    print(f"{title} is not in {folder}; downloading it.", flush=True)
+    damaged = [file for file, complaint in found.items() if complaint != MISSING]
+    known = archives()
+    absent = not damaged and len(found) == len(known)
+    listed = "; ".join(f"{folder / file} {complaint}" for file, complaint in found.items())
+    said = f"{title} is not in {folder}" if absent else listed
+    print(f"{said}; downloading {'it' if absent or len(found) == 1 else 'them'}.", flush=True)
     try:
-        fetch(folder)
+        download.fetch(known, folder, complaints)
     except download.UnreachableError as error:
+        if damaged:
+            wanted = ", ".join(found)
+            line = f"{said}; not to be downloaded ({error}), and left as it was; put good copies there: {wanted}"
+            raise UserError(line) from error
         where = f"{title} is neither in {folder} nor to be downloaded ({error})"
-        raise download.UnreachableError(where, missing) from error
+        raise download.UnreachableError(where, list(found)) from error
+    if damaged:
+        kept = ", ".join(f"{file}.damaged" for file in damaged)
+        print(f"{title} is whole again; kept in {folder}: {kept}", flush=True)
+
+
+def _complaints_of_mnist(folder: Path) -> Complaints:
+    found = {}
+    for file, md5 in MNIST_MD5.items():
+        if not (folder / file).is_file():
+            found[file] = MISSING
+        elif _md5(folder / file) != md5:
+            found[file] = "is damaged (its MD5 is not that of MNIST's)"
+    return found
+
+
+def _complaints_of_qmnist(folder: Path) -> Complaints:
+    found, counts = {}, {}
+    for file in QMNIST_FILES:
+        try:
+            counts[file] = len(_read_qmnist(folder / file)) if (folder / file).is_file() else None
+        except _Damaged as error:
+            found[file] = f"is damaged ({error})"
+    found |= {file: MISSING for file, count in counts.items() if count is None}
+    for pair in (QMNIST_FILES[:2], QMNIST_FILES[2:]):
+        if len({counts.get(file) for file in pair} - {None}) == 2:
+            found |= dict.fromkeys(pair, "is damaged (images and labels are not equally many)")
+    return found
+
+
+def _read_qmnist(path: Path) -> Tensor:
+    """Images as uint8 (n, 28, 28), or extended labels as int32 (n, 8). Raises _Damaged."""
+    from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
+
+    try:
+        numbers = read_sn3_pascalvincent_tensor(path)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except (AssertionError, ValueError, RuntimeError, IndexError, KeyError, TypeError) as error:
+        raise _Damaged("not the format of QMNIST") from error
+    form = (torch.uint8, (28, 28)) if "images" in path.name else (torch.int32, (8,))
+    if (numbers.dtype, tuple(numbers.shape[1:])) != form or not len(numbers):
+        raise _Damaged("not the shape of QMNIST's")
+    if "labels" in path.name and (numbers[:, 0].min() < 0 or numbers[:, 0].max() > 9):
+        raise _Damaged("there are labels beyond 0 to 9")
+    return numbers
 
 
 def _md5(path: Path) -> str:

@@ -40,6 +40,7 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 3) ->
     ladder: dict[str, Any] = {
         "what": "seconds from the call to the trained network, MNIST's 60,000 digits",
         "runs": runs,
+        "md5": dict(digits.md5),
     }
     ladder["made_with"] = records.provenance(models.build(recipes.get())) | {"threads": threads}
     ladder["spin_count"] = os.environ.get("GOMP_SPINCOUNT")
@@ -49,7 +50,7 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 3) ->
 
 
 def timed(recipe: Recipe, digits: Digits, seed: int, threads: int) -> dict[str, Any]:
-    """Seconds of one training, making the network included, held-out scores left out; and its test accuracy."""
+    """Seconds of one training, making the network included, held-out scores left out; and what it led to."""
     one = digits.test.take(torch.arange(1))
     fast = Digits(digits.name, digits.train, None, one, digits.md5)  # a curve of one digit costs nothing
     began = time.perf_counter()
@@ -57,7 +58,7 @@ def timed(recipe: Recipe, digits: Digits, seed: int, threads: int) -> dict[str, 
     model, _ = training.fit(models.build(recipe, seed), fast, recipe, seed, quiet=True)
     seconds = time.perf_counter() - began
     scores = evaluation.score(evaluation.predict(model, digits.test.images), digits.test.labels)
-    return {"seed": seed, "seconds": seconds, "accuracy": scores.accuracy}
+    return {"seed": seed, "seconds": seconds, "accuracy": scores.accuracy, "weights": records.weights_hash(model)}
 
 
 def prediction(recipe: Recipe, digits: Digits, times: int = 200) -> dict[str, float]:

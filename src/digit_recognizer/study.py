@@ -151,9 +151,11 @@ def train_alone(recipe: Recipe, seed: int, data_dir: str | Path | None) -> Resul
     return recipe, seed, record, probabilities.numpy()
 
 
-def train(recipe: Recipe, digits: data.Digits, seed: int) -> tuple[dict[str, Any], Tensor]:
+def train(
+    recipe: Recipe, digits: data.Digits, seed: int, device: str | torch.device = "cpu", *, quiet: bool = True
+) -> tuple[dict[str, Any], Tensor]:
     """One run from fresh weights to its record and its logits of the test part, scored with the last weights."""
-    model, history = training.fit(models.build(recipe, seed), digits, recipe, seed, quiet=True)
+    model, history = training.fit(models.build(recipe, seed).to(device), digits, recipe, seed, quiet=quiet)
     logits = evaluation.predict(model, digits.test.images)
     record = records.describe(recipe, digits, seed, model, history, evaluation.score(logits, digits.test.labels))
     batch_means = evaluation.mean_of_batch_means(logits, digits.test.labels, recipe.batch_size)
@@ -172,8 +174,11 @@ def _update_ensemble(out: str | Path, recipe: Recipe, data_dir: str | Path | Non
     except (OSError, ValueError, LookupError, TypeError):
         stands = []
     if len(paths) >= records.ENSEMBLES[1] and stands[: len(weights)] != weights:
-        labels = _digits(recipe.dataset, data_dir, recipe.validation).test.labels
-        records.save(target, ensemble(recipe, weights, [np.load(path.with_suffix(".npy")) for path in paths], labels))
+        digits = _digits(recipe.dataset, data_dir, recipe.validation)
+        probabilities = [np.load(path.with_suffix(".npy")) for path in paths]
+        record = ensemble(recipe, weights, probabilities, digits.test.labels)
+        made_with = records.provenance(models.build(recipe))
+        records.save(target, {**record, "md5": dict(digits.md5), "made_with": made_with})
 
 
 def ensemble(recipe: Recipe, weights: list[str], probabilities: list[np.ndarray], labels: Tensor) -> dict[str, Any]:
