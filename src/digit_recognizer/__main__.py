@@ -62,10 +62,15 @@ def evaluate(options: argparse.Namespace) -> None:
     print(evaluation.comparison(published, digits.name, scores))
     print(evaluation.per_digit_table(evaluation.confusion_matrix(logits, digits.test.labels)))
     if options.json is not None:
-        result = {"model": str(options.model), "recipe": recipe and recipe.name, "dataset": digits.name}
-        result |= records.scores_as_dict(scores)
-        result |= {"md5": dict(digits.md5), "weights": records.weights_hash(checkpoint.model)}
-        result["made_with"] = records.provenance(checkpoint.model)
+        result = {
+            "model": str(options.model),
+            "recipe": recipe and recipe.name,
+            "dataset": digits.name,
+            "md5": dict(digits.md5),
+            **records.scores_as_dict(scores),
+            "weights": records.weights_hash(checkpoint.model),
+            "made_with": records.provenance(checkpoint.model),
+        }
         files.write_atomically(options.json, (json.dumps(result, indent=1) + "\n").encode())
 
 

@@ -176,10 +176,9 @@ def seeds_there(folder: str | Path, recipe: Recipe) -> list[int]:
 
 def published_for(recipe: Recipe | None, dataset: str) -> Published | None:
     """What a recipe's source reports, where it is this very training on this data set that it reports; else None."""
-    known = None if recipe is None else recipes.RECIPES.get(recipe.name)
-    if known is None or known.dataset != dataset or known.settings != recipe.settings:
+    if recipe is None or (known := recipes.RECIPES.get(recipe.name)) is None:
         return None
-    return known.published
+    return known.published if known.dataset == dataset and known.settings == recipe.settings else None
 
 
 def _processor() -> str:
