@@ -1,7 +1,7 @@
 """What the bytes of a model file declare, looked at before PyTorch makes any of it.
 
-torch.load(weights_only=True) runs no order, but it reserves whatever memory a file asks for, follows it into any depth,
-and looks at no checksum. Here only what torch.save writes of plain content passes: no more, and no larger than the file.
+torch.load(weights_only=True) runs no order, but it reserves whatever memory a file asks for, follows it into any
+depth, and looks at no checksum. Here only what torch.save writes of plain content passes, if it fits into the file.
 """
 
 import collections
@@ -15,15 +15,18 @@ from typing import Any, BinaryIO
 
 MOST_PARTS = 10_000  # of an archive
 MOST_STEPS = 1_000_000  # of a pickle; the history of an epoch takes about 25
-MOST_TUPLES = 20_000  # of a pickle, five for each tensor; tuples in tuples in tuples overflow the stack of Python itself
+MOST_TUPLES = (
+    20_000  # of a pickle, five for each tensor; tuples in tuples in tuples overflow the stack of Python itself
+)
 MOST_SIDES = 8  # of a tensor; those of a convolution have four
 LEGACY = 5  # pickles, one after the other, in files of PyTorch before 1.6
 # What pickles of plain content and tensors consist of; no other step is taken.
-STEPS = set(
-    "PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINSTRING "
-    "EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS "
-    "BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL REDUCE BUILD BINPERSID".split()
-)
+STEPS = {
+    "PROTO", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT",
+    "BINUNICODE", "SHORT_BINSTRING", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND",
+    "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "GLOBAL",
+    "REDUCE", "BUILD", "BINPERSID",
+}  # fmt: skip
 # Bytes of one number of each kind.
 WIDTHS = {
     "DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8, "IntStorage": 4,

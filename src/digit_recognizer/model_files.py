@@ -25,7 +25,10 @@ MOST = 1_000_000  # numbers, words and tensors of a file
 
 
 def write(path: str | Path, content: dict[str, Any]) -> None:
-    """Write plain content and tensors, with format and checksum, atomically. Raises UserError; the old file survives."""
+    """Write plain content and tensors, with format and checksum, atomically.
+
+    Raises UserError where it cannot be written, and for more than LARGEST; the old file survives.
+    """
     content = {"format": FORMAT, **content}
     buffer = io.BytesIO()
     torch.save({**content, "checksum": checksum(content)}, buffer)
@@ -45,7 +48,9 @@ def read(path: str | Path) -> Any:
     try:
         inspection.look_through(raw)
         content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-        others = {name: value for name, value in content.items() if name != "checksum"} if _is_ours(content) else content
+        others = (
+            {name: value for name, value in content.items() if name != "checksum"} if _is_ours(content) else content
+        )
         found = checksum(others)
     except Exception as error:  # whatever a stranger's bytes lead to; weights_only runs none of them
         raise UserError(f"{path} is not a model file, is damaged, or holds more than plain weights") from error
