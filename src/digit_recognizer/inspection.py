@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 MOST_PARTS = 10_000  # of an archive
-MOST_STEPS = 1_000_000  # of a pickle; the history of an epoch takes about 25
+MOST_STEPS = 400_000  # of a pickle, which takes seconds; the history of an epoch has about 25
 MOST_TUPLES = (
     20_000  # of a pickle, five for each tensor; tuples in tuples in tuples overflow the stack of Python itself
 )

@@ -21,7 +21,7 @@ FORMAT = 5
 WITH_CHECKSUM = 5  # the first
 LARGEST = 256  # megabytes that a file may have; the networks here have up to ten
 DEEPEST = 20  # containers within containers
-MOST = 1_000_000  # numbers, words and tensors of a file
+MOST = 200_000  # words, tensors and numbers outside of them; half as many as a pickle may have steps
 
 
 def write(path: str | Path, content: dict[str, Any]) -> None:
@@ -31,9 +31,12 @@ def write(path: str | Path, content: dict[str, Any]) -> None:
     """
     content = {"format": FORMAT, **content}
     buffer = io.BytesIO()
-    torch.save({**content, "checksum": checksum(content)}, buffer)
-    if buffer.tell() > LARGEST * 1_000_000:
-        raise UserError(f"cannot write {path}: it would have more than {LARGEST} MB, which nobody could read again")
+    try:
+        torch.save({**content, "checksum": checksum(content)}, buffer)
+        if buffer.tell() > LARGEST * 1_000_000:
+            raise ValueError(f"more than {LARGEST} MB")
+    except ValueError as error:
+        raise UserError(f"cannot write {path}: it would hold {error}, and could not be read again") from error
     files.write_atomically(path, buffer.getvalue())
 
 
@@ -67,7 +70,7 @@ def checksum(content: Any) -> str:
     digest = hashlib.sha256()
     for number, leaf in enumerate(_leaves(content, 0)):
         if number > MOST:  # lists of lists of the same lists would go on for ever
-            raise ValueError("too much")
+            raise ValueError(f"more than {MOST:,} words and numbers outside of tensors")
         digest.update(leaf)
     return digest.hexdigest()
 
@@ -75,10 +78,10 @@ def checksum(content: Any) -> str:
 def _leaves(content: Any, depth: int) -> Iterator[Any]:
     """Bytes that are the same only where the content is: of each part its kind, how much it is, and what."""
     if depth > DEEPEST:
-        raise ValueError("too deep")
+        raise ValueError("what is too deep")
     if isinstance(content, Tensor):
         if content.layout != torch.strided or content.is_meta or content.is_quantized:
-            raise ValueError("not a dense tensor")
+            raise ValueError("a tensor that is not dense")
         yield f"{content.dtype} {tuple(content.shape)};".encode()
         yield content.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
     elif isinstance(content, Mapping):
@@ -93,7 +96,7 @@ def _leaves(content: Any, depth: int) -> Iterator[Any]:
     elif content is None or type(content) in (str, int, float, bool):
         yield f"{content!r};".encode()
     else:
-        raise ValueError(f"{type(content)} is not plain")
+        raise ValueError(f"what is not plain, a {type(content).__name__}")
 
 
 def _bytes(path: Path) -> bytes:
