@@ -51,7 +51,7 @@ def take_in(
     """Let workers attempt each of these numbers after they have prepared with what lies in the folder.
 
     attempt: returns in a word what came of it, and raises where that must not be. Returns how often each word, the
-    longest time of one attempt in seconds, and by how much memory grew at most in one, in megabytes.
+    longest time of one attempt in seconds, and by how much a worker's memory grew at most, in megabytes.
     Raises AssertionError where an attempt raises, and where a worker dies or does not end.
     """
     outcomes, slowest, largest, count = collections.Counter(), (0.0, -1), (0.0, -1), 0
@@ -74,7 +74,9 @@ def take_in(
 
 
 def _begin(prepare: Callable[[Path], None], folder: Path) -> None:
+    global _ready
     prepare(folder)
+    _ready = _kilobytes("VmRSS")
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + ROOM, taken + ROOM))
 
@@ -83,7 +85,7 @@ def _watched(attempt: Callable[[int], str], numbers: Iterable[int]) -> list[tupl
     found = []
     for number in numbers:
         Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
-        before, began = _kilobytes("VmRSS"), time.perf_counter()
+        began = time.perf_counter()
         signal.alarm(ENDED_AFTER)
         try:
             outcome = attempt(number)
@@ -91,7 +93,7 @@ def _watched(attempt: Callable[[int], str], numbers: Iterable[int]) -> list[tupl
             raise AssertionError(f"number {number}: {type(error).__name__}: {error}") from error
         signal.alarm(0)
         seconds = time.perf_counter() - began
-        found.append((number, outcome, seconds, (_kilobytes("VmHWM") - before) / 1000))
+        found.append((number, outcome, seconds, (_kilobytes("VmHWM") - _ready) / 1000))
     return found
 
 

@@ -89,7 +89,8 @@ def _opened(source: Any, name: str) -> Image.Image:
 def _read(image: Image.Image, name: str) -> Picture:
     """A picture that is opened. Raises UserError and whatever Pillow raises."""
     width, height = image.size
-    _check_size(name, width, height, MOST)
+    inks = max(1, len(image.getbands()) / 3)  # of printers there are four, which a progressive JPEG keeps at full size
+    _check_size(name, width, height, int(MOST / inks))
     if max(width, height) < SMALLEST:
         raise UserError(f"{name} has only {width} x {height} pixels, too few for a digit")
     factor = max(width, height) / (DRAFT * LONGEST)

@@ -17,7 +17,7 @@ LEAST_SHARE = 0.3  # of all ink, that shapes larger than this make up where ther
 ALONG = 0.8  # of a side, that light which fades towards it reaches
 DIRT = 0.3  # of a row's height: what is less in both directions is no digit
 WIDE = 1.35  # widths of its height, from which on a shape is several digits that touch
-MOST = 300  # digits of one picture; there is room for more, but not as large as a hand writes them
+MOST = 200  # digits of one picture, each of which takes a hundredth of a second
 MOST_SHADES = 50  # shapes at the rim; where there are more, they are no frame and no shadow
 
 
@@ -56,6 +56,8 @@ def find(found: ink.Ink) -> list[Part]:
 
 
 def _connected(mask: np.ndarray) -> list[Part]:
+    if not mask.any():
+        return []
     labels = measure.label(mask, connectivity=2)
     areas = np.bincount(labels.ravel())
     return [
