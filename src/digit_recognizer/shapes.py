@@ -12,6 +12,7 @@ from digit_recognizer.errors import UserError
 Box = tuple[int, int, int, int]  # top, left, bottom, right
 SPECK = 0.012  # of the largest shape's ink: less is dirt
 NEAR = 0.25  # of the digit's size, within which a smaller shape belongs to it
+FEWEST = 4  # pixels in the longer direction: what is less shows nothing
 SMALLEST = 0.025  # of the picture's longest side: what is less in both directions is dirt
 LEAST_SHARE = 0.3  # of all ink, that shapes larger than this make up where there is anything but noise
 ALONG = 0.8  # of a side, that light which fades towards it reaches
@@ -42,7 +43,7 @@ def find(found: ink.Ink) -> list[Part]:
     Without dirt, and without what belongs to a frame or a shadow at the rim.
     """
     parts = sorted(_connected(found.mask), key=lambda part: -part.area)
-    least = max(4, SMALLEST * max(found.mask.shape))
+    least = max(FEWEST, SMALLEST * max(found.mask.shape))
     parts = [part for part in parts if not _is_slope(part, found.mask.shape)]
     large = [part for part in parts if max(part.image.shape) >= least]
     inside = [part for part in large if not _at_rim(part, found.mask.shape)]
@@ -197,7 +198,7 @@ def _cut(whole: np.ndarray, box: Box, height: float) -> list[np.ndarray]:
     """Digits that touch, cut apart where there is least ink; one digit as it is."""
     top, left, bottom, right = box
     width = right - left
-    if width <= WIDE * max(height, bottom - top):
+    if width <= WIDE * max(height, bottom - top) or max(height, bottom - top) < FEWEST:
         return [whole]
     count = min(max(2, round(width / (0.75 * height))), MOST + 1)
     inked = whole[top:bottom].sum(0)
