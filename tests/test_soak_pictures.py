@@ -194,8 +194,8 @@ ENORMOUS: dict[str, Callable[[], bytes]] = {
     "JPEG, progressive, CMYK": lambda: saved(page(9000, 10_000, "CMYK"), "JPEG", progressive=True),
     "JPEG, progressive, CMYK, too large": lambda: saved(page(10_000, 12_000, "CMYK"), "JPEG", progressive=True),
     "JPEG, 65,500 wide": lambda: saved(page(1800, 65_500, "RGB"), "JPEG"),
-    "JPEG of as many scans as may be": lambda: of_many_scans(Image.new("RGB", (12_000, 10_000)), 85),
-    "JPEG of too many scans": lambda: of_many_scans(Image.new("RGB", (1200, 1000)), 100),
+    "JPEG of as many scans as may be": lambda: of_many_scans(Image.new("RGB", (12_000, 10_000)), 21),
+    "JPEG of too many scans": lambda: of_many_scans(Image.new("RGB", (1200, 1000)), 22),
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from digit_recognizer.errors import UserError
 
 LARGEST = 100  # megabytes that a file may have
-MOST_SCANS = 100  # of a progressive JPEG, each over all of the picture; ten are usual
+MOST_SCANS = 30  # of a progressive JPEG, each a tenth of a second over the largest picture; ten are usual
 SCAN = re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e][\1-\4]")  # the head of one; no pixels look like it
 MOST_VALUES = 100_000  # of a TIFF's tag that says how its pixels lie; a number for each strip is usual
 # In so many pieces a file may be read: until the size is known, and until the pixels are. A file made of nothing but

@@ -96,8 +96,8 @@ def _read(image: Image.Image, name: str) -> Picture:
     factor = max(width, height) / (DRAFT * LONGEST)
     image.draft("RGB", (max(1, int(width / factor)), max(1, int(height / factor))))  # JPEG, a half to an eighth at once
     _check_size(name, *image.size, MOST_WHOLE, "; save it as JPEG, or make it smaller")
-    turn = _turn(image)
     image.load()
+    turn = _turn(image)
     colour = _on_paper(_reduced(_with_values(image)))
     colour = colour if turn is None else colour.transpose(turn)
     quarter = turn in (TURNS[5], TURNS[6], TURNS[7], TURNS[8])
