@@ -191,3 +191,17 @@ def test_nothing_is_split_into_nothing(network):
 def test_a_clean_scan_without_ink_is_an_error():
     with pytest.raises(UserError, match="there is no ink"):
         images.as_mnist(np.zeros((8, 8)))
+
+
+def test_more_digits_than_a_picture_has_room_for_are_refused_at_once():
+    down, across = np.indices((640, 640))
+    squares = np.where((down % 33 < 16) & (across % 33 < 16), np.uint8(0), np.uint8(255))
+    with pytest.raises(UserError, match="more than 200 shapes in this picture; show a part of it at a time"):
+        images.split_digits(squares)
+    assert images.to_mnist(squares).reason == "several digits"
+
+
+def test_a_line_a_few_pixels_high_is_no_row_of_digits():
+    page = np.full((100, 150), 255, np.uint8)
+    page[50, 10:140] = 0
+    assert len(images.split_digits(page)) <= 1

@@ -14,9 +14,9 @@ PACKAGE = Path(digit_recognizer.__file__).parent
 # A module may import from the floors below its own, never from its own or above.
 FLOORS = [
     {"errors", "words", "verdicts"},
-    {"processes", "pictures", "ink", "strokes", "recipe"},
-    {"files", "download", "shared_statistics", "devices", "shapes"},
-    {"images"},
+    {"processes", "picture_files", "ink", "strokes", "recipe", "inspection"},
+    {"files", "download", "shared_statistics", "devices", "shapes", "pictures"},
+    {"images", "model_files"},
     {"published", "ladder", "sources", "engines", "models", "augmentation", "plots", "jax_epoch", "limit"},
     {"variants", "data", "measurements"},
     {"recipes", "checkpoints", "nondigits"},

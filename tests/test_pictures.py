@@ -1,15 +1,19 @@
 """Every kind of picture becomes the same grey values; what is none is refused in one line."""
 
+import contextlib
+import gzip
 import io
 import struct
+import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
-from digit_recognizer import pictures
+from digit_recognizer import picture_files, pictures
 from digit_recognizer.errors import UserError
 
 
@@ -109,7 +113,7 @@ def test_large_pictures_are_reduced():
 def test_of_an_animation_the_first_frame_is_read(stroke):
     file = saved(stroke, "GIF", save_all=True, append_images=[Image.new("L", stroke.size, value) for value in (0, 90)])
     read = pictures.read(file)
-    assert read.warnings == ("the first of 3 frames was read",)
+    assert read.warnings == ("the first of several frames was read",)
     assert np.abs(read.grey - grey(stroke)).mean() < 0.02
 
 
@@ -136,6 +140,151 @@ def test_what_is_no_picture_is_refused(content, words, tmp_path):
         with pytest.raises(UserError, match=words) as caught:
             pictures.read(source)
         assert "\n" not in str(caught.value)
+
+
+def archive(name: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr(name, "text")
+    return file.getvalue()
+
+
+def heif(brand: bytes) -> bytes:
+    return b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(50)
+
+
+# What people take for pictures, what it is called, and what they are told to do.
+OTHERS = {
+    "svg": (b'<?xml version="1.0"?>\n<svg width="9"/>', "an SVG drawing, not pixels; save it as PNG"),
+    "pdf": (b"%PDF-1.7\n", "a PDF document; save its page as PNG"),
+    "late pdf": (b"\n" * 99 + b"%PDF-1.7\n", "a PDF document; save its page as PNG"),
+    **{f"heif {brand}": (heif(brand), "HEIC, as iPhones save photographs; export it as JPEG")
+       for brand in (b"heic", b"heix", b"hevc", b"mif1")},
+    "mp4": (b"\0\0\0\x18ftypisom" + bytes(50), "a video; save one picture of it"),
+    "webm": (b"\x1aE\xdf\xa3" + bytes(50), "a video; save one picture of it"),
+    "avi": (b"RIFF\0\0\0\0AVI " + bytes(50), "a video; save one picture of it"),
+    "docx": (archive("word/document.xml"), "an office document; save its picture"),
+    "doc": (b"\xd0\xcf\x11\xe0" + bytes(50), "an office document; save its picture"),
+    "zip": (archive("digit.png"), "an archive; unpack it"),
+    "gz": (gzip.compress(b"digit"), "an archive; unpack it"),
+    "eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript, a program that draws; save it as PNG"),
+    "psd": (b"8BPS\0\1" + bytes(50), "a Photoshop file; save it as PNG"),
+    "jp2": (b"\0\0\0\x0cjP  \r\n" + bytes(50), "JPEG 2000 or JPEG XL; save it as"),
+    "ico": (b"\0\0\1\0\1\0" + bytes(50), "an icon; save it as PNG"),
+    "bigtiff": (b"II+\0\x08\0\0\0" + bytes(50), "a BigTIFF; save it as"),
+    "html": (b"<!DOCTYPE html><html></html>", "a web page; save the picture itself"),
+    "txt": ("sieben 7 \u2013 \u00fc\n".encode() * 2000, "text, not pixels"),
+    "png": (b"\x89PNG\r\n\x1a\n" + bytes(100), "damaged at its beginning"),
+    "raw": (bytes(range(256)), "none of PNG, JPEG, GIF, BMP, TIFF, WebP; save it as"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_is_no_picture_is_named_whatever_it_is_called(kind, tmp_path):
+    content, words = OTHERS[kind]
+    (tmp_path / "seven.png").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        pictures.read(tmp_path / "seven.png")
+    said = str(caught.value).removeprefix(f"{tmp_path}/")
+    assert said.startswith("seven.png is not a picture that can be read: it is " + words) and "\n" not in said
+
+
+def test_only_kinds_that_people_have_are_opened():
+    """No EPS, for which Pillow starts Ghostscript, and none of thirty formats that nobody's telephone writes."""
+    Image.init()
+    others = Image.SAVE.keys() - set(picture_files.FORMATS) - {"PDF"}
+    assert {"EPS", "ICO", "TGA", "PCX", "SGI"} <= others
+    tried = 0
+    for kind in sorted(others):
+        file = io.BytesIO()
+        with contextlib.suppress(Exception):  # some write other modes only, or need a library
+            Image.new("RGB", (32, 32)).save(file, kind)
+        if file.getvalue() and not file.getvalue().startswith(b"BM") and kind != "MPO":
+            tried += 1
+            with pytest.raises(UserError, match="is not a picture that can be read"):
+                pictures.read(file.getvalue())
+    assert tried > 10
+
+
+def test_limits_are_said(tmp_path, monkeypatch, stroke):
+    whole = saved(stroke, "PNG")
+    with (tmp_path / "large.png").open("wb") as file:
+        file.write(whole)
+        file.truncate(picture_files.LARGEST * 1_000_000 + 1)  # a hole: it takes no room
+    for source in (tmp_path / "large.png", (tmp_path / "large.png").open("rb")):
+        with pytest.raises(UserError, match=r"large\.png has more than 100 megabytes"):
+            pictures.read(source)
+    source.close()
+    monkeypatch.setattr(pictures, "MOST_WHOLE", 2000)
+    with pytest.raises(
+        UserError, match=r"has 60 x 40 pixels, more than 0 million; save it as JPEG, or make it smaller"
+    ):
+        pictures.read(whole)
+    large = Image.new("L", (4000, 3000), 255)
+    with pytest.raises(UserError, match=r"has 1,000 x 750 pixels"):
+        pictures.read(saved(large, "JPEG"))  # looked at after it is known how far the decoder reduces it
+    monkeypatch.setattr(pictures, "MOST_WHOLE", 1000 * 750)
+    assert pictures.read(saved(large, "JPEG")).scale == 6.25
+
+
+def test_a_tiff_of_very_many_strips_is_refused(stroke):
+    content = bytearray(saved(stroke, "TIFF"))
+    (place,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, place)
+    for number in range(count):
+        entry = place + 2 + 12 * number
+        if struct.unpack_from("<H", content, entry) == (273,):  # where the strips begin
+            struct.pack_into("<I", content, entry + 4, 50_000_000)
+    with pytest.raises(UserError, match="cut into more than 100,000 strips"):
+        pictures.read(bytes(content) + bytes(1000))
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(60_000),
+        b"no",
+        bytes(9),
+    ],
+    ids=lambda exif: repr(exif[:20]),
+)
+def test_what_a_file_says_beside_its_pixels_does_not_stop_reading(exif, stroke):
+    for kind in ("JPEG", "PNG", "WEBP"):
+        read = pictures.read(saved(stroke, kind, exif=exif))
+        assert np.abs(read.grey - grey(stroke)).mean() < 0.02
+
+
+@pytest.mark.parametrize("turn", pictures.TURNS)
+def test_every_way_of_holding_a_camera_is_undone(turn, stroke):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    for kind in ("PNG", "TIFF"):
+        read = pictures.read(saved(stroke, kind, exif=exif)).grey
+        upright = ImageOps.exif_transpose(Image.open(io.BytesIO(saved(stroke, kind, exif=exif))))
+        assert read.shape == grey(upright).shape and np.abs(read - grey(upright)).max() < 1e-6
+
+
+def test_a_name_is_one_line_of_plain_text():
+    with pytest.raises(UserError) as caught:
+        pictures.read(Path("no\n\x1b[2Jsuch\u202efile.png"))
+    assert str(caught.value).startswith("cannot read no??[2Jsuch?file.png: No such file")
+
+
+def test_an_open_file_is_read_from_its_beginning_each_time(stroke, tmp_path):
+    file = io.BytesIO(saved(stroke, "PNG"))
+    assert np.array_equal(pictures.read(file).grey, pictures.read(file).grey)
+    (tmp_path / "a.txt").write_text("7")
+    with (tmp_path / "a.txt").open() as text, pytest.raises(UserError, match="open it with mode 'rb'"):
+        pictures.read(text)
+
+
+def test_transparency_of_large_pictures_is_paper_too(stroke):
+    shape = Image.eval(stroke, lambda value: 255 - value).resize((1800, 1200))
+    drawn = Image.merge("LA", (Image.new("L", shape.size, 0), shape))
+    read = pictures.read(saved(drawn, "PNG")).grey
+    assert read.shape == (427, 640) and read[0, 0] == 1 and read[213, 213] < 0.3
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])

@@ -80,12 +80,27 @@ def test_what_confidence_means_is_kept_with_the_network(one, tmp_path):
     assert (loaded.temperature, loaded.least) == (2.0, 0.2)
 
 
-@pytest.mark.parametrize("meaning", [{"temperature": 0}, {"temperature": "hot"}, [1], {"least": None}])
+@pytest.mark.parametrize(
+    "meaning",
+    [
+        *({"temperature": wrong} for wrong in (0, -1, 1e9, float("nan"), float("inf"), "hot", "2", True, None, [1])),
+        *({"least": wrong} for wrong in (None, -0.1, float("nan"), float("inf"), "0.5", False)),
+        [1], "hot", 3,
+    ],
+    ids=str,
+)  # fmt: skip
 def test_a_meaning_that_is_none_is_refused(meaning, tmp_path):
     recipe = recipes.get("mlp_128_adam")
     checkpoints.save(tmp_path / "a.pth", models.build(recipe), recipe, {"meaning": meaning})
     with pytest.raises(UserError, match="is damaged"):
         Recognizer.load(tmp_path / "a.pth")
+
+
+def test_answers_that_are_no_numbers_are_no_digit(one, network):
+    broken = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    torch.nn.init.constant_(broken[1].weight, 3e38)  # finite, and yet no answer is
+    prediction = Recognizer(broken).predict(one)
+    assert (prediction.digit, prediction.reason) == (None, "not like a digit")
 
 
 def test_softmax_networks_are_read_as_probabilities(one, tmp_path):

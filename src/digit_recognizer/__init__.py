@@ -12,7 +12,7 @@ To read it, begin with the story in `mnist_recognition.py` and then take the mod
     processes     the same training in several processes, on one machine or more
     evaluation    scores, intervals, confusion
     plots         figures from arrays; `charts`, those that compare
-    checkpoints   a trained network as a file, and back
+    checkpoints   a trained network as a file, and back; `model_files`, what such files hold; `inspection`, may declare
     export        a trained network as a file for other programs
     records       a run as a small JSON file
     study         every seed of a recipe, one record each, on the cores of this machine or of a cluster, in `engines`

@@ -103,7 +103,8 @@ def drawn(strength: np.ndarray, strokes: np.ndarray) -> tuple[np.ndarray, str | 
     scale = FINE / max(np.ptp(rows) + 1, np.ptp(columns) + 1)
     height, width = (max(1, round(side * scale)) for side in part.shape)
     fine = np.asarray(Image.fromarray(part.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC))
-    distance = signed_distance(np.pad(fine >= 0.5 * min(1, fine.max()), FINE // 8))  # room to grow thicker
+    mask = _trimmed(fine >= 0.5 * min(1, fine.max()))  # of a few pixels most would be margin
+    distance = signed_distance(np.pad(mask, FINE // 8))  # room to grow thicker
     weight = 4 * distance[distance > 0].mean() * 20 / FINE  # a strip's mean distance is a quarter of its width
     wanted = float(np.clip(weight, THINNEST, THICKEST))
     changed = None
@@ -112,6 +113,11 @@ def drawn(strength: np.ndarray, strokes: np.ndarray) -> tuple[np.ndarray, str | 
     redrawn = np.clip(distance + (wanted - weight) / 2 * FINE / 20 + 0.5, 0, 1)
     digit = as_mnist(redrawn)
     return np.clip(digit * (255 / digit.max()), 0, 255).astype(np.uint8), changed
+
+
+def _trimmed(mask: np.ndarray) -> np.ndarray:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def signed_distance(mask: np.ndarray) -> np.ndarray:

@@ -137,13 +137,16 @@ def _level_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
     down, across = np.nonzero(thin & ~above)  # the upper edge, once in each column
     if not len(down):
         return lines
+    reach = LOOSE + max(3, height // 40)
     for slope, start in _straight(down, across, width):
         middle = start + slope * (np.arange(width) - width / 2)
-        near = np.abs(np.arange(height)[:, None] - middle) <= LOOSE + max(3, height // 40)
-        of_line = near & thin
+        band = slice(max(0, int(middle.min()) - reach), int(middle.max()) + reach + 2)
+        near = np.abs(np.arange(height)[band, None] - middle) <= reach
+        of_line = near & thin[band]
         # What most columns of it are like, and not the strokes that it meets.
-        usual, dark = (np.percentile((values * of_line).max(0), 40) for values in (thickness, strength))
-        lines |= of_line & (thickness <= 1.5 * usual + 1) & (strength <= 1.4 * dark)
+        values = thickness[band], strength[band]
+        usual, dark = (np.percentile((each * of_line).max(0), 40) for each in values)
+        lines[band] |= of_line & (values[0] <= 1.5 * usual + 1) & (values[1] <= 1.4 * dark)
     return lines
 
 

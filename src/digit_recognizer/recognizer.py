@@ -86,13 +86,8 @@ class Recognizer:
                 "the network of the package knows how its pixels were normalised; leave out --mean and --std"
             )
         checkpoint = checkpoints.pretrained(SHIPPED) if path is None else checkpoints.load(path, mean, deviation)
-        meaning, model = (checkpoint.record or {}).get("meaning") or {}, checkpoint.model
-        try:
-            temperature, least = float(meaning.get("temperature", 1)), float(meaning.get("least", 0))
-        except (TypeError, ValueError, AttributeError):
-            temperature = least = 0.0
-        if not 0 < temperature < float("inf"):
-            raise UserError(f"{path} is damaged: it does not say what its confidence means")
+        model = checkpoint.model
+        temperature, least = _meaning(path, checkpoint.record or {})
         if checkpoint.recipe is not None and checkpoint.recipe.output == "softmax":
             model = nn.Sequential(model, Logarithm())
         return cls(model, temperature, least)
@@ -133,9 +128,20 @@ class Recognizer:
         if intake.reason == "blank":
             return Prediction(None, 0.0, (0.1,) * 10, intake.digit, "blank", intake.warnings)
         confidence = max(probabilities)
-        reason = intake.reason or (UNLIKE if confidence < self.least else None)
+        reason = intake.reason or (None if confidence >= self.least else UNLIKE)  # what is no number is neither
         digit = None if reason else probabilities.index(confidence)
         return Prediction(digit, confidence, tuple(probabilities), intake.digit, reason, intake.warnings)
+
+
+def _meaning(path: str | Path | None, record: dict[str, Any]) -> tuple[float, float]:
+    """Temperature and least confidence of a record. Raises UserError where they are no numbers to go by."""
+    meaning = record.get("meaning") or {}
+    numbers = (meaning.get("temperature", 1.0), meaning.get("least", 0.0)) if isinstance(meaning, dict) else ()
+    if [type(number) in (int, float) for number in numbers] == [True, True]:
+        temperature, least = numbers
+        if 0.001 <= temperature <= 1000 and 0 <= least < float("inf"):
+            return temperature, least
+    raise UserError(f"{path} is damaged: it does not say what its confidence means; take another copy of it")
 
 
 def load_model(path: str | Path, mean: float | None = None, deviation: float | None = None) -> Recognizer:

@@ -1,48 +1,78 @@
 """Connected shapes of ink: which of them are dirt, which make up one digit, which stand in one row."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 from skimage import measure
 
 from digit_recognizer import ink
+from digit_recognizer.errors import UserError
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right
-Region = Any  # of scikit-image's, which has no types
 SPECK = 0.012  # of the largest shape's ink: less is dirt
 NEAR = 0.25  # of the digit's size, within which a smaller shape belongs to it
+FEWEST = 4  # pixels in the longer direction: what is less shows nothing
 SMALLEST = 0.025  # of the picture's longest side: what is less in both directions is dirt
 LEAST_SHARE = 0.3  # of all ink, that shapes larger than this make up where there is anything but noise
 ALONG = 0.8  # of a side, that light which fades towards it reaches
 DIRT = 0.3  # of a row's height: what is less in both directions is no digit
 WIDE = 1.35  # widths of its height, from which on a shape is several digits that touch
+MOST = 200  # digits of one picture, each of which takes a hundredth of a second
+MOST_SHADES = 50  # shapes at the rim; where there are more, they are no frame and no shadow
 
 
-def find(found: ink.Ink) -> list[Region]:
-    """The connected shapes of ink as scikit-image's regions, the largest first; none where nothing stands out.
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A connected shape of ink. image: bool, all of its box; area: how many pixels of it are ink."""
+
+    bbox: Box
+    image: np.ndarray
+    area: int
+
+    @property
+    def slice(self) -> tuple[slice, slice]:
+        """Its box as an index."""
+        top, left, bottom, right = self.bbox
+        return slice(top, bottom), slice(left, right)
+
+
+def find(found: ink.Ink) -> list[Part]:
+    """The connected shapes of ink, the largest first; none where nothing stands out.
 
     Without dirt, and without what belongs to a frame or a shadow at the rim.
     """
-    parts = sorted(measure.regionprops(measure.label(found.mask, connectivity=2)), key=lambda part: -part.area)
-    least = max(4, SMALLEST * max(found.mask.shape))
+    parts = sorted(_connected(found.mask), key=lambda part: -part.area)
+    least = max(FEWEST, SMALLEST * max(found.mask.shape))
     parts = [part for part in parts if not _is_slope(part, found.mask.shape)]
     large = [part for part in parts if max(part.image.shape) >= least]
     inside = [part for part in large if not _at_rim(part, found.mask.shape)]
-    if inside:
-        shades = [part for part in large if part not in inside and _is_shade(part, found.mask.shape, inside[0])]
+    if inside and len(large) - len(inside) <= MOST_SHADES:
+        rim, breadth = set(large) - set(inside), _breadth(inside[0])
+        shades = {part for part in rim if _is_shade(part, found.mask.shape, inside[0].area, breadth)}
         parts, large = ([part for part in some if part not in shades] for some in (parts, large))
     if not large or sum(part.area for part in large) < LEAST_SHARE * sum(part.area for part in parts):
         return []
     return [part for part in large if part.area >= SPECK * large[0].area]
 
 
-def _at_rim(part: Region, size: tuple[int, int]) -> bool:
+def _connected(mask: np.ndarray) -> list[Part]:
+    if not mask.any():
+        return []
+    labels = measure.label(mask, connectivity=2)
+    areas = np.bincount(labels.ravel())
+    return [
+        Part((down.start, across.start, down.stop, across.stop), labels[down, across] == number, int(areas[number]))
+        for number, (down, across) in enumerate(ndimage.find_objects(labels), start=1)
+    ]
+
+
+def _at_rim(part: Part, size: tuple[int, int]) -> bool:
     top, left, bottom, right = part.bbox
     return top == 0 or left == 0 or bottom == size[0] or right == size[1]
 
 
-def _is_slope(part: Region, size: tuple[int, int]) -> bool:
+def _is_slope(part: Part, size: tuple[int, int]) -> bool:
     """Whether a shape lies along all of one side of the picture, and does not reach the opposite one: fading light."""
     top, left, bottom, right = part.bbox
     for before, after, shape, length in (
@@ -54,19 +84,19 @@ def _is_slope(part: Region, size: tuple[int, int]) -> bool:
     return False
 
 
-def _is_shade(part: Region, size: tuple[int, int], main: Region) -> bool:
-    """Whether a shape at the rim is thin and long beside it, small, or far broader than the strokes inside."""
+def _is_shade(part: Part, size: tuple[int, int], area: int, breadth: float) -> bool:
+    """Whether a shape at the rim is thin and long beside it, or small or far broader beside the largest one inside."""
     height, width = part.image.shape
     thin = (height < 0.08 * size[0] and width > 3 * height) or (width < 0.08 * size[1] and height > 3 * width)
-    return thin or part.area < 0.08 * main.area or _breadth(part) > 1.8 * _breadth(main)
+    return thin or part.area < 0.08 * area or _breadth(part) > 1.8 * breadth
 
 
-def _breadth(part: Region) -> float:
+def _breadth(part: Part) -> float:
     """Of a shape's strokes, in pixels: a strip's mean distance from its edge is a quarter of it."""
     return 4 * float(ndimage.distance_transform_edt(np.pad(part.image, 1))[1:-1, 1:-1][part.image].mean())
 
 
-def of_one_digit(parts: list[Region]) -> tuple[list[Region], list[Region]]:
+def of_one_digit(parts: list[Part]) -> tuple[list[Part], list[Part]]:
     """The shapes of one digit, the largest and what is near it; and the others. parts: as find returns them."""
     kept, others = [parts[0]], []
     box = parts[0].bbox
@@ -81,13 +111,13 @@ def of_one_digit(parts: list[Region]) -> tuple[list[Region], list[Region]]:
     return kept, others
 
 
-def as_large(main: Region, others: list[Region]) -> bool:
+def as_large(main: Part, others: list[Part]) -> bool:
     """Whether one of the others is so large beside the main shape that it must be another digit."""
     high, least = main.image.shape[0], 0.3 * main.area
     return any(part.area > least and part.image.shape[0] > 0.6 * high for part in others)
 
 
-def mask_of(parts: list[Region], shape: tuple[int, int]) -> np.ndarray:
+def mask_of(parts: list[Part], shape: tuple[int, int]) -> np.ndarray:
     """These shapes as bool of that shape."""
     mask = np.zeros(shape, bool)
     for part in parts:
@@ -102,17 +132,16 @@ def gap(first: Box, second: Box) -> int:
 
 def around(first: Box, second: Box) -> Box:
     """The box around both."""
-    top, left = map(min, first[:2], second[:2])
-    bottom, right = map(max, first[2:], second[2:])
-    return top, left, bottom, right
+    return (*map(min, first[:2], second[:2]), *map(max, first[2:], second[2:]))
 
 
-def rows(parts: list[Region], shape: tuple[int, int]) -> list[list[np.ndarray]]:
+def rows(parts: list[Part], shape: tuple[int, int]) -> list[list[np.ndarray]]:
     """Rows from above, in each the masks of its digits from the left: bool (height, width) of the whole picture.
 
-    parts: as find returns them; shape: of the picture.
+    parts: as find returns them; shape: of the picture. Raises UserError for more than MOST digits.
     """
-    found = []
+    found: list[list[np.ndarray]] = []
+    _check_count(len(parts))
     for row in _rows([part.bbox for part in parts]):
         height = np.percentile([box[2] - box[0] for box in row], 75)
         boxes = [box for box in _joined(row, height) if max(box[2] - box[0], box[3] - box[1]) >= DIRT * height]
@@ -120,9 +149,15 @@ def rows(parts: list[Region], shape: tuple[int, int]) -> list[list[np.ndarray]]:
         for box in sorted(boxes, key=lambda box: box[1]):
             whole = mask_of([part for part in parts if around(part.bbox, box) == box], shape)
             digits += _cut(whole, box, height)
+            _check_count(sum(map(len, found)) + len(digits))
         if digits:
             found.append(digits)
     return found
+
+
+def _check_count(count: int) -> None:
+    if count > MOST:
+        raise UserError(f"there are more than {MOST} shapes in this picture; show a part of it at a time")
 
 
 def _rows(boxes: list[Box]) -> list[list[Box]]:
@@ -163,9 +198,9 @@ def _cut(whole: np.ndarray, box: Box, height: float) -> list[np.ndarray]:
     """Digits that touch, cut apart where there is least ink; one digit as it is."""
     top, left, bottom, right = box
     width = right - left
-    if width <= WIDE * max(height, bottom - top):
+    if width <= WIDE * max(height, bottom - top) or max(height, bottom - top) < FEWEST:
         return [whole]
-    count = max(2, round(width / (0.75 * height)))
+    count = min(max(2, round(width / (0.75 * height))), MOST + 1)
     inked = whole[top:bottom].sum(0)
     cuts = []
     for number in range(1, count):
@@ -174,12 +209,11 @@ def _cut(whole: np.ndarray, box: Box, height: float) -> list[np.ndarray]:
         cuts.append(int(near[np.argmin(inked[near])]))
     pieces = []
     for start, end in zip([left, *cuts], [*cuts, right], strict=True):
-        piece = np.zeros_like(whole)
-        piece[:, start:end] = whole[:, start:end]
-        labels = measure.label(piece, connectivity=2)
-        if labels.max():
-            sizes = np.bincount(labels.ravel())[1:]
-            large = 1 + np.flatnonzero(sizes >= 0.1 * sizes.max())  # no ends of the neighbour's strokes
-            piece = np.isin(labels, large)
+        parts = _connected(whole[top:bottom, start:end])
+        if parts:
+            least = 0.1 * max(part.area for part in parts)  # no ends of the neighbour's strokes
+            piece = np.zeros_like(whole)
+            large = mask_of([part for part in parts if part.area >= least], (bottom - top, end - start))
+            piece[top:bottom, start:end] = large
             pieces.append(piece)
     return pieces

@@ -1,0 +1,103 @@
+"""Bytes as strangers send them, and workers that take them in, watched: what came of it, how long, how much memory."""
+
+import collections
+import concurrent.futures
+import multiprocessing
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SECONDS, MEGABYTES = 5.0, 1000.0  # that one file may take, at most
+ENDED_AFTER = 60  # seconds, by the system, whatever the worker is doing
+ROOM = 4_000_000_000  # bytes of addresses beyond those of a worker that is ready
+CHUNK = 20  # files that a worker takes at a time
+
+
+def mutated(content: bytes, other: bytes, generator: np.random.Generator) -> bytes:
+    """The bytes with a little wrong: bits turned, cut off, cut out, put in, blocks swapped, or joined with another."""
+    way = generator.integers(6)
+    first, second = sorted(int(place) for place in generator.integers(0, len(content) + 1, 2))
+    if way == 0:
+        return flipped(content, generator)
+    if way == 1:
+        return content[:first]
+    if way == 2:
+        return content[:first] + content[second:]
+    if way == 3:
+        return content[:first] + generator.bytes(int(generator.integers(1, 200))) + content[first:]
+    if way == 4:
+        length = int(generator.integers(1, 5000))
+        blocks = content[first : first + length], content[second : second + length]
+        return content[:first] + blocks[1] + content[first + length : second] + blocks[0] + content[second + length :]
+    return content[:first] + other[int(generator.integers(0, len(other))) :]
+
+
+def flipped(content: bytes, generator: np.random.Generator) -> bytes:
+    """The bytes with up to eight bits turned."""
+    changed = bytearray(content)
+    for place in generator.integers(0, len(content), generator.integers(1, 9)) if content else ():
+        changed[place] ^= 1 << int(generator.integers(8))
+    return bytes(changed)
+
+
+def take_in(
+    prepare: Callable[[Path], None], attempt: Callable[[int], str], folder: Path, numbers: Sequence[int], workers: int
+) -> dict[str, Any]:
+    """Let workers attempt each of these numbers after they have prepared with what lies in the folder.
+
+    attempt: returns in a word what came of it, and raises where that must not be. Returns how often each word, the
+    longest time of one attempt in seconds, and by how much a worker's memory grew at most, in megabytes.
+    Raises AssertionError where an attempt raises, and where a worker dies or does not end.
+    """
+    outcomes, slowest, largest, count = collections.Counter(), (0.0, -1), (0.0, -1), 0
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _begin, (prepare, folder)) as pool:
+        starts = range(0, len(numbers), CHUNK)
+        chunks = [pool.submit(_watched, attempt, numbers[start : start + CHUNK]) for start in starts]
+        for chunk in concurrent.futures.as_completed(chunks):
+            for number, outcome, seconds, megabytes in chunk.result():
+                outcomes[outcome] += 1
+                count += 1
+                slowest, largest = max(slowest, (seconds, number)), max(largest, (megabytes, number))
+    print(f"\nslowest: {slowest}, largest: {largest}")
+    return {
+        "count": count,
+        "outcomes": dict(sorted(outcomes.items())),
+        "slowest_seconds": round(slowest[0], 3),
+        "most_megabytes": round(largest[0], 1),
+    }
+
+
+def _begin(prepare: Callable[[Path], None], folder: Path) -> None:
+    global _ready
+    prepare(folder)
+    _ready = _kilobytes("VmRSS")
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + ROOM, taken + ROOM))
+
+
+def _watched(attempt: Callable[[int], str], numbers: Iterable[int]) -> list[tuple[int, str, float, float]]:
+    found = []
+    for number in numbers:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
+        began = time.perf_counter()
+        signal.alarm(ENDED_AFTER)
+        try:
+            outcome = attempt(number)
+        except BaseException as error:
+            raise AssertionError(f"number {number}: {type(error).__name__}: {error}") from error
+        signal.alarm(0)
+        seconds = time.perf_counter() - began
+        found.append((number, outcome, seconds, (_kilobytes("VmHWM") - _ready) / 1000))
+    return found
+
+
+def _kilobytes(field: str) -> int:
+    """Of this process's memory, as Linux counts it."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1])
