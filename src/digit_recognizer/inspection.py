@@ -77,7 +77,7 @@ def _look(file: BinaryIO, most: int, sizes: Mapping[str, int] | None) -> None:
     start, tuples = file.tell(), 0
     for number, (step, argument, _) in enumerate(pickletools.genops(file)):
         tuples += step.name.startswith("TUPLE")
-        far = step.name == "LONG_BINPUT" and argument > MOST_STEPS  # it would make room for so many
+        far = step.name == "LONG_BINPUT" and (argument or 0) > MOST_STEPS  # it would make room for so many
         if step.name not in STEPS or number > MOST_STEPS or tuples > MOST_TUPLES or far:
             raise ValueError("a step that plain content does not need")
     file.seek(start)
@@ -100,7 +100,8 @@ class _Declared(pickle.Unpickler):
 
     def __init__(self, file: BinaryIO, most: int, sizes: Mapping[str, int] | None) -> None:
         super().__init__(file, encoding="utf-8")
-        self.sizes, self.known = sizes, set()
+        self.sizes = sizes
+        self.known: set[str] = set()
         self.left = self.left_of_numbers = most  # bytes that may still be asked for
 
     def find_class(self, module: str, name: str) -> Any:

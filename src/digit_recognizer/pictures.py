@@ -113,7 +113,7 @@ def _check_size(name: str, width: int, height: int, most: int, remedy: str = "; 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """How to turn a picture upright; None where it is, or where what it says of that cannot be read."""
     with contextlib.suppress(Exception):
-        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 0))
     return None
 
 
@@ -150,7 +150,7 @@ def _on_paper(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         papers = [Image.new("RGBA", image.size, paper) for paper in ("white", "black")]
         on_white, on_black = (Image.alpha_composite(paper, image).convert("RGB") for paper in papers)
-        shows = max(high - low for low, high in on_white.getextrema()) > 16
+        shows = np.ptp(np.asarray(on_white), axis=(0, 1)).max() > 16
         return on_white if shows else on_black
     return image if image.mode == "RGB" else image.convert("RGB")
 
@@ -162,13 +162,13 @@ def _stretched(values: np.ndarray) -> np.ndarray:
     low, high = values.min(), values.max()
     if high <= low:
         return np.full(values.shape, 255, np.uint8)
-    return np.uint8((values - low) * (255 / (high - low)) + 0.5)
+    return ((values - low) * (255 / (high - low)) + 0.5).astype(np.uint8)
 
 
 def _grey(image: Image.Image) -> np.ndarray:
     """Luminance, or the one colour in which far more is to be seen: coloured ink on coloured paper."""
     colours = np.asarray(image, np.float32) / 255
-    luminance = colours @ np.float32([0.299, 0.587, 0.114])
+    luminance = colours @ np.array([0.299, 0.587, 0.114], np.float32)
     candidates = [luminance, *np.moveaxis(colours, 2, 0)]
     spreads = [np.subtract(*np.percentile(values[::2, ::2], (99.5, 0.5))) for values in candidates]
     best = int(np.argmax(spreads))

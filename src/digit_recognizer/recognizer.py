@@ -101,7 +101,7 @@ class Recognizer:
         return self.read([images.to_mnist(picture) for picture in pictures])
 
     def read_number(self, picture: Any) -> Number:
-        """Read the digits of a row, or of rows. A row in which nothing is like a digit is none."""
+        """Read the digits of a row, or of rows. A row of which more than half is not like a digit is none."""
         pieces = images.split_digits(picture)
         answers = self.read([piece.intake for piece in pieces])
         found = zip(pieces, answers, strict=True)
@@ -109,7 +109,7 @@ class Recognizer:
         kept: list[tuple[images.Piece, Prediction]] = []
         for _, group in itertools.groupby(found, key=lambda both: both[0].row):
             row = list(group)
-            if any(answer.digit is not None for _, answer in row):
+            if 2 * sum(answer.digit is None for _, answer in row) <= len(row):
                 rows.append("".join("?" if answer.digit is None else str(answer.digit) for _, answer in row))
                 kept += row
         boxes = tuple(piece.box for piece, _ in kept)
@@ -136,10 +136,10 @@ class Recognizer:
 def _meaning(path: str | Path | None, record: dict[str, Any]) -> tuple[float, float]:
     """Temperature and least confidence of a record. Raises UserError where they are no numbers to go by."""
     meaning = record.get("meaning") or {}
-    numbers = (meaning.get("temperature", 1.0), meaning.get("least", 0.0)) if isinstance(meaning, dict) else ()
-    if [type(number) in (int, float) for number in numbers] == [True, True]:
-        temperature, least = numbers
-        if 0.001 <= temperature <= 1000 and 0 <= least < float("inf"):
+    if isinstance(meaning, dict):
+        temperature, least = meaning.get("temperature", 1.0), meaning.get("least", 0.0)
+        numbers = type(temperature) in (int, float) and type(least) in (int, float)
+        if numbers and 0.001 <= temperature <= 1000 and 0 <= least < float("inf"):
             return temperature, least
     raise UserError(f"{path} is damaged: it does not say what its confidence means; take another copy of it")
 

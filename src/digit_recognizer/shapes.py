@@ -19,6 +19,7 @@ ALONG = 0.8  # of a side, that light which fades towards it reaches
 DIRT = 0.3  # of a row's height: what is less in both directions is no digit
 WIDE = 1.35  # widths of its height, from which on a shape is several digits that touch
 MOST = 200  # digits of one picture, each of which takes a hundredth of a second
+FAINT = 0.5  # of the ink's strength in the largest shape: a shape at the rim with less is a shadow
 MOST_SHADES = 50  # shapes at the rim; where there are more, they are no frame and no shadow
 
 
@@ -48,8 +49,12 @@ def find(found: ink.Ink) -> list[Part]:
     large = [part for part in parts if max(part.image.shape) >= least]
     inside = [part for part in large if not _at_rim(part, found.mask.shape)]
     if inside and len(large) - len(inside) <= MOST_SHADES:
-        rim, breadth = set(large) - set(inside), _breadth(inside[0])
-        shades = {part for part in rim if _is_shade(part, found.mask.shape, inside[0].area, breadth)}
+        rim, breadth, faint = set(large) - set(inside), _breadth(inside[0]), FAINT * _strength(inside[0], found)
+        shades = {
+            part
+            for part in rim
+            if _strength(part, found) < faint or _is_shade(part, found.mask.shape, inside[0].area, breadth)
+        }
         parts, large = ([part for part in some if part not in shades] for some in (parts, large))
     if not large or sum(part.area for part in large) < LEAST_SHARE * sum(part.area for part in parts):
         return []
@@ -89,6 +94,11 @@ def _is_shade(part: Part, size: tuple[int, int], area: int, breadth: float) -> b
     height, width = part.image.shape
     thin = (height < 0.08 * size[0] and width > 3 * height) or (width < 0.08 * size[1] and height > 3 * width)
     return thin or part.area < 0.08 * area or _breadth(part) > 1.8 * breadth
+
+
+def _strength(part: Part, found: ink.Ink) -> float:
+    """How dark a shape is on the average, 0 paper to 1 ink."""
+    return float(found.strength[part.slice][part.image].mean())
 
 
 def _breadth(part: Part) -> float:
@@ -132,7 +142,9 @@ def gap(first: Box, second: Box) -> int:
 
 def around(first: Box, second: Box) -> Box:
     """The box around both."""
-    return (*map(min, first[:2], second[:2]), *map(max, first[2:], second[2:]))
+    top, left = map(min, first[:2], second[:2])
+    bottom, right = map(max, first[2:], second[2:])
+    return top, left, bottom, right
 
 
 def rows(parts: list[Part], shape: tuple[int, int]) -> list[list[np.ndarray]]:
