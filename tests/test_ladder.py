@@ -147,6 +147,7 @@ def test_a_file_of_the_first_format_is_still_read(trained, small_recipe, tmp_pat
     published = ["name", "source", "widths", "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "mean"]
     published += ["deviation", "output", "dataset", "validation", "published", "departures"]
     content |= {"format": 1, "recipe": {field: content["recipe"][field] for field in published}}
+    del content["checksum"]  # of which only the fifth format knows
     torch.save(content, path)
     loaded = checkpoints.load(path)
     assert loaded.recipe == small_recipe
