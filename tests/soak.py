@@ -39,8 +39,8 @@ def table() -> str:
 def _in_words(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}: {_in_words(each)}" for name, each in value.items())
-    if isinstance(value, float) and abs(value) < 100:
-        return f"{value:.3g}"
+    if isinstance(value, float):
+        return f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
     return str(value) if isinstance(value, str) else f"{value:,}"
 
 

@@ -274,7 +274,16 @@ def test_damaged_progress_is_one_line_that_says_what_to_do(tmp_path):
         assert "\n" not in str(caught.value) and "is damaged" in str(caught.value)
 
 
-def test_the_networks_that_ship_are_of_older_formats_and_read_as_ever():
-    for path in checkpoints.PRETRAINED.glob("*.pth"):
-        assert torch.load(path, weights_only=True)["format"] < model_files.WITH_CHECKSUM
-        assert checkpoints.load(path).recipe.name == path.stem
+@pytest.mark.parametrize("path", sorted(checkpoints.PRETRAINED.glob("*.pth")), ids=lambda path: path.stem)
+def test_the_networks_that_ship_have_checksums_and_files_of_older_formats_need_none(path, tmp_path):
+    content = torch.load(path, weights_only=True)
+    assert content["format"] == model_files.FORMAT and len(content.pop("checksum")) == 64
+    torch.save(content | {"format": model_files.WITH_CHECKSUM - 1}, tmp_path / "older.pth")
+    older, shipped = checkpoints.load(tmp_path / "older.pth"), checkpoints.load(path)
+    assert older.recipe == shipped.recipe and shipped.recipe.name == path.stem
+    assert all(torch.equal(one, other) for one, other in zip(
+        older.model.state_dict().values(), shipped.model.state_dict().values(), strict=True
+    ))  # fmt: skip
+    torch.save(content, tmp_path / "without.pth")
+    with pytest.raises(UserError, match="checksum"):
+        checkpoints.load(tmp_path / "without.pth")

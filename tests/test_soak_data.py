@@ -74,7 +74,7 @@ def after(state: str) -> dict[str, bytes]:
 
 
 def test_processes_that_start_at_once_end_with_one_good_copy(forked, tmp_path):
-    rounds, started = count(2, 50), 0
+    rounds, started = count(1, 10), 0
     for number in range(rounds):
         for state, files in BEFORE.items():
             for size in (2, 4):
@@ -95,7 +95,7 @@ def test_processes_that_start_at_once_end_with_one_good_copy(forked, tmp_path):
 
 
 def test_a_download_killed_at_any_moment_leaves_whole_files_and_the_next_run_works(forked, tmp_path):
-    kills, moments = count(8, 200), random.Random(0)
+    kills, moments = count(4, 60), random.Random(0)
     caught = 0
     for number in range(kills):
         state = list(BEFORE)[number % len(BEFORE)]

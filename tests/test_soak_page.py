@@ -20,12 +20,10 @@ from digit_recognizer.words import percent
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the server's memory from /proc")
 VISITORS, READS = soak.count(8, 50), soak.count(3, 20)  # pictures of each visitor
-ROUNDS = soak.count(1, 3)  # crowds one after the other
+ROUNDS = soak.count(1, 2)  # crowds one after the other
 SETTLED, LATE = 500, 2000  # predictions between which the server's memory is watched
 GROWTH = 0.05
-SAME = (
-    1.0  # shades of grey, of 256, on the average: JPEG changes at most 0.5, another digit's picture is 2 or more away
-)
+SAME = 1.0  # shades of grey of 256, on the average: JPEG changes at most 0.5, another digit's picture 2 or more
 
 
 @pytest.fixture(scope="module")
