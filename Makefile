@@ -16,7 +16,7 @@ READY := $(VENV)/ready
 help:  ## show this
 	@echo "make run        train the published network, see how good it is   (flags: make run ARGS='--list')"
 	@echo "make test       test everything, notebooks included"
-	@echo "make soak       the long versions of the tests of trust (see TESTING.md); about half an hour"
+	@echo "make soak       the long versions of the tests of trust (see TESTING.md); about an hour"
 	@echo "make notebook   open the story in Jupyter"
 	@echo "make figures    make the pictures of this repository again, from MNIST"
 	@echo "make study      train all seeds behind the published numbers; finished runs are skipped"
