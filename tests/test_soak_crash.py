@@ -1,6 +1,7 @@
 """Real trainings, killed at random moments and at every line of a save: what is left is whole, and goes on."""
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import signal
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -41,38 +43,33 @@ def train(folder: str, flags: list[str], line: int | None) -> None:
     runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
-def die_at(line: int) -> None:
-    """Kill this process just before that line, counted as they are run, of the module that writes all files."""
-    left = line
+def at_each_line(call: Callable[[], None]) -> None:
+    """From now on, call it just before each line of the module that writes all files."""
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal left
         if frame.f_code.co_filename != files.__file__:
             return None
-        left -= event == "line"
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if event == "line":
+            call()
         return trace
 
     sys.settrace(trace)
+
+
+def die_at(line: int) -> None:
+    """Kill this process just before that line, counted as they are run."""
+    lines = itertools.count(1)
+    at_each_line(lambda: os.kill(os.getpid(), signal.SIGKILL) if next(lines) == line else None)
 
 
 def lines_of_a_run(folder: str) -> None:
     """Notes how many lines of files.py a whole run runs."""
-    seen = 0
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal seen
-        if frame.f_code.co_filename != files.__file__:
-            return None
-        seen += event == "line"
-        return trace
-
-    sys.settrace(trace)
+    lines = itertools.count()
+    at_each_line(lambda: next(lines) and None)
     with contextlib.suppress(SystemExit):
         train(folder, FLAGS, None)
     sys.settrace(None)
-    Path(folder, "lines").write_text(str(seen))
+    Path(folder, "lines").write_text(str(next(lines)))
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from digit_recognizer import model_files, models, processes
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipe import Augmentation, Convolution, Published, Recipe
+from digit_recognizer.recipe import Published, Recipe, typed
 
 MOST_WEIGHTS = 1000  # tensors of a network
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -49,7 +49,7 @@ def load(path: str | Path, mean: float | None = None, deviation: float | None = 
     know theirs. Raises UserError for what is not a network of ours or of linear layers, or not what was saved.
     """
     content = model_files.read(path)
-    if isinstance(content, Mapping) and "format" in content:
+    if model_files.is_ours(content):
         if mean is not None or deviation is not None:
             raise UserError(f"{path} knows how its pixels were normalised; leave out --mean and --std")
         return _ours(path, content)
@@ -145,10 +145,7 @@ def _recipe(fields: Mapping[str, Any]) -> Recipe:
     fields["published"] = Published(**fields["published"])
     if "log_softmax" in fields:  # of an older format
         fields["output"] = "log_softmax" if fields.pop("log_softmax") else "logits"
-    fields["augmentation"] = Augmentation(**fields.get("augmentation", {}))
-    fields["convolutions"] = tuple(Convolution(**layer) for layer in fields.get("convolutions", ()))
-    fields["widths"], fields["departures"] = tuple(fields["widths"]), tuple(fields["departures"])
-    return Recipe(**fields)
+    return Recipe(**typed(fields))
 
 
 def _bare(path: str | Path, state: Mapping[str, Tensor], mean: float | None, deviation: float | None) -> nn.Module:

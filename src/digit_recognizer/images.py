@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from digit_recognizer import ink, pictures, shapes
+from digit_recognizer import ink, pictures, rows, shapes
 from digit_recognizer.errors import UserError
 
 FINE = 160  # pixels on the longest side at which strokes are measured and changed
@@ -64,7 +64,7 @@ def split_digits(source: Any) -> list[Piece]:
     picture = pictures.read(source)
     found = ink.find(picture.grey)
     pieces = []
-    for number, row in enumerate(shapes.rows(shapes.find(found), found.mask.shape)):
+    for number, row in enumerate(rows.find(shapes.find(found), found.mask.shape)):
         for strokes in row:
             down, across = np.flatnonzero(strokes.any(1)), np.flatnonzero(strokes.any(0))
             left, right = (round((place + found.left) * picture.scale) for place in (across[0], across[-1] + 1))

@@ -15,9 +15,7 @@ from typing import Any, BinaryIO
 
 MOST_PARTS = 10_000  # of an archive
 MOST_STEPS = 400_000  # of a pickle, which takes seconds; the history of an epoch has about 25
-MOST_TUPLES = (
-    20_000  # of a pickle, five for each tensor; tuples in tuples in tuples overflow the stack of Python itself
-)
+MOST_TUPLES = 20_000  # of a pickle, five for each tensor; tuples within tuples overflow the stack of Python itself
 MOST_SIDES = 8  # of a tensor; those of a convolution have four
 LEGACY = 5  # pickles, one after the other, in files of PyTorch before 1.6
 # What pickles of plain content and tensors consist of; no other step is taken.

@@ -51,13 +51,11 @@ def read(path: str | Path) -> Any:
     try:
         inspection.look_through(raw)
         content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-        others = (
-            {name: value for name, value in content.items() if name != "checksum"} if _is_ours(content) else content
-        )
+        others = {name: value for name, value in content.items() if name != "checksum"} if is_ours(content) else content
         found = checksum(others)
     except Exception as error:  # whatever a stranger's bytes lead to; weights_only runs none of them
         raise UserError(f"{path} is not a model file, is damaged, or holds more than plain weights") from error
-    if _is_ours(content):
+    if is_ours(content):
         _check_format(path, content, found)
     return content
 
@@ -113,7 +111,8 @@ def _bytes(path: Path) -> bytes:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _is_ours(content: Any) -> bool:
+def is_ours(content: Any) -> bool:
+    """Whether content that was read is in a format of ours, and not another project's bare state dict."""
     return isinstance(content, Mapping) and "format" in content
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -161,6 +162,16 @@ class Recipe:
         )
         count += sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.widths))
         return count + self.batch_norm * 2 * (sum(channels[1:]) + sum(self.widths[1:-1]))
+
+
+def typed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a recipe in plain types, as JSON keeps them, in their own types; those that are not there stay away.
+
+    Raises KeyError, TypeError or ValueError for what are no fields, and UserError for strengths out of their range.
+    """
+    layers = {"convolutions": tuple(Convolution(**layer) for layer in fields.get("convolutions", ()))}
+    tuples = {name: tuple(fields[name]) for name in ("widths", "departures") if name in fields}
+    return {**fields, **layers, **tuples, "augmentation": Augmentation(**fields.get("augmentation", {}))}
 
 
 # What a field of words may say.

@@ -8,7 +8,7 @@ from typing import Any
 from digit_recognizer.errors import UserError
 from digit_recognizer.ladder import HANDWRITING, LADDER
 from digit_recognizer.published import PUBLISHED
-from digit_recognizer.recipe import Augmentation, Convolution, Recipe
+from digit_recognizer.recipe import Recipe, typed
 from digit_recognizer.variants import VARIANTS
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*PUBLISHED, *LADDER, HANDWRITING, *VARIANTS)}
@@ -31,9 +31,7 @@ def of_settings(name: str, settings: Mapping[str, Any]) -> Recipe:
 
     Raises UserError as get does; and KeyError, TypeError or ValueError for what are no settings.
     """
-    layers = tuple(Convolution(**layer) for layer in settings["convolutions"])
-    kinds = {"widths": tuple(settings["widths"]), "augmentation": Augmentation(**settings["augmentation"])}
-    return get(name, **{**settings, **kinds, "convolutions": layers})
+    return get(name, **typed(settings))
 
 
 def overrides_of(recipe: Recipe) -> dict[str, Any]:

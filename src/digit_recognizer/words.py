@@ -1,4 +1,4 @@
-"""Numbers in words that people read."""
+"""Numbers and strangers' words as people can read them."""
 
 
 def percent(fraction: float) -> str:
@@ -8,3 +8,8 @@ def percent(fraction: float) -> str:
     ('>99.9%', '50.0%', '<0.1%')
     """
     return ">99.9%" if fraction > 0.999 else "<0.1%" if fraction < 0.001 else f"{fraction:.1%}"
+
+
+def one_line(text: str) -> str:
+    """A stranger's text, such as a file's name, on one line, without marks that would turn what follows around."""
+    return "".join(sign for sign in " ".join(text.split()) if sign.isprintable())

@@ -10,7 +10,7 @@ import streamlit as st
 from digit_recognizer.apps import page_pictures, page_reading
 from digit_recognizer.apps.page_reading import Answer
 from digit_recognizer.recognizer import UNLIKE, Number, Prediction, Recognizer
-from digit_recognizer.words import percent
+from digit_recognizer.words import one_line, percent
 
 SURE = ((0.99, "almost certain"), (0.9, "fairly sure"), (0.6, "not sure"), (0, "little more than a guess"))
 MEND = "Write one digit large and dark on plain light paper, let it fill most of the picture, and try again."
@@ -52,7 +52,7 @@ def show_many(recognizer: Recognizer, files: Sequence[Any], whole: bool) -> None
 
 def plain(text: str) -> str:
     """A stranger's text, such as a file's name, on one line and without what Markdown would make of it."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|$~:<>&-])", r"\\\1", page_reading.one_line(text))
+    return re.sub(r"([\\`*_{}\[\]()#+!|$~:<>&-])", r"\\\1", one_line(text))
 
 
 def in_words(confidence: float) -> str:

@@ -13,7 +13,7 @@ from digit_recognizer import images
 from digit_recognizer.errors import UserError
 from digit_recognizer.images import Intake
 from digit_recognizer.recognizer import UNLIKE, Number, Prediction, Recognizer
-from digit_recognizer.words import percent
+from digit_recognizer.words import one_line, percent
 
 COLUMNS = ("file", "read", "confidence", "note")
 REFUSALS = {"blank": "refused: there is no ink", UNLIKE: "refused: does not look like a digit"}
@@ -79,11 +79,6 @@ def row(recognizer: Recognizer, name: str, source: Any, whole: bool = False) -> 
     confidence = "" if answer.reason else percent(answer.confidence)
     text = answer.text.replace("\n", " / ")
     return dict(zip(COLUMNS, (name, text, confidence, "; ".join([*note, *answer.warnings])), strict=True))
-
-
-def one_line(text: str) -> str:
-    """A stranger's text, such as a file's name, on one line, without marks that would turn what follows around."""
-    return "".join(sign for sign in " ".join(text.split()) if sign.isprintable())
 
 
 def as_csv(rows: Iterable[dict[str, str]]) -> bytes:
