@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from streamlit.testing.v1 import AppTest
 
 from digit_recognizer import checkpoints
-from digit_recognizer.apps import page_answer, page_networks, page_reading, web_page
+from digit_recognizer.apps import page_answer, page_networks, page_reading, page_server, web_page
 from digit_recognizer.errors import UserError
 from digit_recognizer.recognizer import Recognizer
 
@@ -278,14 +278,14 @@ def test_what_the_server_cannot_do_is_one_line(monkeypatch, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=rf"port {port} cannot be had .* choose another with --port"):
-            web_page.run(port)
+            page_server.run(port)
     with pytest.raises(UserError, match="a port is a number from 1 to 65535, not 0"):
-        web_page.run(0)
+        page_server.run(0)
     with pytest.raises(UserError, match=r"there is no folder .*absent; give --models"):
-        web_page.run(models=str(tmp_path / "absent"))
-    monkeypatch.setattr(web_page.importlib.util, "find_spec", lambda name: None)
+        page_server.run(models=str(tmp_path / "absent"))
+    monkeypatch.setattr(page_server.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"the page needs streamlit .* pip install"):
-        web_page.run()
+        page_server.run()
 
 
 def test_importing_the_page_brings_in_nothing_heavy():

@@ -39,9 +39,9 @@ def draw(options: argparse.Namespace) -> None:
 
 def serve(options: argparse.Namespace) -> None:
     """Open a page in the browser that reads uploaded, photographed and drawn digits."""
-    from digit_recognizer.apps import web_page
+    from digit_recognizer.apps import page_server
 
-    web_page.run(options.port, options.models)
+    page_server.run(options.port, options.models)
 
 
 def evaluate(options: argparse.Namespace) -> None:

@@ -1,17 +1,14 @@
 """A page in the browser: show it a picture, photograph a digit or draw one, and see what it was read as, and why.
 
-`run` starts the server, which calls this file for each visit and each click: that is what the last lines are for.
+The server of `page_server` calls this file for each visit and each click: that is what the last lines are for.
 """
 
-import importlib.util
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
 from digit_recognizer.errors import UserError
 
-PORT = 8501
 LARGEST = 20  # megabytes that a picture may have
 MODELS = "DIGITS_MODELS_DIR"  # variable of the environment that hands the folder to the page
 FIRST = "mnist_model.pth"  # chosen at first, if it is there
@@ -28,56 +25,6 @@ STYLE = """<style>
 [data-testid=stFileChip] [role=alert] {
   position: static; width: auto; height: auto; clip: auto; clip-path: none; white-space: normal; font-size: 0.875rem }
 </style>"""
-FLAGS = {  # said here even where they are Streamlit's own defaults: a file of the user's settings may say otherwise
-    "server.address": "127.0.0.1",  # seen from this machine only
-    "server.enableCORS": "true",
-    "server.enableXsrfProtection": "true",
-    "server.enableStaticServing": "false",
-    "server.headless": "true",  # also keeps visitors from having Streamlit write files
-    "server.showEmailPrompt": "false",
-    "server.maxUploadSize": str(LARGEST),
-    "server.fileWatcherType": "none",
-    "browser.gatherUsageStats": "false",
-    "client.showErrorDetails": "none",
-    "client.toolbarMode": "minimal",
-    "logger.level": "warning",
-}
-HOSTS = ("127.0.0.1", "localhost")  # names of this machine; a stranger's page whose name leads here is not let in
-
-
-def run(port: int | None = None, models: str | None = None) -> None:
-    """Serve the page on this machine until Ctrl-C. port: 8501 if None; models: their folder, the current one if None.
-
-    Raises UserError where the port is taken, the folder is none, or Streamlit is not installed.
-    """
-    folder = Path(models or ".")
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}; give --models the folder with your models")
-    if not all(importlib.util.find_spec(name) for name in ("streamlit", "streamlit_drawable_canvas")):
-        raise UserError("the page needs streamlit and streamlit-drawable-canvas; pip install -r requirements.txt")
-    port = PORT if port is None else port
-    _check_port(port)
-    os.environ[MODELS] = str(folder.resolve())
-    from streamlit import net_util
-    from streamlit.web import cli
-
-    # Else Streamlit asks the world for this machine's address whenever a stranger's page knocks, and lets that in, too.
-    net_util.get_external_ip = net_util.get_internal_ip = lambda: None
-    flags = [f"--{name}={value}" for name, value in FLAGS.items()]
-    flags += [f"--server.allowedHosts={host}" for host in HOSTS]
-    cli.main(["run", __file__, f"--server.port={port}", *flags], standalone_mode=False)
-
-
-def _check_port(port: int) -> None:
-    if not 1 <= port <= 65535:
-        raise UserError(f"a port is a number from 1 to 65535, not {port}")
-    try:
-        socket.create_server((FLAGS["server.address"], port)).close()
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(
-            f"port {port} cannot be had ({reason}); choose another with --port, such as {port + 1}"
-        ) from error
 
 
 def page() -> None:
