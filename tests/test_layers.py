@@ -24,7 +24,7 @@ FLOORS = [
     {"command_line", "evaluation", "charts", "labelled"},
     {"calibration"},
     {"records", "training", "export", "flags", "recognizer"},
-    {"study", "benchmark", "answers", "departures", "readings"},
+    {"study", "folds", "benchmark", "answers", "departures", "readings"},
     {"report", "predict", "verify"},
     {"peers", "stopwatch", "crowd", "scaling"},
     {"race"},

@@ -104,6 +104,13 @@ def study(options: argparse.Namespace) -> None:
     print("\n\n".join(table(out) for table in tables))
 
 
+def compare(options: argparse.Namespace) -> None:
+    """Say which recipes read more of training digits that were held out; for choosing between them."""
+    from digit_recognizer import folds
+
+    folds.run(options.recipes, options.out, options.data_dir, options.workers)
+
+
 def verify(options: argparse.Namespace) -> int:
     """Train the run of a record again, and say whether the same comes of it."""
     from digit_recognizer import verify
@@ -152,7 +159,7 @@ def bench(options: argparse.Namespace) -> None:
     module.run(options.out, options.data_dir, options.rounds, **(of_peers if options.module == "race" else {}))
 
 
-COMMANDS = (predict, draw, serve, evaluate, export, study, verify, figures, bench)
+COMMANDS = (predict, draw, serve, evaluate, export, study, compare, verify, figures, bench)
 
 
 if __name__ == "__main__":

@@ -119,6 +119,14 @@ def _study(parser: argparse.ArgumentParser) -> None:
     add("--data-dir", metavar="DIR", help="where MNIST/raw lies")
 
 
+def _compare(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("recipes", metavar="RECIPE", nargs="+", help='a name, or with changes: "cnn_best epochs=20"')
+    add("--out", metavar="DIR", default="results", help="of folds.json; by default results")
+    add("--workers", metavar="N", type=_positive, help="trainings at a time; by default one for each core")
+    add("--data-dir", metavar="DIR", help="where MNIST/raw lies")
+
+
 def _verify(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("record", metavar="RECORD", help="of a run, such as results/mlp_128_adam/mnist-seed0.json")
@@ -176,6 +184,7 @@ FLAGS = {
     "evaluate": _evaluate,
     "export": _export,
     "study": _study,
+    "compare": _compare,
     "verify": _verify,
     "figures": _figures,
     "bench": _bench,

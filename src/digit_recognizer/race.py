@@ -13,6 +13,7 @@ from typing import Any
 
 from digit_recognizer import command_line, measurements
 from digit_recognizer.errors import UserError
+from digit_recognizer.words import columns
 
 # Whose versions count for whom; the first is also what has to be installed.
 PACKAGES = {
@@ -149,9 +150,7 @@ def table(result: dict[str, Any]) -> str:
             "" if steady is None else f"{steady:.2f}", measurements.spread(result["ratios"][name]),
             "" if accuracy is None else f"{accuracy:.2%}", its,
         ))  # fmt: skip
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [f"{result['what']}, median of {result['rounds']} rounds (lowest to highest)"]
-    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [f"{result['what']}, median of {result['rounds']} rounds (lowest to highest)", columns(rows)]
     lines += [f"left out: {', '.join(result['missing'])}"] if result["missing"] else []
     return "\n".join(lines + measurements.too_busy(busy))
 

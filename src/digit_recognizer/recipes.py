@@ -10,6 +10,7 @@ from digit_recognizer.ladder import HANDWRITING, LADDER
 from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipe import Recipe, typed
 from digit_recognizer.variants import VARIANTS
+from digit_recognizer.words import columns
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*PUBLISHED, *LADDER, HANDWRITING, *VARIANTS)}
 DEFAULT = "mlp_512_256_adam_5ep"
@@ -48,9 +49,7 @@ def table() -> str:
         source = recipe.source.split(" (")[0]
         size = f"{recipe.parameter_count:,}"
         rows.append((recipe.name, recipe.network, size, recipe.dataset, _published(recipe), source))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines)
+    return columns(rows)
 
 
 def _published(recipe: Recipe) -> str:

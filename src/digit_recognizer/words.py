@@ -1,4 +1,6 @@
-"""Numbers and strangers' words as people can read them."""
+"""Numbers, tables and strangers' words as people can read them."""
+
+from collections.abc import Sequence
 
 
 def percent(fraction: float) -> str:
@@ -13,3 +15,15 @@ def percent(fraction: float) -> str:
 def one_line(text: str) -> str:
     """A stranger's text, such as a file's name, on one line, without marks that would turn what follows around."""
     return "".join(sign for sign in " ".join(text.split()) if sign.isprintable())
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as text, one a line, their cells under each other.
+
+    >>> columns([("a", "bc"), ("abc", "d")])
+    'a    bc\\nabc  d'
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

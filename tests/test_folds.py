@@ -1,0 +1,117 @@
+"""Choosing between recipes on training digits that were held out, each read once by a network that has not seen it."""
+
+import json
+
+import pytest
+import torch
+
+from digit_recognizer import data, evaluation, folds, models, recipes, training
+from digit_recognizer.data import Digits
+from digit_recognizer.errors import UserError
+from digit_recognizer.recipe import Augmentation
+
+SMALL = 'mlp_128_adam epochs=1 dataset="optdigits"'
+
+
+@pytest.fixture(autouse=True)
+def no_processes(monkeypatch):
+    """Trainings in this process, one after the other."""
+    monkeypatch.setattr(folds.engines.joblib, "cpu_count", lambda: 1)
+
+
+def test_the_thirds_are_disjoint_and_hold_every_digit_once(optdigits):
+    held_out = []
+    for fold in range(3):
+        few, third, places = folds.parts(optdigits.train, fold)
+        assert len(few.labels) + len(third.labels) == 1437 and third.images.equal(optdigits.train.images[places])
+        others = sorted(set(range(1437)) - set(places.tolist()))
+        assert few.labels.equal(optdigits.train.labels[others])
+        held_out += places.tolist()
+    assert sorted(held_out) == list(range(1437))
+
+
+def test_a_recipe_with_changes():
+    changed = folds.recipe_of("cnn_best epochs=20 augmentation.elastic=1.5")
+    original = recipes.get("cnn_best")
+    assert (changed.epochs, changed.augmentation.elastic) == (20, 1.5)
+    assert changed.augmentation.rotation == original.augmentation.rotation
+    assert folds.recipe_of("cnn_best") == original
+    bent = folds.recipe_of('mlp_best augmentation={"elastic":2}')
+    assert bent.augmentation == Augmentation(elastic=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "unknown recipe ''"),
+        ("cnn_bets", "the nearest is cnn_best"),
+        ("cnn_best epoch=2", "'epoch=2' changes no field"),
+        ("cnn_best shear.elastic=2", "changes no field"),
+        ("cnn_best augmentation.epochs=2", "changes no field"),
+        ("cnn_best epochs", "'' is no value that epochs could have"),
+        ("cnn_best epochs=many", "'many' is no value that epochs could have"),
+        ("cnn_best epochs=[2]", r"'\[2\]' is no value"),
+        ("cnn_best widths=3", "'3' is no value"),
+        ('cnn_best convolutions=[{"size":3}]', "is no value"),
+        ("cnn_best epochs=-1", "epochs must be greater than zero"),
+        ("cnn_best augmentation.shift=99", "the strength of shift must be"),
+    ],
+)
+def test_what_is_no_recipe_is_one_line(text, complaint):
+    with pytest.raises(UserError, match=complaint):
+        folds.recipe_of(text)
+
+
+def test_what_is_kept_is_what_a_training_by_hand_gives(tmp_path, capsys, optdigits, monkeypatch):
+    folds.run([SMALL, SMALL + " batch_size=16"], tmp_path)
+    said = capsys.readouterr().out
+    kept = json.loads((tmp_path / "folds.json").read_text())
+    assert list(kept) == [SMALL, SMALL + " batch_size=16"]
+    few, third, places = folds.parts(optdigits.train, 1)
+    recipe = recipes.get("mlp_128_adam", epochs=1, dataset="optdigits")
+    digits = Digits("optdigits", few, None, third, {})
+    model, _ = training.fit(models.build(recipe, 101), digits, recipe, 101, quiet=True)
+    wrong = evaluation.predict(model, third.images).argmax(1) != third.labels
+    part = kept[SMALL]["folds"][1]
+    assert part["wrong"] == places[wrong].tolist() and part["count"] == 479 and part["seed"] == 101
+    total = sum(len(part["wrong"]) for part in kept[SMALL]["folds"])
+    assert f"{total} of 1,437" in said and "batch_size=16" in said
+
+    monkeypatch.setattr(folds, "train", None)  # what is there is not trained again
+    folds.run([SMALL], tmp_path)
+    assert f"{total} of 1,437" in capsys.readouterr().out
+
+
+def test_another_training_of_that_name_is_made_again(tmp_path):
+    folds.run([SMALL], tmp_path)
+    kept = json.loads((tmp_path / "folds.json").read_text())
+    kept[SMALL]["settings"]["epochs"], kept[SMALL]["folds"][0]["loss"] = 7, -1
+    (tmp_path / "folds.json").write_text(json.dumps(kept))
+    folds.run([SMALL], tmp_path)
+    assert json.loads((tmp_path / "folds.json").read_text())[SMALL]["folds"][0]["loss"] > 0
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"cnn_best": 3}', '{"cnn_best": {"folds": []}}'])
+def test_a_file_of_something_else_is_not_overwritten(content, tmp_path):
+    (tmp_path / "folds.json").write_text(content)
+    with pytest.raises(UserError, match=r"folds.json is not what compare writes; delete it"):
+        folds.run(["cnn_best"], tmp_path)
+    assert (tmp_path / "folds.json").read_text() == content
+
+
+def test_the_table_compares_digit_by_digit():
+    def result(*wrong):
+        return [{"wrong": list(wrong), "count": 100, "loss": 0.5, "seconds": 1.0}]
+
+    table = folds.table({"one": result(*range(12)), "two": result(10, 11, 12, 13), "same": result(*range(12))})
+    lines = [line.split() for line in table.splitlines()[1:]]
+    assert lines[0] == ["12", "of", "100", "12", "0.5000", "1", "one"]
+    # 2 of 12 as the rarer: twice (1 + 12 + 66) of 4,096, by the binomial coefficients.
+    assert lines[1] == ["4", "of", "100", "4", "0.5000", "1", "2", "10", f"{2 * 79 / 4096:.2f}", "two"]
+    assert lines[2][-4:] == ["0", "0", "1.00", "same"]
+
+
+def test_the_thirds_are_those_of_the_kept_trials():
+    labels = torch.arange(60_000) % 10
+    places = folds.parts(data.Split(labels.view(-1, 1, 1), labels), 0)[2]
+    assert (len(places), places[:5].tolist()) == (20_000, [1, 3, 6, 12, 13])
