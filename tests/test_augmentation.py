@@ -65,6 +65,29 @@ def test_no_movement_fetches_each_pixel_from_its_own_place(optdigits):
     torch.testing.assert_close(same, pixels, atol=1e-5, rtol=0)
 
 
+def test_sharp_movement_is_by_cubics(optdigits):
+    pixels = data.to_pixels(optdigits.train.images[:50])
+    here = augmentation.places(50, Augmentation(), seeded())
+    torch.testing.assert_close(augmentation.move(pixels, here, sharp=True), pixels, atol=1e-5, rtol=0)
+    half = here + torch.tensor([1 / 28, 0])  # half a pixel to the right
+    between = augmentation.move(pixels, half, sharp=True)
+    # Keys's cubic convolution, -0.75 its free number: what lies in the middle of four pixels.
+    weights = torch.tensor([-0.09375, 0.59375, 0.59375, -0.09375]).view(1, 1, 1, 4)
+    by_hand = torch.nn.functional.conv2d(torch.nn.functional.pad(pixels, (1, 2)), weights).clamp(0, 1)
+    torch.testing.assert_close(between, by_hand, atol=1e-5, rtol=0)
+    blurred = augmentation.move(pixels, half)
+    assert between.diff(dim=3).square().sum() > 1.05 * blurred.diff(dim=3).square().sum()
+
+
+def test_a_recipe_asks_for_sharp_movement(optdigits):
+    pixels = data.to_pixels(optdigits.train.images[:50])
+    strengths = {"rotation": 10, "shift": 1.5}
+    straight, sharp = (
+        augmentation.augment(pixels, Augmentation(**strengths, sharp=sharp), seeded()) for sharp in (False, True)
+    )
+    assert sharp.min() >= 0 and sharp.max() <= 1 and 0.005 < (sharp - straight).abs().mean() < 0.05
+
+
 @pytest.mark.parametrize("name", MODERATE)
 def test_every_strength_changes_the_digits_and_the_smallest_hardly(name, optdigits):
     pixels = data.to_pixels(optdigits.train.images[:50])

@@ -29,7 +29,7 @@ def augment(
     if strengths.styles and labels is not None:
         pixels = strokes.style(pixels, labels, strengths.styles, generator)
     if strengths.moves:
-        pixels = move(pixels, places(count, strengths, generator).to(device))
+        pixels = move(pixels, places(count, strengths, generator).to(device), strengths.sharp)
     if strengths.stroke:
         pixels = stroke_weight(pixels, _uniform(strengths.stroke, generator, count).to(device))
     if strengths.blur:
@@ -47,8 +47,13 @@ def _uniform(strength: float, generator: torch.Generator, *shape: int) -> Tensor
     return (torch.rand(shape, generator=generator) * 2 - 1) * strength
 
 
-def move(pixels: Tensor, grid: Tensor) -> Tensor:
-    """Each pixel fetched from another place, between pixels in straight lines. grid: as places returns it."""
+def move(pixels: Tensor, grid: Tensor, sharp: bool = False) -> Tensor:
+    """Each pixel fetched from another place, between pixels in straight lines or, sharp, by cubics.
+
+    grid: as places returns it.
+    """
+    if sharp:  # cubics overshoot at edges
+        return F.grid_sample(pixels, grid, mode="bicubic", align_corners=False).clamp_(0, 1)
     return F.grid_sample(pixels, grid, align_corners=False)
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from digit_recognizer import files, inspection
 from digit_recognizer.errors import UserError
 
-# 1 knew no convolutions and no augmentation; 1 and 2 had log_softmax, yes or no, for output; 3 no styles; 4 no checksum
-FORMAT = 5
+# 1 knew no convolutions and no augmentation; 1 and 2 had log_softmax, yes or no, for output; 3 no styles;
+# 4 no checksum; 5 no sharp augmentation
+FORMAT = 6
 WITH_CHECKSUM = 5  # the first
 LARGEST = 256  # megabytes that a file may have; the networks here have up to ten
 DEEPEST = 20  # containers within containers

@@ -52,6 +52,7 @@ class Augmentation:
     contrast: float = 0.0  # by how much greys darken or fade, at most
     hard_edges: float = 0.0  # probability of being cut to paper and ink
     styles: float = 0.0  # probability that a 1 gets a flag, or flag and foot, and a 7 a bar
+    sharp: bool = False  # whether what is moved is interpolated by cubics, which blur less than straight lines
 
     def __post_init__(self) -> None:
         for name, most in STRENGTHS.items():
