@@ -115,7 +115,7 @@ def test_the_first_weights_are_one_picture_of_28_by_28_pixels_a_unit(name, units
 def test_the_first_weights_of_a_convolutional_network_are_its_kernels():
     model = models.build(recipes.get("cnn_in_seconds"))
     weights = models.first_weights(model)
-    assert weights.shape == (32, 6, 6)
+    assert weights.shape == (16, 6, 6)
     assert torch.equal(weights, model[1].weight.detach()[:, 0])
 
 
@@ -124,9 +124,9 @@ def convolutional_by_hand(seed: int) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Sequential(
-            nn.Conv2d(1, 32, 6, stride=2, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(32), nn.ReLU(),
-            nn.Conv2d(32, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
-            nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(64), nn.ReLU(),
+            nn.Conv2d(1, 16, 6, stride=2, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(16), nn.ReLU(),
+            nn.Conv2d(16, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 64, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(64), nn.ReLU(),
             nn.Flatten(), nn.Linear(576, 10),
         )  # fmt: skip
 
