@@ -31,9 +31,9 @@ def kept() -> dict:
     return json.loads((ROOT / "results/benchmark.json").read_text())
 
 
-def test_the_kept_result_holds_every_recipe_that_is_quick_enough_and_was_made_on_a_quiet_machine(kept):
+def test_the_kept_result_holds_every_recipe_and_was_made_on_a_quiet_machine(kept):
     compared = (*PUBLISHED, *LADDER)
-    expected = {recipe.name for recipe in compared if recipe.dataset == "mnist" and recipe.epochs <= 20}
+    expected = {recipe.name for recipe in compared if recipe.dataset == "mnist"}
     assert set(kept["ladder"]["runs"]) == expected
     text = stopwatch.table(kept["ladder"], kept["predictions"])
     assert "busy" not in text and all(name in text for name in expected)

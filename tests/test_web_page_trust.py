@@ -280,6 +280,22 @@ def test_visitors_do_not_see_each_other(server):
     asyncio.run(two())
 
 
+def test_who_has_left_is_forgotten(server):
+    urls = []
+
+    async def show(visitor):
+        await visitor.upload(("seven.png", picture("7")))
+        urls.extend(one.url for kind, element in visitor.elements if kind == "imgs" for one in element.imgs)
+
+    async def look(visitor):
+        pass
+
+    visit(server, show)
+    for _ in range(5):  # at the latest when the next have left
+        visit(server, look)
+    assert urls and {request(server.port, "GET", url).status for url in urls} == {404}
+
+
 def test_what_is_sent_in_the_place_of_a_drawing_is_harmless(server):
     stroke = {"objects": [{}]}
 

@@ -138,7 +138,7 @@ def read(folder: str | Path, recipe: Recipe, seed: int) -> dict[str, Any]:
     if not whole:
         raise UserError(f"{path} is no whole record; study sets it aside and makes it again")
     if other:
-        raise UserError(f"{path} is of another run: its {other[0]} differs; study sets it aside and makes it again")
+        raise UserError(f"{path} is of another run: other {other[0]}; study sets it aside and makes it again")
     return record
 
 

@@ -20,6 +20,7 @@ FLAGS = {  # said here even where they are Streamlit's own defaults: a file of t
     "server.showEmailPrompt": "false",
     "server.maxUploadSize": str(web_page.LARGEST),
     "server.fileWatcherType": "none",
+    "server.disconnectedSessionTTL": "0",  # seconds; who has left is forgotten: within a machine no line breaks
     "browser.gatherUsageStats": "false",
     "client.showErrorDetails": "none",
     "client.toolbarMode": "minimal",
