@@ -19,7 +19,7 @@ another number of threads may add up in another order; from the first sum that r
 apart, after some epochs as far as those of two seeds. So the first epoch decides, as well as it can. Measured on MNIST,
 with PyTorch's other kernels, AVX2 instead of AVX-512, or the first weights changed by a ten-millionth: at most 0.36%
 and 0.64% apart in float32 (n = 50, 7 recipes), 0.65% and 1.5% in bfloat16 (n = 14, 4 recipes). Two seeds of one recipe
-in results/ lie as near in 191 of 1855 pairs in float32, but in 92 of 228 in bfloat16: there, rounding in one epoch is
+in results/ lie as near in 191 of 1855 pairs in float32, but in 96 of 228 in bfloat16: there, rounding in one epoch is
 almost as far as another seed, and only identical proves much.
 """
 
