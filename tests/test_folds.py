@@ -22,7 +22,7 @@ def no_processes(monkeypatch):
 def test_the_thirds_are_disjoint_and_hold_every_digit_once(optdigits):
     held_out = []
     for fold in range(3):
-        few, third, places = folds.parts(optdigits.train, fold)
+        few, third, places = folds.division(optdigits.train, fold)
         assert len(few.labels) + len(third.labels) == 1437 and third.images.equal(optdigits.train.images[places])
         others = sorted(set(range(1437)) - set(places.tolist()))
         assert few.labels.equal(optdigits.train.labels[others])
@@ -36,6 +36,8 @@ def test_a_recipe_with_changes():
     assert (changed.epochs, changed.augmentation.elastic) == (20, 1.5)
     assert changed.augmentation.rotation == original.augmentation.rotation
     assert folds.recipe_of("cnn_best") == original
+    wide = folds.recipe_of('cnn_best convolutions=[{"channels":8}] widths=[6272,10]')  # one does not go without the other
+    assert (wide.convolutions[0].channels, wide.widths) == (8, (6272, 10))
     bent = folds.recipe_of('mlp_best augmentation={"elastic":2}')
     assert bent.augmentation == Augmentation(elastic=2)
 
@@ -48,11 +50,14 @@ def test_a_recipe_with_changes():
         ("cnn_best epoch=2", "'epoch=2' changes no field"),
         ("cnn_best shear.elastic=2", "changes no field"),
         ("cnn_best augmentation.epochs=2", "changes no field"),
-        ("cnn_best epochs", "'' is no value that epochs could have"),
-        ("cnn_best epochs=many", "'many' is no value that epochs could have"),
-        ("cnn_best epochs=[2]", r"'\[2\]' is no value"),
-        ("cnn_best widths=3", "'3' is no value"),
-        ('cnn_best convolutions=[{"size":3}]', "is no value"),
+        ("cnn_best epochs", "'' is no value, as JSON writes them, that epochs could have"),
+        ("cnn_best epochs=many", "'many' is no value"),
+        ("cnn_best epochs=[2]", "is no recipe: a value is of a kind"),
+        ("cnn_best widths=3", "is no recipe"),
+        ('cnn_best convolutions=[{"size":3}]', "is no recipe"),
+        ("cnn_best augmentation=3", "is no recipe"),
+        ("cnn_best augmentation=3 augmentation.shift=1", "changes no field"),
+        ('cnn_best convolutions=[{"channels":8}]', r"need batch normalisation, the widths \(6272, 10\)"),
         ("cnn_best epochs=-1", "epochs must be greater than zero"),
         ("cnn_best augmentation.shift=99", "the strength of shift must be"),
     ],
@@ -67,7 +72,7 @@ def test_what_is_kept_is_what_a_training_by_hand_gives(tmp_path, capsys, optdigi
     said = capsys.readouterr().out
     kept = json.loads((tmp_path / "folds.json").read_text())
     assert list(kept) == [SMALL, SMALL + " batch_size=16"]
-    few, third, places = folds.parts(optdigits.train, 1)
+    few, third, places = folds.division(optdigits.train, 1)
     recipe = recipes.get("mlp_128_adam", epochs=1, dataset="optdigits")
     digits = Digits("optdigits", few, None, third, {})
     model, _ = training.fit(models.build(recipe, 101), digits, recipe, 101, quiet=True)
@@ -89,6 +94,12 @@ def test_another_training_of_that_name_is_made_again(tmp_path):
     (tmp_path / "folds.json").write_text(json.dumps(kept))
     folds.run([SMALL], tmp_path)
     assert json.loads((tmp_path / "folds.json").read_text())[SMALL]["folds"][0]["loss"] > 0
+
+
+def test_data_that_cannot_be_had_end_it_before_it_begins(tmp_path, no_network, command):
+    status, _, said = command("compare", "mlp_128_adam", "--data-dir", tmp_path / "empty", "--out", tmp_path)
+    assert status == 2 and said.startswith("error: MNIST is neither in") and said.count("\n") == 1
+    assert not (tmp_path / "folds.json").exists()
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"cnn_best": 3}', '{"cnn_best": {"folds": []}}'])
@@ -113,5 +124,5 @@ def test_the_table_compares_digit_by_digit():
 
 def test_the_thirds_are_those_of_the_kept_trials():
     labels = torch.arange(60_000) % 10
-    places = folds.parts(data.Split(labels.view(-1, 1, 1), labels), 0)[2]
+    places = folds.division(data.Split(labels.view(-1, 1, 1), labels), 0)[2]
     assert (len(places), places[:5].tolist()) == (20_000, [1, 3, 6, 12, 13])

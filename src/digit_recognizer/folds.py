@@ -34,15 +34,17 @@ def run(
     files.check_writable(out)
     known = kept(out)
     missing = [(name, recipe) for name, recipe in chosen.items() if not _stands(known, name, recipe)]
+    for _, recipe in missing:
+        data.load(recipe.dataset, data_dir)  # what cannot be had stops it before it begins
     with engines.engine(workers=workers) as engine:
         jobs = [(name, recipe, fold, data_dir) for name, recipe in missing for fold in range(FOLDS)]
-        parts: dict[str, list[dict[str, Any]]] = {name: [] for name, _ in missing}
+        done: dict[str, list[dict[str, Any]]] = {name: [] for name, _ in missing}
         for name, part in engine(train, jobs) if jobs else ():
-            parts[name].append(part)
+            done[name].append(part)
             print(f"{name}, fold {part['fold']}: {len(part['wrong'])} of {part['count']:,} wrong", flush=True)
-            if len(parts[name]) == FOLDS:
-                whole = sorted(parts[name], key=lambda part: part["fold"])
-                known = kept(out) | {name: {"settings": chosen[name].settings, "folds": whole}}
+            if len(done[name]) == FOLDS:
+                by_fold = sorted(done[name], key=lambda part: part["fold"])
+                known = kept(out) | {name: {"settings": chosen[name].settings, "folds": by_fold}}
                 files.write_atomically(Path(out) / FILE, (json.dumps(known) + "\n").encode())
     print(table({name: known[name]["folds"] for name in chosen}))
 
@@ -57,17 +59,19 @@ def recipe_of(text: str) -> Recipe:
     for change in changes:
         field, _, value = change.partition("=")
         *group, field = field.split(".")
-        place = settings[group[0]] if group == ["augmentation"] else settings
-        if field not in place or group not in ([], ["augmentation"]):
+        place = settings["augmentation"] if group == ["augmentation"] else settings
+        if group not in ([], ["augmentation"]) or not isinstance(place, dict) or field not in place:
             raise UserError(f"'{change}' changes no field of a recipe, such as epochs=20 or augmentation.elastic=1.5")
         try:
             place[field] = json.loads(value)
-            recipes.get(name, **typed(settings))
-        except UserError:  # a ValueError, too
-            raise
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise UserError(f"'{value}' is no value that {field} could have, as JSON writes them") from error
-    return recipes.get(name, **typed(settings))
+        except ValueError as error:
+            raise UserError(f"'{value}' is no value, as JSON writes them, that {field} could have") from error
+    try:
+        return recipes.get(name, **typed(settings))
+    except UserError:  # a ValueError, too
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UserError(f"'{text}' is no recipe: a value is of a kind that its field does not take") from error
 
 
 def kept(out: str | Path) -> dict[str, Any]:
@@ -87,7 +91,7 @@ def _stands(known: dict[str, Any], name: str, recipe: Recipe) -> bool:
     return name in known and records.with_defaults(known[name]["settings"]) == recipe.settings
 
 
-def parts(train: Split, fold: int) -> tuple[Split, Split, torch.Tensor]:
+def division(train: Split, fold: int) -> tuple[Split, Split, torch.Tensor]:
     """Two thirds to train on, and the third that is held out, with its places among all: a fixed random division."""
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(data.SPLIT_SEED))
     held_out = order.tensor_split(FOLDS)[fold].sort().values
@@ -99,7 +103,7 @@ def train(name: str, recipe: Recipe, fold: int, data_dir: str | Path | None = No
     """One training, in whatever process, in plain types; wrong: places among all training digits."""
     devices.choose("cpu", threads=1)
     digits = data.load(recipe.dataset, data_dir)
-    few, held_out, places = parts(digits.train, fold)
+    few, held_out, places = division(digits.train, fold)
     one = held_out.take(torch.arange(1))  # what a curve is drawn on, which nobody looks at here
     model = models.build(recipe, SEED + fold)
     model, history = training.fit(
