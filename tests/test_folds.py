@@ -36,7 +36,7 @@ def test_a_recipe_with_changes():
     assert (changed.epochs, changed.augmentation.elastic) == (20, 1.5)
     assert changed.augmentation.rotation == original.augmentation.rotation
     assert folds.recipe_of("cnn_best") == original
-    wide = folds.recipe_of('cnn_best convolutions=[{"channels":8}] widths=[6272,10]')  # one does not go without the other
+    wide = folds.recipe_of('cnn_best convolutions=[{"channels":8}] widths=[6272,10]')  # neither goes alone
     assert (wide.convolutions[0].channels, wide.widths) == (8, (6272, 10))
     bent = folds.recipe_of('mlp_best augmentation={"elastic":2}')
     assert bent.augmentation == Augmentation(elastic=2)
