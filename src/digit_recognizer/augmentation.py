@@ -5,6 +5,7 @@ recipe's Augmentation. A strength of zero draws nothing and changes nothing.
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,16 @@ from digit_recognizer import strokes
 from digit_recognizer.recipe import Augmentation
 
 SIZE = 28
-SHOWN = {"rotation": 30, "shift": 4, "scale": 0.3, "shear": 0.4, "elastic": 3, "stroke": 0.9, "blur": 1, "contrast": 1}
+SHOWN: dict[str, Any] = {
+    "rotation": 30,
+    "shift": 4,
+    "scale": 0.3,
+    "shear": 0.4,
+    "elastic": 3,
+    "stroke": 0.9,
+    "blur": 1,
+    "contrast": 1,
+}
 ELASTIC_POINTS = 5  # along each side, whose displacements are drawn; those between them are interpolated
 
 
