@@ -47,6 +47,7 @@ def test_a_recipe_with_changes():
     [
         ("", "unknown recipe ''"),
         ("cnn_bets", "the nearest is cnn_best"),
+        ("epochs=2", "'epochs=2' is no recipe; quote a recipe with its changes"),
         ("cnn_best epoch=2", "'epoch=2' changes no field"),
         ("cnn_best shear.elastic=2", "changes no field"),
         ("cnn_best augmentation.epochs=2", "changes no field"),
@@ -114,12 +115,14 @@ def test_the_table_compares_digit_by_digit():
     def result(*wrong):
         return [{"wrong": list(wrong), "count": 100, "loss": 0.5, "seconds": 1.0}]
 
-    table = folds.table({"one": result(*range(12)), "two": result(10, 11, 12, 13), "same": result(*range(12))})
+    table = folds.table({
+        "one": result(*range(12)), "two": result(10, 11, 12, 13), "same": result(*range(12)), "far": result(),
+    })  # fmt: skip
     lines = [line.split() for line in table.splitlines()[1:]]
     assert lines[0] == ["12", "of", "100", "12", "0.5000", "1", "one"]
     # 2 of 12 as the rarer: twice (1 + 12 + 66) of 4,096, by the binomial coefficients.
     assert lines[1] == ["4", "of", "100", "4", "0.5000", "1", "2", "10", f"{2 * 79 / 4096:.2f}", "two"]
-    assert lines[2][-4:] == ["0", "0", "1.00", "same"]
+    assert lines[2][-4:] == ["0", "0", "1.00", "same"] and lines[3][-4:] == ["0", "12", "<0.01", "far"]
 
 
 def test_the_thirds_are_those_of_the_kept_trials():

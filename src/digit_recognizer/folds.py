@@ -55,6 +55,8 @@ def recipe_of(text: str) -> Recipe:
     Raises UserError for an unknown name or field, and for a value that is no JSON or cannot be trained with.
     """
     name, *changes = text.split() or [""]
+    if "=" in name:
+        raise UserError(f"'{name}' is no recipe; quote a recipe with its changes, such as \"cnn_best epochs=20\"")
     settings = recipes.get(name).settings
     for change in changes:
         field, _, value = change.partition("=")
@@ -137,6 +139,6 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
         thirds = " ".join(str(len(part["wrong"])) for part in of)
         rows.append((
             f"{len(wrong[name])} of {count:,}", thirds, f"{loss:.4f}", f"{sum(part['seconds'] for part in of):.0f}",
-            *((str(only), str(others), f"{p:.2f}") if len(rows) > 1 else ("", "", "")), name,
+            *((str(only), str(others), f"{p:.2f}" if p >= 0.01 else "<0.01") if len(rows) > 1 else ("", "", "")), name,
         ))  # fmt: skip
     return columns(rows)
