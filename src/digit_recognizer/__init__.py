@@ -16,6 +16,7 @@ To read it, begin with the story in `mnist_recognition.py` and then take the mod
     export        a trained network as a file for other programs
     records       a run as a small JSON file
     study         every seed of a recipe, one record each, on the cores of this machine or of a cluster, in `engines`
+    folds         which of several recipes reads more of training digits that were held out
     verify        a record's run trained again: does the same come of it?
     answers       whether a published number is true; `departures`, what else it may depend on; `report`, as tables
     benchmark     our loop beside the usual one; `measurements`, what all benchmarks share
