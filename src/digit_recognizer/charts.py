@@ -75,7 +75,7 @@ def _below(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[t
     here = statistics.median(row["seconds"])
     others = [statistics.median(other["seconds"]) for other in rows if not other["ours"] and other is not row]
     down = -38 - 30 * sum(here < other < 4 * here for other in others)
-    return (14 if here < 60 else -70, down), "left"
+    return (14 if here < 60 else -70, down), "left"  # on the right there is no room for a whole name
 
 
 def _beside(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int], str]:
