@@ -48,7 +48,7 @@ def accuracy_against_cost(rows: Sequence[Mapping[str, Any]], title: str) -> Figu
         line = None if row["ours"] else {"arrowstyle": "-", "color": "#BBBBBB"}
         height = min(errors) if side == "center" else mean  # above the bar of the seeds, not across it
         axes.annotate(label, (seconds, height), place, textcoords="offset points", fontsize=9.5, color=QUIET,
-                      ha=side, arrowprops=line)  # fmt: skip
+                      ha=side, arrowprops=line, bbox={"color": "white", "pad": 1, "alpha": 0.9})  # fmt: skip
     for name, colour, marker in (("published recipes", WRONG, "s"), ("ours", RIGHT, "o")):
         axes.plot([], [], color=colour, marker=marker, linestyle="", markersize=8, label=name)
     axes.set_xscale("log")
