@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageGrab
 
-from digit_recognizer import checkpoints, models
-from digit_recognizer.apps import draw_window, drawing
+from digit_recognizer import checkpoints, models, recipes
+from digit_recognizer.apps import draw_learning, draw_window, drawing
 from digit_recognizer.errors import UserError
 from digit_recognizer.recognizer import Recognizer
 
@@ -301,15 +301,25 @@ def test_a_folder_that_cannot_be_written_is_said_and_loses_nothing(window, tmp_p
     assert answer(window) == "7"
 
 
-def test_a_training_beside_a_window_in_use(window, tmp_path, monkeypatch):
+def test_a_training_beside_a_window_in_use(window):
     window.learning.dataset = "optdigits"
-    draw(window, SEVEN)
+    window.learning.recipe = recipes.get(draw_learning.RECIPE, epochs=1000)  # cannot end while a digit is drawn
     press(window, window.layout.train)
     until(window, lambda: len(window.learning.history) >= 1)
-    training, before = window.learning.thread, window.recognizer
-    by_hand(window, "key", "Escape")
-    draw(window, ONE)
-    assert answer(window) == "1" and window.learning.thread is training  # read while it goes on
+    training = window.learning.thread
+    for corners, digit in ((SEVEN, "7"), (ONE, "1")):
+        epochs = len(window.learning.history)
+        draw(window, corners)
+        assert answer(window) == digit and window.learning.thread is training  # read while it goes on
+        until(window, lambda epochs=epochs: len(window.learning.history) > epochs)
+        by_hand(window, "key", "Escape")
+
+
+def test_a_trained_network_reads_from_then_on_and_is_kept_when_asked(window, tmp_path):
+    window.learning.dataset = "optdigits"
+    before = window.recognizer
+    press(window, window.layout.train)
+    training = window.learning.thread
     until(window, lambda: window.learning.thread is None)
     assert window.recognizer is not before and "Save model" in said(window)
     assert len(window.learning.history) == 10 and not training.is_alive()
