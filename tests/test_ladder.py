@@ -8,7 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from digit_recognizer import augmentation, checkpoints, data, devices, models, plots, recipes, records, training
+from digit_recognizer import (
+    augmentation,
+    checkpoints,
+    data,
+    devices,
+    models,
+    optimizers,
+    plots,
+    recipes,
+    records,
+    training,
+)
 from digit_recognizer.errors import UserError
 from digit_recognizer.recipe import Augmentation, Convolution, Recipe
 
@@ -64,9 +75,9 @@ def test_a_rung_is_trained_as_one_would_by_hand(precision, small, optdigits):
 def test_the_triangle_rises_for_a_fifth_of_the_way_and_falls_to_zero():
     recipe = recipes.get("cnn_in_seconds", learning_rate=0.5)
     places = np.linspace(0, 1, 101)
-    rates = [training.learning_rate(recipe, place) for place in places]
+    rates = [optimizers.learning_rate(recipe, place) for place in places]
     np.testing.assert_allclose(rates, np.interp(places, [0, 0.2, 1], [0, 0.5, 0]), atol=1e-12)
-    assert {training.learning_rate(recipes.get(), place) for place in places} == {0.001}
+    assert {optimizers.learning_rate(recipes.get(), place) for place in places} == {0.001}
 
 
 def test_augmentation_stops_before_the_clean_epochs(small, optdigits, monkeypatch):

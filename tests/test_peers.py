@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from digit_recognizer import __main__, data, jax_epoch, measurements, models, peers, race, recipes, training
+from digit_recognizer import __main__, data, jax_epoch, measurements, models, optimizers, peers, race, recipes
 from digit_recognizer.errors import UserError
 
 OPTIONAL = ("skorch", "lightning", "keras", "jax")
@@ -69,7 +69,7 @@ def test_jax_takes_the_steps_that_pytorch_takes(optdigits):
     model = models.build(recipe)
     state = jax_epoch.first_state(model)
     order = torch.randperm(200, generator=torch.Generator().manual_seed(0))  # three batches of 64 and one of 8
-    optimizer = training.make_optimizer(model, recipe)
+    optimizer = optimizers.make(model, recipe)
     for batch in order.split(recipe.batch_size):
         images, labels = optdigits.train.take(batch)
         optimizer.zero_grad()

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
-from digit_recognizer import checkpoints, data, devices, models, recipes, records, training
+from digit_recognizer import checkpoints, data, devices, models, optimizers, recipes, records, training
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.errors import UserError
 
@@ -79,7 +79,7 @@ def test_training_changes_the_weights_and_nothing_else(trained, small_recipe):
 
 def test_each_epoch_takes_every_digit_once_in_an_order_of_its_own(optdigits, small_recipe):
     model, seen = models.build(small_recipe), []
-    model.register_forward_pre_hook(lambda model, inputs: seen.append(inputs[0]) if model.training else None)
+    model[0].register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]) if layer.training else None)
     training.fit(model, optdigits, small_recipe, quiet=True)
     first, second = torch.cat(seen).double().flatten(1).split(1437)
     key = torch.rand(784, dtype=torch.float64, generator=torch.Generator().manual_seed(0))  # makes an image a number
@@ -190,7 +190,7 @@ def test_going_on_leaves_the_progress_it_was_given_as_it_was(optdigits, small_re
 def test_a_run_does_not_go_on_to_fewer_epochs_than_are_done(trained, optdigits, small_recipe):
     shorter = dataclasses.replace(small_recipe, epochs=1)
     start = {"model": trained[0].state_dict(), "history": trained[1]}
-    start |= {"optimizer": training.make_optimizer(trained[0], small_recipe).state_dict()}
+    start |= {"optimizer": optimizers.make(trained[0], small_recipe).state_dict()}
     start |= {"generator": torch.Generator().get_state()}
     with pytest.raises(UserError, match="2 epochs are done") as caught:
         training.fit(models.build(shorter), optdigits, shorter, quiet=True, start=start)

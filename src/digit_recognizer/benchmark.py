@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from digit_recognizer import data, devices, measurements, models, records, training
+from digit_recognizer import by_hand, data, devices, measurements, models, optimizers, records, training
 from digit_recognizer.recipe import Recipe
 from digit_recognizer.recipes import get
 
@@ -66,7 +66,7 @@ def our_epoch(train: data.Split, recipe: Recipe) -> float:
     """Seconds for one epoch of our loop, with the products that a run would choose."""
     devices.choose("cpu", torch.get_num_threads())
     model = models.build(recipe)
-    optimizer = training.make_optimizer(model, recipe)
+    optimizer = optimizers.make(model, recipe)
     return training.train_one_epoch(model, train, recipe, optimizer, torch.Generator().manual_seed(0))[0]
 
 
@@ -113,20 +113,17 @@ def parts(train: data.Split, recipe: Recipe) -> dict[str, float]:
     """Where an epoch of our loop goes: seconds in each of its steps, timed one by one."""
     devices.choose("cpu", torch.get_num_threads())
     model = models.build(recipe)
-    optimizer = training.make_optimizer(model, recipe)
-    spent = dict.fromkeys(("batch", "forward", "backward", "step"), 0.0)
+    optimizer = optimizers.make(model, recipe)
+    spent = dict.fromkeys(("batch", "gradients", "step"), 0.0)
     clock = time.perf_counter
     last = clock()
     for images, labels in data.batches(train, recipe.batch_size, torch.Generator().manual_seed(0)):
         pixels = data.to_pixels(images)
         spent["batch"] += (now := clock()) - last
-        loss = F.cross_entropy(model(pixels), labels)
-        spent["forward"] += (then := clock()) - now
-        optimizer.zero_grad()
-        loss.backward()
-        spent["backward"] += (now := clock()) - then
-        optimizer.step()
-        spent["step"] += (last := clock()) - now
+        by_hand.gradients(model, pixels, labels, len(labels))
+        spent["gradients"] += (then := clock()) - now
+        optimizers.step(optimizer)
+        spent["step"] += (last := clock()) - then
     return spent
 
 

@@ -1,6 +1,7 @@
 """The loop: forward, cross-entropy, backward, step."""
 
 import copy
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -11,30 +12,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from digit_recognizer import augmentation, data, evaluation, nondigits, processes, shared_statistics
+from digit_recognizer import (
+    augmentation,
+    by_hand,
+    data,
+    evaluation,
+    nondigits,
+    optimizers,
+    processes,
+    shared_statistics,
+)
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.errors import UserError
 from digit_recognizer.evaluation import Scores
 from digit_recognizer.recipe import Augmentation, Recipe
-
-WARM_UP = 0.2  # of a triangular schedule's steps lie before its peak
-
-
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser; fused, which does the same arithmetic in one pass over the memory."""
-    fused = next(model.parameters()).device.type in ("cpu", "cuda")
-    shared: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": fused}
-    if recipe.optimizer == "adam":
-        kind = torch.optim.AdamW if recipe.weight_decay else torch.optim.Adam
-        return kind(model.parameters(), **shared)
-    return torch.optim.SGD(model.parameters(), momentum=recipe.momentum, nesterov=recipe.nesterov, **shared)
-
-
-def learning_rate(recipe: Recipe, progress: float) -> float:
-    """The learning rate of the step in whose middle that fraction, 0 to 1, of all training is done."""
-    if recipe.schedule == "constant":
-        return recipe.learning_rate
-    return recipe.learning_rate * min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
 
 
 def fit(
@@ -58,7 +49,7 @@ def fit(
     device = next(model.parameters()).device
     train = Split(digits.train.images.to(device), digits.train.labels.to(device))
     held_out_name, held_out = digits.held_out
-    optimizer = make_optimizer(model, recipe)
+    optimizer = optimizers.make(model, recipe)
     generator = torch.Generator().manual_seed(seed)
     history = [] if start is None else _go_on(start, recipe.epochs, model, optimizer, generator)
     for epoch in range(len(history) + 1, recipe.epochs + 1):
@@ -144,23 +135,20 @@ def train_one_epoch(
     began = time.perf_counter()
     answers, truths = [], []
     strengths = recipe.augmentation if epoch <= recipe.epochs - recipe.clean_epochs else Augmentation()
+    plain = by_hand.fits(model) and recipe.precision == "float32" and not recipe.non_digits
+    gradients = by_hand.gradients if plain else functools.partial(_by_autograd, recipe.precision)
     model.train()
     # No bar where nobody watches: in a file, a log or a stored notebook.
     with tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None) as bar:
         for step, (images, labels) in enumerate(data.batches(train, recipe.batch_size, generator)):
             middle = (step + 0.5) * recipe.batch_size / len(train.labels)  # of the step, in epochs
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, min(1, (epoch - 1 + middle) / recipe.epochs))
+                group["lr"] = optimizers.learning_rate(recipe, min(1, (epoch - 1 + middle) / recipe.epochs))
             whole = len(labels)
             pixels, labels = _prepared(images, labels, recipe, strengths, generator)
-            with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-                logits = model(pixels)  # (batch, 10)
-            loss = batch_loss(logits.float(), labels, whole, recipe.label_smoothing)
-            optimizer.zero_grad()
-            loss.backward()
+            answers.append(gradients(model, pixels, labels, whole, recipe.label_smoothing))
             processes.add_gradients(model)
-            optimizer.step()
-            answers.append(logits.detach())
+            optimizers.step(optimizer)
             truths.append(labels)
             if bar.update(whole):  # true when it is drawn anew; reading the numbers each time would cost more
                 now = _running(answers[-1:], truths[-1:])
@@ -179,6 +167,17 @@ def _prepared(
     if recipe.non_digits:
         pixels, labels = nondigits.beside(pixels, labels, recipe, generator)
     return processes.share(pixels), processes.share(labels)
+
+
+def _by_autograd(
+    precision: str, model: nn.Module, pixels: Tensor, labels: Tensor, whole: int, label_smoothing: float
+) -> Tensor:
+    """Give each weight the gradient of batch_loss, whatever the network; returns the logits, (n, 10)."""
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        logits = model(pixels)
+    model.zero_grad()
+    batch_loss(logits.float(), labels, whole, label_smoothing).backward()
+    return logits.detach()
 
 
 def _running(answers: list[Tensor], truths: list[Tensor]) -> Scores:

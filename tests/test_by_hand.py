@@ -1,0 +1,91 @@
+"""The gradients written out are autograd's, and the step taken directly is the optimiser's."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+
+from digit_recognizer import by_hand, data, models, optimizers, recipes, records, training
+
+PLAIN = [recipe for recipe in recipes.RECIPES.values() if by_hand.fits(models.build(recipe))]
+
+
+def by_autograd(model, *arguments) -> torch.Tensor:
+    model.zero_grad()
+    logits = model(arguments[0])
+    training.batch_loss(logits, *arguments[1:]).backward()
+    return logits.detach()
+
+
+def batch(optdigits, count) -> tuple[torch.Tensor, torch.Tensor]:
+    images, labels = optdigits.train.take(torch.arange(count))
+    return data.to_pixels(images), labels
+
+
+def gradients(model) -> list[torch.Tensor]:
+    return [weights.grad.clone() for weights in model.parameters()]
+
+
+@pytest.mark.parametrize("recipe", PLAIN, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("count", [64, 29, 1])
+def test_gradients_and_logits_are_autograds_bit_for_bit(recipe, count, optdigits):
+    model = models.build(recipe)
+    pixels, labels = batch(optdigits, count)
+    expected = by_autograd(model, pixels, labels, count, 0.0), gradients(model)
+    model.zero_grad()
+    found = by_hand.gradients(model, pixels, labels, count), gradients(model)
+    assert torch.equal(found[0], expected[0]) and not found[0].requires_grad
+    assert all(map(torch.equal, found[1], expected[1]))
+    assert all(gradient.is_contiguous() and gradient.abs().sum() > 0 for gradient in found[1])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_shares_and_label_smoothing_are_those_of_the_loss(smoothing, optdigits):
+    model = models.build(recipes.get())
+    pixels, labels = batch(optdigits, 24)  # a share of a batch of 64
+    expected = by_autograd(model, pixels, labels, 64, smoothing), gradients(model)
+    found = by_hand.gradients(model, pixels, labels, 64, smoothing), gradients(model)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
+
+
+def test_the_published_networks_with_logits_are_plain_and_others_are_not():
+    assert recipes.get() in PLAIN
+    for name, plain in (
+        ("mlp_128_adam", True),
+        ("mlp_128_64_sgd_15ep", True),
+        ("mlp_best", False),
+        ("cnn_best", False),
+    ):
+        assert by_hand.fits(models.build(recipes.get(name))) is plain
+    for output in ("log_softmax", "softmax"):
+        assert not by_hand.fits(models.build(recipes.get(output=output)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.05}, {"weight_decay": 0.01}],
+    ids=["adam", "sgd", "adamw"],
+)
+def test_steps_are_the_optimisers_bit_for_bit_with_its_state(changes, optdigits, small_recipe):
+    recipe = dataclasses.replace(small_recipe, **changes)
+    pairs = []
+    for step in (optimizers.step, lambda optimizer: optimizer.step()):
+        model = models.build(recipe)
+        optimizer = optimizers.make(model, recipe)
+        for rate in (0.1, 0.2, 0.05):
+            by_hand.gradients(model, *batch(optdigits, 64), 64)
+            optimizer.param_groups[0]["lr"] = rate * recipe.learning_rate
+            step(optimizer)
+        pairs.append((model, copy.deepcopy(optimizer.state_dict())))
+    (model, state), (expected, expected_state) = pairs
+    assert records.weights_hash(model) == records.weights_hash(expected) != records.weights_hash(models.build(recipe))
+    torch.testing.assert_close(state, expected_state, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("changes", [{"non_digits": 0.25}, {"precision": "bfloat16"}], ids=str)
+def test_what_is_more_than_plain_goes_by_autograd(changes, optdigits, small_recipe, monkeypatch):
+    few = dataclasses.replace(optdigits, train=optdigits.train.take(torch.arange(128)))
+    recipe = dataclasses.replace(small_recipe, epochs=1, **changes)
+    monkeypatch.setattr(by_hand, "gradients", None)
+    assert training.fit(models.build(recipe), few, recipe, quiet=True)[1][0]["train_loss"] > 0
