@@ -332,6 +332,7 @@ def test_a_trained_network_reads_from_then_on_and_is_kept_when_asked(window, tmp
 
 def test_a_training_is_stopped_at_once(window):
     window.learning.dataset = "optdigits"
+    window.learning.recipe = recipes.get(draw_learning.RECIPE, epochs=1000)  # cannot end before it is stopped
     before = window.recognizer
     press(window, window.layout.train)
     training = window.learning.thread
