@@ -35,6 +35,8 @@ ZERO = [
     (0.5, 0.2),
 ]
 SEVEN = [(0.3, 0.22), (0.7, 0.22), (0.45, 0.82)]
+# A training that does not end before a test does: half a minute and more of the embedded digits.
+SLOW = recipes.get(draw_learning.RECIPE, epochs=100, widths=(784, 2048, 1024, 10))
 LIMIT = 20  # seconds, for everything that is waited for
 
 
@@ -303,7 +305,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_loses_nothing(window, tmp_p
 
 def test_a_training_beside_a_window_in_use(window):
     window.learning.dataset = "optdigits"
-    window.learning.recipe = recipes.get(draw_learning.RECIPE, epochs=1000)  # cannot end while a digit is drawn
+    window.learning.recipe = SLOW
     press(window, window.layout.train)
     until(window, lambda: len(window.learning.history) >= 1)
     training = window.learning.thread
@@ -332,7 +334,7 @@ def test_a_trained_network_reads_from_then_on_and_is_kept_when_asked(window, tmp
 
 def test_a_training_is_stopped_at_once(window):
     window.learning.dataset = "optdigits"
-    window.learning.recipe = recipes.get(draw_learning.RECIPE, epochs=1000)  # cannot end before it is stopped
+    window.learning.recipe = SLOW
     before = window.recognizer
     press(window, window.layout.train)
     training = window.learning.thread
