@@ -78,7 +78,7 @@ class Training(threading.Thread):
             if self._stopping.is_set():
                 raise _Stopped
 
-        watch = model[0].register_forward_pre_hook(before_batch)
+        watch = next(model.children()).register_forward_pre_hook(before_batch)
         model, history = training.fit(
             model, digits, self.recipe, quiet=True, after_epoch=lambda progress: self.news.put(progress["history"][-1])
         )
