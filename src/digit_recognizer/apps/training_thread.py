@@ -78,6 +78,7 @@ class Training(threading.Thread):
             if self._stopping.is_set():
                 raise _Stopped
 
+        # The first layer's hook: a plain network as a whole is never called while it trains (see by_hand).
         watch = next(model.children()).register_forward_pre_hook(before_batch)
         model, history = training.fit(
             model, digits, self.recipe, quiet=True, after_epoch=lambda progress: self.news.put(progress["history"][-1])
