@@ -80,6 +80,9 @@ def test_what_is_kept_is_what_a_training_by_hand_gives(tmp_path, capsys, optdigi
     wrong = evaluation.predict(model, third.images).argmax(1) != third.labels
     part = kept[SMALL]["folds"][1]
     assert part["wrong"] == places[wrong].tolist() and part["count"] == 479 and part["seed"] == 101
+    logits, labels = evaluation.predict(model, third.images).double(), third.labels
+    losses = [torch.nn.functional.cross_entropy(logits * 2**power, labels).item() for power in range(-3, 4)]
+    assert 0 < part["calibrated_loss"] <= min(losses) and losses[3] == pytest.approx(part["loss"], abs=1e-5)
     total = sum(len(part["wrong"]) for part in kept[SMALL]["folds"])
     assert f"{total} of 1,437" in said and "batch_size=16" in said
 
@@ -103,7 +106,10 @@ def test_data_that_cannot_be_had_end_it_before_it_begins(tmp_path, no_network, c
     assert not (tmp_path / "folds.json").exists()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"cnn_best": 3}', '{"cnn_best": {"folds": []}}'])
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"cnn_best": 3}', '{"cnn_best": {"folds": []}}', '{"a": {"settings": 1, "folds": [{}, {}, {}]}}'],
+)
 def test_a_file_of_something_else_is_not_overwritten(content, tmp_path):
     (tmp_path / "folds.json").write_text(content)
     with pytest.raises(UserError, match=r"folds.json is not what compare writes; delete it"):
@@ -113,15 +119,15 @@ def test_a_file_of_something_else_is_not_overwritten(content, tmp_path):
 
 def test_the_table_compares_digit_by_digit():
     def result(*wrong):
-        return [{"wrong": list(wrong), "count": 100, "loss": 0.5, "seconds": 1.0}]
+        return [{"wrong": list(wrong), "count": 100, "loss": 0.5, "calibrated_loss": 0.25, "seconds": 1.0}]
 
     table = folds.table({
         "one": result(*range(12)), "two": result(10, 11, 12, 13), "same": result(*range(12)), "far": result(),
     })  # fmt: skip
     lines = [line.split() for line in table.splitlines()[1:]]
-    assert lines[0] == ["12", "of", "100", "12", "0.5000", "1", "one"]
+    assert lines[0] == ["12", "of", "100", "12", "0.5000", "0.25000", "1", "one"]
     # 2 of 12 as the rarer: twice (1 + 12 + 66) of 4,096, by the binomial coefficients.
-    assert lines[1] == ["4", "of", "100", "4", "0.5000", "1", "2", "10", f"{2 * 79 / 4096:.2f}", "two"]
+    assert lines[1] == ["4", "of", "100", "4", "0.5000", "0.25000", "1", "2", "10", f"{2 * 79 / 4096:.2f}", "two"]
     assert lines[2][-4:] == ["0", "0", "1.00", "same"] and lines[3][-4:] == ["0", "12", "<0.01", "far"]
 
 

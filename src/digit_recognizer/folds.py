@@ -10,8 +10,9 @@ from typing import Any
 
 import scipy.stats
 import torch
+import torch.nn.functional as F
 
-from digit_recognizer import data, devices, engines, evaluation, files, models, recipes, records, training
+from digit_recognizer import calibration, data, devices, engines, evaluation, files, models, recipes, records, training
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.errors import UserError
 from digit_recognizer.recipe import Recipe, typed
@@ -81,7 +82,8 @@ def kept(out: str | Path) -> dict[str, Any]:
     path = Path(out) / FILE
     try:
         found = json.loads(path.read_text()) if path.exists() else {}
-        if not all(len(each["folds"]) == FOLDS and each["settings"] for each in found.values()):
+        whole = [len(each["folds"]) == FOLDS and each["settings"] for each in found.values()]
+        if not all(whole) or any("calibrated_loss" not in part for each in found.values() for part in each["folds"]):
             raise ValueError
         return found
     except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -113,12 +115,15 @@ def train(name: str, recipe: Recipe, fold: int, data_dir: str | Path | None = No
     )
     logits = evaluation.predict(model, held_out.images)
     scores = evaluation.score(logits, held_out.labels)
+    sure = logits / calibration.fit_temperature(logits, held_out.labels)
     return name, {
         "fold": fold,
         "seed": SEED + fold,
         "count": scores.count,
         "wrong": places[logits.argmax(1) != held_out.labels].tolist(),
         "loss": scores.mean_loss,
+        # Of networks trained to be unsure and of others alike, and less a matter of chance than a count of mistakes.
+        "calibrated_loss": float(F.cross_entropy(sure, held_out.labels)),
         "seconds": sum(row["seconds"] for row in history),
         "weights": records.weights_hash(model),
         "md5": dict(digits.md5),
@@ -130,15 +135,16 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
     """What each got, and beside the first: digits that only one of both reads wrong, and their sign test."""
     wrong = {name: {place for part in of for place in part["wrong"]} for name, of in results.items()}
     first = next(iter(wrong.values()))
-    rows = [("wrong", "by thirds", "loss", "seconds", "only it", "only the first", "p", "recipe")]
+    rows = [("wrong", "by thirds", "loss", "calibrated", "seconds", "only it", "only the first", "p", "recipe")]
     for name, of in results.items():
         only, others = len(wrong[name] - first), len(first - wrong[name])
         p = scipy.stats.binomtest(only, only + others).pvalue if only + others else 1.0
         count = sum(part["count"] for part in of)
-        loss = sum(part["loss"] * part["count"] for part in of) / count
+        losses = [sum(part[kind] * part["count"] for part in of) / count for kind in ("loss", "calibrated_loss")]
         thirds = " ".join(str(len(part["wrong"])) for part in of)
         rows.append((
-            f"{len(wrong[name])} of {count:,}", thirds, f"{loss:.4f}", f"{sum(part['seconds'] for part in of):.0f}",
+            f"{len(wrong[name])} of {count:,}", thirds, f"{losses[0]:.4f}", f"{losses[1]:.5f}",
+            f"{sum(part['seconds'] for part in of):.0f}",
             *((str(only), str(others), f"{p:.2f}" if p >= 0.01 else "<0.01") if len(rows) > 1 else ("", "", "")), name,
         ))  # fmt: skip
     return columns(rows)
