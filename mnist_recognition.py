@@ -1,7 +1,7 @@
 """Train a network that reads handwritten digits, and see how good it is.
 
     python mnist_recognition.py                        the published 784-512-256-10 network on MNIST
-    python mnist_recognition.py --list                 all published recipes
+    python mnist_recognition.py --list                 all recipes
     python mnist_recognition.py --recipe mlp_128_adam  another of them
 
 The notebook MNIST_Recognition_machine.ipynb makes the same calls in the same order.

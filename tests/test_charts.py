@@ -110,6 +110,14 @@ def test_the_figures_command_draws_the_committed_results(command, tmp_path):
     }
 
 
+def test_figures_of_a_folder_without_records_are_not_drawn(command, tmp_path):
+    nowhere = tmp_path / "nowhere"
+    status, _, said = command("figures", "--results", nowhere, "--out", tmp_path / "figures")
+    assert status == 2
+    assert said == f"error: {nowhere} holds no records of a study; --results says where they are\n"
+    assert not (tmp_path / "figures").exists()
+
+
 STRIPS = [
     {
         "label": "002",

@@ -51,7 +51,7 @@ def test_a_recipe_with_changes():
         ("cnn_best epoch=2", "'epoch=2' changes no field"),
         ("cnn_best shear.elastic=2", "changes no field"),
         ("cnn_best augmentation.epochs=2", "changes no field"),
-        ("cnn_best epochs", "'' is no value, as JSON writes them, that epochs could have"),
+        ("cnn_best epochs", "'' is no value, as JSON writes them .words in double quotes., that epochs"),
         ("cnn_best epochs=many", "'many' is no value"),
         ("cnn_best epochs=[2]", "is no recipe: a value is of a kind"),
         ("cnn_best widths=3", "is no recipe"),

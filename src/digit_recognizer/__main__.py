@@ -124,6 +124,8 @@ def figures(options: argparse.Namespace) -> None:
 
     from digit_recognizer import answers, augmentation, charts, data, departures, files, measurements, plots, report
 
+    if not (rows := report.costs(options.results)):
+        raise UserError(f"{options.results} holds no records of a study; --results says where they are")
     files.check_writable(options.out)
     out = Path(options.out)
     digits = data.load("mnist", options.data_dir)
@@ -131,7 +133,6 @@ def figures(options: argparse.Namespace) -> None:
     shown = augmentation.examples(digit, 10, torch.Generator().manual_seed(0))
     title = f"The first digit of {digits.title}, a {int(digits.train.labels[0])}, changed in each way alone"
     plots.save(charts.augmentations(shown, title), out / "augmentation.png")
-    rows = report.costs(options.results)
     title = "Accuracy on MNIST's 10,000 test digits against the cost of training"
     plots.save(charts.accuracy_against_cost(rows, title), out / "accuracy_against_cost.png")
     if strips := answers.strips(options.results):

@@ -173,7 +173,7 @@ def speed(result: Mapping[str, Any], title: str) -> Figure:
     sizes = {int(width): statistics.median(of["seconds"]) for width, of in result["scaling"]["widths"].items()}
     _line(widths, "an epoch against the width", "width of the first layer", "seconds", [*sizes], [*sizes.values()])
     widths.set_yscale("log")
-    widths.set_yticks([])
+    widths.set_yticks([1, 2, 4, 8], ["1", "2", "4", "8"])
     widths.yaxis.set_minor_locator(NullLocator())
     widths.set_xticks([*sizes], [str(width) for width in sizes])
     figure.suptitle(title, fontsize=13)
@@ -206,9 +206,9 @@ def _line(axes: Axes, title: str, across: str, up: str, x: Sequence[float], y: S
     """Measured points, joined, against a logarithmic axis."""
     axes.plot(x, y, color=RIGHT, marker="o")
     for place, value in zip(x, y, strict=True):
-        axes.annotate(f"{value:.3g}", (place, value), (0, 8), textcoords="offset points", ha="center", fontsize=9)
+        axes.annotate(f"{value:.2g}", (place, value), (-4, 6), textcoords="offset points", ha="right", fontsize=9)
     axes.set_xscale("log")
-    axes.margins(0.15)
+    axes.margins(0.2, 0.15)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(across)

@@ -68,7 +68,9 @@ def recipe_of(text: str) -> Recipe:
         try:
             place[field] = json.loads(value)
         except ValueError as error:
-            raise UserError(f"'{value}' is no value, as JSON writes them, that {field} could have") from error
+            raise UserError(
+                f"'{value}' is no value, as JSON writes them (words in double quotes), that {field} could have"
+            ) from error
     try:
         return recipes.get(name, **typed(settings))
     except UserError:  # a ValueError, too
