@@ -10,7 +10,6 @@ from typing import Any
 
 import scipy.stats
 import torch
-import torch.nn.functional as F
 
 from digit_recognizer import calibration, data, devices, engines, evaluation, files, models, recipes, records, training
 from digit_recognizer.data import Digits, Split
@@ -84,8 +83,8 @@ def kept(out: str | Path) -> dict[str, Any]:
     path = Path(out) / FILE
     try:
         found = json.loads(path.read_text()) if path.exists() else {}
-        whole = [len(each["folds"]) == FOLDS and each["settings"] for each in found.values()]
-        if not all(whole) or any("calibrated_loss" not in part for each in found.values() for part in each["folds"]):
+        losses = {name: [part["calibrated_loss"] for part in each["folds"]] for name, each in found.items()}
+        if not all(len(losses[name]) == FOLDS and each["settings"] for name, each in found.items()):
             raise ValueError
         return found
     except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -117,15 +116,14 @@ def train(name: str, recipe: Recipe, fold: int, data_dir: str | Path | None = No
     )
     logits = evaluation.predict(model, held_out.images)
     scores = evaluation.score(logits, held_out.labels)
-    sure = logits / calibration.fit_temperature(logits, held_out.labels)
+    calibrated = evaluation.score(logits / calibration.fit_temperature(logits, held_out.labels), held_out.labels)
     return name, {
         "fold": fold,
         "seed": SEED + fold,
         "count": scores.count,
         "wrong": places[logits.argmax(1) != held_out.labels].tolist(),
         "loss": scores.mean_loss,
-        # Of networks trained to be unsure and of others alike, and less a matter of chance than a count of mistakes.
-        "calibrated_loss": float(F.cross_entropy(sure, held_out.labels)),
+        "calibrated_loss": calibrated.mean_loss,  # by which networks trained to be unsure and others compare
         "seconds": sum(row["seconds"] for row in history),
         "weights": records.weights_hash(model),
         "md5": dict(digits.md5),
