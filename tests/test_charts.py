@@ -1,11 +1,13 @@
 """Figures that compare show every number that they are given, where it belongs."""
 
+import itertools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 
 from digit_recognizer import augmentation, charts, report
 from digit_recognizer.recipes import RECIPES
@@ -44,12 +46,24 @@ def test_nothing_of_the_committed_results_lies_outside_the_axes():
         assert all(high < 100 * (1 - accuracy) < low for accuracy in row["accuracies"]), row["name"]
 
 
+def test_no_name_in_the_picture_of_costs_covers_another():
+    figure = charts.accuracy_against_cost(report.costs(ROOT / "results"), "title")
+    figure.draw_without_rendering()
+    names = [Text.get_window_extent(text) for text in figure.axes[0].texts]
+    frame = figure.axes[0].get_window_extent()
+    assert len(names) > 9
+    assert all(frame.x0 < name.x0 < name.x1 < frame.x1 and frame.y0 < name.y0 for name in names)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(names, 2))
+
+
 def test_augmentations_are_a_row_each_with_the_digits_as_given():
     digit = torch.rand(28, 28, generator=torch.Generator().manual_seed(0))
-    rows = augmentation.examples(digit, 4, torch.Generator().manual_seed(0))
+    rows = augmentation.examples(digit, 7, 4, torch.Generator().manual_seed(0))
     first, *_, last = rows
-    assert (first, last, len(rows)) == ("none", "hard edges", 10)
+    assert (first, last, len(rows)) == ("none", "hard edges", 12)
     assert torch.equal(rows["none"][0], digit)
+    assert all((images != digit).any() for name, images in rows.items() if name != "none")
+    assert 0 < (rows["rotation"] - rows["rotation, sharp"]).abs().mean() < 0.1  # the same angles
     axes = np.reshape(charts.augmentations(rows, "title").axes, (len(rows), 4))
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         assert line[0].get_ylabel() == name

@@ -173,6 +173,13 @@ def test_labels_in_names(names, labels, tmp_path):
     assert [picture.label for picture in labelled.collect([tmp_path])] == labels
 
 
+def test_a_file_that_is_named_twice_is_read_once_and_keeps_its_label(tmp_path):
+    for name in ("7_a.png", "three.jpg"):
+        (tmp_path / name).touch()
+    found = labelled.collect([tmp_path / "*.png", tmp_path, tmp_path / "three.jpg"])
+    assert found == [(tmp_path / "7_a.png", "7"), (tmp_path / "three.jpg", "3")]
+
+
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "file,label\nx.png,seven\n", "file,label\nx.png\n", "\x00"])
 def test_a_table_that_is_none_is_refused(text, tmp_path):
     (tmp_path / "labels.csv").write_text(text)

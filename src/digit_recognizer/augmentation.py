@@ -24,6 +24,7 @@ SHOWN: dict[str, Any] = {
     "stroke": 0.9,
     "blur": 1,
     "contrast": 1,
+    "styles": 1,
 }
 ELASTIC_POINTS = 5  # along each side, whose displacements are drawn; those between them are interpolated
 
@@ -122,9 +123,18 @@ def hard_edges(pixels: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen.view(-1, 1, 1, 1), (pixels > 0.5).to(pixels.dtype), pixels)
 
 
-def examples(pixels: Tensor, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """One digit, float32 (28, 28), changed in each way alone, strongly enough to be seen: (count, 28, 28) each."""
-    many = pixels.expand(count, 1, SIZE, SIZE)
-    shown = {name: augment(many, Augmentation(**{name: strength}), generator) for name, strength in SHOWN.items()}
-    shown["hard_edges"] = augment(many, Augmentation(hard_edges=1), generator)[:1]  # there is only one way
-    return {"none": many[:1, 0]} | {name.replace("_", " "): images[:, 0] for name, images in shown.items()}
+def examples(pixels: Tensor, label: int, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """One digit, float32 (28, 28), changed in each way alone, strongly enough to be seen: (count, 28, 28) each.
+
+    Of rotation there are two rows, with the same angles: straight lines and cubics. Styles change a 1 or a 7 only.
+    """
+    many, labels = pixels.expand(count, 1, SIZE, SIZE), torch.full((count,), label)
+    before = generator.get_state()
+    shown = {"rotation": augment(many, Augmentation(rotation=SHOWN["rotation"]), generator)}
+    generator.set_state(before)
+    shown["rotation, sharp"] = augment(many, Augmentation(rotation=SHOWN["rotation"], sharp=True), generator)
+    for name, strength in SHOWN.items():
+        if name not in shown:
+            shown[name] = augment(many, Augmentation(**{name: strength}), generator, labels)
+    shown["hard edges"] = augment(many, Augmentation(hard_edges=1), generator)[:1]  # there is only one way
+    return {"none": many[:1, 0]} | {name: images[:, 0] for name, images in shown.items()}

@@ -1,7 +1,8 @@
 """Figures that compare: recipes by accuracy and cost, loops by speed, the ways in which training digits are changed."""
 
+import itertools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -37,28 +38,30 @@ def accuracy_against_cost(rows: Sequence[Mapping[str, Any]], title: str) -> Figu
     """
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
-    for row in sorted(rows, key=lambda row: statistics.median(row["seconds"])):
+    rows = sorted(rows, key=lambda row: statistics.median(row["seconds"]))
+    ours, published = ([row for row in rows if row["ours"] is whose] for whose in (True, False))
+    places = [*zip(ours, _beside(ours), strict=True), *zip(published, _below(published), strict=True)]
+    for row, (place, side) in places:
         errors = [100 * (1 - accuracy) for accuracy in row["accuracies"]]
         mean, seconds = statistics.mean(errors), statistics.median(row["seconds"])
         colour = RIGHT if row["ours"] else WRONG
         spread = [[mean - min(errors)], [max(errors) - mean]]
         axes.errorbar(seconds, mean, spread, fmt="o" if row["ours"] else "s", color=colour, capsize=4, markersize=8)
         label = f"{row['name']}\n{100 - mean:.2f} % (n = {len(errors)})"
-        place, side = _beside(row, rows) if row["ours"] else _below(row, rows)
-        line = None if row["ours"] else {"arrowstyle": "-", "color": "#BBBBBB"}
-        height = min(errors) if side == "center" else mean  # above the bar of the seeds, not across it
+        line = None if row["ours"] else {"arrowstyle": "-", "color": "#BBBBBB", "relpos": (0, 1), "shrinkB": 0}
+        height = min(errors) if place[1] > 0 else mean  # above the bar of the seeds, not across it
         axes.annotate(label, (seconds, height), place, textcoords="offset points", fontsize=9.5, color=QUIET,
                       ha=side, arrowprops=line, bbox={"color": "white", "pad": 1, "alpha": 0.9})  # fmt: skip
     for name, colour, marker in (("published recipes", WRONG, "s"), ("ours", RIGHT, "o")):
         axes.plot([], [], color=colour, marker=marker, linestyle="", markersize=8, label=name)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_ylim(8, 0.15)
-    axes.set_xlim(0.35, 700)
+    axes.set_ylim(13, 0.15)
+    axes.set_xlim(0.35, 1500)
     axes.set_xlabel("seconds of training (logarithmic)")
     axes.set_ylabel("test accuracy, % (logarithmic in what is missing)")
-    axes.set_yticks([5, 4, 3, 2, 1, 0.5, 0.3, 0.2])
-    axes.set_xticks([1, 3, 10, 30, 100, 300])
+    axes.set_yticks([10, 5, 4, 3, 2, 1, 0.5, 0.3, 0.2])
+    axes.set_xticks([1, 3, 10, 30, 100, 300, 1000])
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 - error:g}"))
@@ -70,23 +73,25 @@ def accuracy_against_cost(rows: Sequence[Mapping[str, Any]], title: str) -> Figu
     return figure
 
 
-def _below(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int], str]:
-    """Where the name of a published one has room: these stand close, so that their names go one under the other."""
-    here = statistics.median(row["seconds"])
-    others = [statistics.median(other["seconds"]) for other in rows if not other["ours"] and other is not row]
-    down = -38 - 30 * sum(here < other < 4 * here for other in others)
-    return (14 if here < 60 else -70, down), "left"  # on the right there is no room for a whole name
+def _below(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int, int], str]]:
+    """Where the names of the published have room: straight below, and the lower the more stand close on the right."""
+    seconds = [statistics.median(row["seconds"]) for row in rows]
+    for here in seconds:
+        yield (3, -50 - 30 * sum(here < other < 10 * here for other in seconds)), "left"
 
 
-def _beside(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int], str]:
-    """Where the name of one of ours has room: left or right, where no other is within a factor of 4, or above."""
-    here = statistics.median(row["seconds"])
-    others = [statistics.median(other["seconds"]) for other in rows if other["ours"] and other is not row]
-    if not any(here / 4 < other <= here for other in others):
-        return (-12, -8), "right"
-    if not any(here <= other < here * 4 for other in others):
-        return (12, -8), "left"
-    return (0, 5), "center"
+def _beside(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int, int], str]]:
+    """Where the names of ours have room, by seconds: right or left, or above, turned away from the next there."""
+    points = [(statistics.median(row["seconds"]), 1 - statistics.mean(row["accuracies"])) for row in rows]
+    above = itertools.cycle((((8, 5), "right"), ((-8, 5), "left")))
+    for here, error in points:
+        close = [seconds / here for seconds, other in points if 0.7 < other / error < 1.4 and seconds != here]
+        if not any(1 <= ratio < 6 for ratio in close):
+            yield (12, -8), "left"
+        elif not any(1 / 6 < ratio < 1 for ratio in close):
+            yield (-12, -8), "right"
+        else:
+            yield next(above)
 
 
 def published_results(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:

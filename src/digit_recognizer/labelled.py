@@ -21,7 +21,7 @@ class Labelled(NamedTuple):
 
 
 def collect(names: Iterable[str | Path]) -> list[Labelled]:
-    """The pictures of these files, folders and patterns (*.jpg), those of a folder by name.
+    """The pictures of these files, folders and patterns (*.jpg), those of a folder by name, each once.
 
     Labels come from labels.csv in a folder (columns file and label), else from the names of its pictures where all of
     them begin with a digit and no further one, or with its word: 7_a.png, three.jpg. Raises UserError for a folder or
@@ -37,7 +37,8 @@ def collect(names: Iterable[str | Path]) -> list[Labelled]:
                 found += _of_folder(one) if one.is_dir() else [Labelled(one, None)]
         else:
             found.append(Labelled(path, None))
-    return found
+    labels = {one.path: one.label for one in found if one.label is not None}
+    return [Labelled(path, labels.get(path)) for path in dict.fromkeys(one.path for one in found)]
 
 
 def _may_be(question: Callable[[], bool]) -> bool:

@@ -114,3 +114,5 @@ HANDWRITING = _rung(
     label_smoothing=0.05,
     validation=True,
 )  # fmt: skip
+
+OURS = (*LADDER, HANDWRITING)

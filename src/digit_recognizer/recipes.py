@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from digit_recognizer.errors import UserError
-from digit_recognizer.ladder import HANDWRITING, LADDER
+from digit_recognizer.ladder import OURS
 from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipe import Recipe, typed
 from digit_recognizer.variants import VARIANTS
 from digit_recognizer.words import columns
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*PUBLISHED, *LADDER, HANDWRITING, *VARIANTS)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*PUBLISHED, *OURS, *VARIANTS)}
 DEFAULT = "mlp_512_256_adam_5ep"
 
 

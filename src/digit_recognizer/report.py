@@ -1,5 +1,6 @@
 """What the records say, as tables in Markdown. Trains nothing."""
 
+import dataclasses
 import json
 import statistics
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any
 from digit_recognizer import answers, measurements, records
 from digit_recognizer.data import TITLES
 from digit_recognizer.errors import UserError
-from digit_recognizer.ladder import LADDER
+from digit_recognizer.ladder import OURS
 from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipes import RECIPES
 
@@ -36,15 +37,17 @@ def published(out: str | Path) -> str:
 def costs(out: str | Path) -> list[dict[str, Any]]:
     """What charts.accuracy_against_cost draws of the results under a folder, a row for each recipe that has both.
 
-    Accuracies from the records, seconds from `bench --ladder`: runs beside each other would slow each other down.
+    All on MNIST, those for QMNIST too. Accuracies from the records, seconds from `bench --ladder`: runs beside each
+    other would slow each other down.
     """
     timed = measurements.kept(out).get("ladder", {"runs": {}})["runs"]
     rows = []
     for recipe in RECIPES.values():
-        accuracies = [record["scores"]["accuracy"] for record in records.read_all(out, recipe)]
+        found = records.read_all(out, dataclasses.replace(recipe, dataset="mnist"))
+        accuracies = [record["scores"]["accuracy"] for record in found]
         seconds = [run["seconds"] for run in timed.get(recipe.name, [])]
         if accuracies and seconds:
-            ours = recipe in LADDER
+            ours = recipe in OURS
             rows.append({"name": recipe.name, "ours": ours, "accuracies": accuracies, "seconds": seconds})
     return rows
 
@@ -67,10 +70,10 @@ def ladder(out: str | Path) -> str:
 
 
 def ensembles(out: str | Path) -> str:
-    """What the seeds of each recipe say together: accuracy of the first n, no seed chosen."""
+    """What the seeds of each recipe say together: accuracy of the first n on MNIST, no seed chosen."""
     rows = []
-    for recipe in (*PUBLISHED, *LADDER):
-        path = records.path_of(out, recipe, "ensemble")
+    for recipe in (*PUBLISHED, *OURS):
+        path = records.path_of(out, dataclasses.replace(recipe, dataset="mnist"), "ensemble")
         if path.exists():
             try:
                 scores = dict(json.loads(path.read_text())["scores"])
