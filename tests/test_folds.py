@@ -89,6 +89,8 @@ def test_what_is_kept_is_what_a_training_by_hand_gives(tmp_path, capsys, optdigi
     monkeypatch.setattr(folds, "train", None)  # what is there is not trained again
     folds.run([SMALL], tmp_path)
     assert f"{total} of 1,437" in capsys.readouterr().out
+    folds.run(['mlp_128_adam dataset="optdigits"   epochs=1'], tmp_path)  # nor if asked for in other words
+    assert f"{total} of 1,437" in capsys.readouterr().out
 
 
 def test_another_training_of_that_name_is_made_again(tmp_path):
@@ -108,7 +110,14 @@ def test_data_that_cannot_be_had_end_it_before_it_begins(tmp_path, no_network, c
 
 @pytest.mark.parametrize(
     "content",
-    ["{", "[]", '{"cnn_best": 3}', '{"cnn_best": {"folds": []}}', '{"a": {"settings": 1, "folds": [{}, {}, {}]}}'],
+    [
+        "{",
+        "[]",
+        '{"cnn_best": 3}',
+        '{"cnn_best": {"folds": []}}',
+        '{"a": {"settings": 1, "folds": [{}, {}, {}]}}',
+        '{"a": {"settings": 1, "folds": [{"calibrated_loss": 1}, {"calibrated_loss": 1}, {"calibrated_loss": 1}]}}',
+    ],
 )
 def test_a_file_of_something_else_is_not_overwritten(content, tmp_path):
     (tmp_path / "folds.json").write_text(content)

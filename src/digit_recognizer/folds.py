@@ -33,7 +33,7 @@ def run(
     chosen = {" ".join(text.split()): recipe_of(text) for text in asked}
     files.check_writable(out)
     known = kept(out)
-    missing = [(name, recipe) for name, recipe in chosen.items() if not _stands(known, name, recipe)]
+    missing = [(name, recipe) for name, recipe in chosen.items() if _found(known, recipe) is None]
     for _, recipe in missing:
         data.load(recipe.dataset, data_dir)  # what cannot be had stops it before it begins
     with engines.engine(workers=workers) as engine:
@@ -46,7 +46,7 @@ def run(
                 by_fold = sorted(done[name], key=lambda part: part["fold"])
                 known = kept(out) | {name: {"settings": chosen[name].settings, "folds": by_fold}}
                 files.write_atomically(Path(out) / FILE, (json.dumps(known) + "\n").encode())
-    print(table({name: known[name]["folds"] for name in chosen}))
+    print(table({name: _found(known, recipe) or [] for name, recipe in chosen.items()}))
 
 
 def recipe_of(text: str) -> Recipe:
@@ -84,16 +84,19 @@ def kept(out: str | Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text()) if path.exists() else {}
         losses = {name: [part["calibrated_loss"] for part in each["folds"]] for name, each in found.items()}
-        if not all(len(losses[name]) == FOLDS and each["settings"] for name, each in found.items()):
+        if not all(
+            len(losses[name]) == FOLDS and records.with_defaults(each["settings"]) for name, each in found.items()
+        ):
             raise ValueError
         return found
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise UserError(f"{path} is not what compare writes; delete it and run again") from error
 
 
-def _stands(known: dict[str, Any], name: str, recipe: Recipe) -> bool:
-    """Whether this training, with all its settings, has been done."""
-    return name in known and records.with_defaults(known[name]["settings"]) == recipe.settings
+def _found(known: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]] | None:
+    """What this training, with all its settings, has given, in whatever words it was asked for."""
+    of_it = (each["folds"] for each in known.values() if records.with_defaults(each["settings"]) == recipe.settings)
+    return next(of_it, None)
 
 
 def division(train: Split, fold: int) -> tuple[Split, Split, torch.Tensor]:
