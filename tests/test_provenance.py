@@ -106,9 +106,9 @@ def test_the_benchmark_of_loops_says_what_it_came_from(mnist, monkeypatch, tmp_p
 
 
 def test_the_ladders_times_say_what_they_came_from(mnist, monkeypatch, tmp_path):
-    monkeypatch.setattr(stopwatch.data, "load", lambda *_: few(mnist))
+    monkeypatch.setattr(stopwatch.data, "load", lambda *_, **__: few(mnist))
     monkeypatch.setattr(stopwatch, "PUBLISHED", (recipes.get("mlp_128_adam"),))
-    monkeypatch.setattr(stopwatch, "LADDER", ())
+    monkeypatch.setattr(stopwatch, "OURS", ())
     monkeypatch.setattr(stopwatch, "PREDICTED", ("mlp_128_adam",))
     monkeypatch.setattr(stopwatch, "MANY", 1)
     stopwatch.run(tmp_path, rounds=1)
