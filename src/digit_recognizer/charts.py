@@ -56,7 +56,7 @@ def accuracy_against_cost(rows: Sequence[Mapping[str, Any]], title: str) -> Figu
         axes.plot([], [], color=colour, marker=marker, linestyle="", markersize=8, label=name)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_ylim(13, 0.15)
+    axes.set_ylim(16, 0.15)
     axes.set_xlim(0.35, 1500)
     axes.set_xlabel("seconds of training (logarithmic)")
     axes.set_ylabel("test accuracy, % (logarithmic in what is missing)")
