@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.text import Text
 
-from digit_recognizer import augmentation, charts, report
+from digit_recognizer import augmentation, charts, report, speed
 from digit_recognizer.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
@@ -100,7 +100,7 @@ def test_speed_shows_the_medians_and_what_was_given_up():
             "widths": {"128": {"seconds": [0.1, 0.3, 0.2]}, "256": {"seconds": [0.4]}},
         },
     }
-    loops, crowd, peers, digits, widths = charts.speed(result, "title").axes
+    loops, crowd, peers, digits, widths = speed.chart(result, "title").axes
     assert [bar.get_width() for bar in loops.patches] == [1.5, 0.5, 6.0]
     assert [label.get_text() for label in loops.get_yticklabels()] == [
         "ours, 1 thread", "ours, 2 threads", "DataLoader loop, 1 thread",

@@ -32,7 +32,7 @@ FLOORS = [
     },
     {"variants", "data", "measurements", "by_hand"},
     {"recipes", "checkpoints", "nondigits"},
-    {"command_line", "evaluation", "charts", "labelled"},
+    {"command_line", "evaluation", "charts", "speed", "labelled"},
     {"calibration"},
     {"records", "training", "export", "flags", "recognizer"},
     {"study", "folds", "benchmark", "answers", "departures", "readings"},

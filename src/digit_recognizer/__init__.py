@@ -11,7 +11,7 @@ To read it, begin with the story in `mnist_recognition.py` and then take the mod
     training      the loop
     processes     the same training in several processes, on one machine or more
     evaluation    scores, intervals, confusion
-    plots         figures from arrays; `charts`, those that compare
+    plots         figures from arrays; `charts`, those that compare; `speed`, that of the benchmarks
     checkpoints   a trained network as a file, and back; `model_files`, what such files hold; `inspection`, may declare
     export        a trained network as a file for other programs
     records       a run as a small JSON file

@@ -122,7 +122,18 @@ def figures(options: argparse.Namespace) -> None:
     """Draw what the records under a folder say, and what augmentation does to a digit."""
     import torch
 
-    from digit_recognizer import answers, augmentation, charts, data, departures, files, measurements, plots, report
+    from digit_recognizer import (
+        answers,
+        augmentation,
+        charts,
+        data,
+        departures,
+        files,
+        measurements,
+        plots,
+        report,
+        speed,
+    )
 
     if not (rows := report.costs(options.results)):
         raise UserError(f"{options.results} holds no records of a study; --results says where they are")
@@ -146,7 +157,7 @@ def figures(options: argparse.Namespace) -> None:
     result = measurements.kept(options.results)
     if {"seconds", "crowd", "scaling", "peers"} <= set(result):
         title = "Speed of the default recipe, 784-512-256-10 on MNIST's 60,000 training digits"
-        plots.save(charts.speed(result, title), out / "speed.png")
+        plots.save(speed.chart(result, title), out / "speed.png")
 
 
 def bench(options: argparse.Namespace) -> None:
