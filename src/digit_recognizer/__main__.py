@@ -140,7 +140,7 @@ def figures(options: argparse.Namespace) -> None:
     files.check_writable(options.out)
     out = Path(options.out)
     digits = data.load("mnist", options.data_dir)
-    seven = int((digits.train.labels == 7).nonzero()[0])  # a 7 shows its bar; of styles other digits have none
+    seven = int((digits.train.labels == 7).nonzero()[0])  # styles change 1s and 7s only
     pixels = data.to_pixels(digits.train.images[seven : seven + 1])[0, 0]
     shown = augmentation.examples(pixels, 7, 10, torch.Generator().manual_seed(0))
     title = f"The first 7 of {digits.title}, changed in each way alone, more strongly than in training"
