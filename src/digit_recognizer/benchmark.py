@@ -117,10 +117,10 @@ def parts(train: data.Split, recipe: Recipe) -> dict[str, float]:
     spent = dict.fromkeys(("batch", "gradients", "step"), 0.0)
     clock = time.perf_counter
     last = clock()
-    for images, labels in data.batches(train, recipe.batch_size, torch.Generator().manual_seed(0)):
-        pixels = data.to_pixels(images)
+    gradients = by_hand.Gradients(model, recipe.batch_size)
+    for batch in by_hand.batches(model, train, recipe.batch_size, torch.Generator().manual_seed(0)):
         spent["batch"] += (now := clock()) - last
-        by_hand.gradients(model, pixels, labels, len(labels))
+        gradients(*batch)
         spent["gradients"] += (then := clock()) - now
         optimizers.step(optimizer)
         spent["step"] += (last := clock()) - then

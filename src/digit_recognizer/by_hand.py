@@ -1,42 +1,84 @@
 """The gradients of a plain fully connected network, written out: the chain rule, from the last layer to the first.
 
-The same arithmetic as autograd's, without its bookkeeping, which costs so small a network a tenth of each step.
+The same arithmetic as autograd's, without its bookkeeping, in memory that is made once, and with several batches
+normalised at a time: with two threads that saves so small a network a fifth of each step, with one a seventh.
 """
 
+from collections.abc import Iterator
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from digit_recognizer import data, processes
+from digit_recognizer.data import Split
 from digit_recognizer.models import MLP
+from digit_recognizer.recipe import Augmentation, Recipe
+
+TOGETHER = 8  # batches; more of them gain nothing
 
 aten = torch.ops.aten
 
 
-def fits(model: nn.Module) -> bool:
-    """Whether it is normalisation, then linear layers with ReLU between them, with logits at the end."""
-    return isinstance(model, MLP) and all(isinstance(layer, nn.Linear | nn.ReLU) for layer in list(model)[2:])
+def fits(model: nn.Module, recipe: Recipe) -> bool:
+    """Whether the network is normalisation, then linear layers with ReLU between them, with logits at the end.
+
+    And whether the recipe asks for nothing more: it sees the digits as they are and computes in float32.
+    """
+    plain = recipe.precision == "float32" and recipe.augmentation == Augmentation() and not recipe.non_digits
+    return plain and isinstance(model, MLP) and all(isinstance(layer, nn.Linear | nn.ReLU) for layer in list(model)[2:])
 
 
 @torch.no_grad()
-def gradients(model: nn.Module, pixels: Tensor, labels: Tensor, whole: int, label_smoothing: float = 0.0) -> Tensor:
-    """Give each weight the gradient of training.batch_loss with the same arguments; returns the logits, (n, 10).
+def batches(
+    model: nn.Module, train: Split, batch_size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """This process's share of each batch as it comes to the first linear layer, float32 (n, 784), and its labels, (n,).
 
-    Of the model's layers only the first two are called, so that other hooks do not see a batch.
-    model: one that fits; pixels: float32 (n, 1, 28, 28) in [0, 1]; labels: int64 (n,), from 0 to 9.
+    With them how many digits the whole batch has. Normalisation, the model's first layer, sees several batches at once.
     """
-    normalize, flatten, *layers = model.children()
-    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]  # between them ReLU
-    values = [flatten(normalize(pixels))]  # what goes into each, (n, width), and at last what comes out
-    for layer in linear:
-        value = F.linear(values[-1], layer.weight, layer.bias)
-        values.append(value if layer is linear[-1] else value.relu_())
-    logits = values.pop()
-    rest = label_smoothing / 10  # what is wanted of each digit that it is not
-    wanted = torch.full_like(logits, rest).scatter_(1, labels.unsqueeze(1), 1 - label_smoothing + rest)
-    # The loss is the sum of -wanted * log_softmax / whole; its gradient by the logits (softmax - wanted) / whole.
-    error = aten._log_softmax_backward_data(wanted / -whole, logits.log_softmax(1), 1, logits.dtype)
-    for layer, value in zip(reversed(linear), reversed(values), strict=True):
-        layer.weight.grad, layer.bias.grad = error.t() @ value, error.sum(0)
-        if layer is not linear[0]:  # the pixels need none; elsewhere none passes where ReLU let nothing through
-            error = aten.threshold_backward(error @ layer.weight, value, 0)
-    return logits
+    normalize, flatten, *_ = model.children()
+    for images, labels in data.batches(train, TOGETHER * batch_size, generator):
+        inputs = flatten(normalize(data.to_pixels(images)))
+        for few, truths in zip(inputs.split(batch_size), labels.split(batch_size), strict=True):
+            yield processes.share(few), processes.share(truths), len(truths)
+
+
+class Gradients:
+    """Called with a batch, it gives each weight of a model that fits the gradient of training.batch_loss.
+
+    Each call writes over the gradients of the one before. Of the model's layers none is called, so that hooks on them
+    do not see a batch; those on the first two see it in batches.
+    """
+
+    def __init__(self, model: nn.Module, batch_size: int) -> None:
+        """batch_size: what no batch is larger than."""
+        for weights in model.parameters():
+            weights.grad = torch.empty_like(weights)
+        linear = [layer for layer in model.children() if isinstance(layer, nn.Linear)]  # between them ReLU
+        # The same memory under names that are quicker to reach.
+        self.layers = [(part.weight.detach(), part.bias.detach(), part.weight.grad, part.bias.grad) for part in linear]
+        biases = [bias for _, bias, _, _ in self.layers[:-1]]
+        # What comes out of each layer but the last, and its error.
+        self.values, self.errors = ([bias.new_empty(batch_size, len(bias)) for bias in biases] for _ in range(2))
+
+    @torch.no_grad()
+    def __call__(self, inputs: Tensor, labels: Tensor, whole: int, label_smoothing: float = 0.0) -> Tensor:
+        """Inputs and labels as batches gives them, the rest as batch_loss takes it; returns the logits, (n, 10)."""
+        count = len(inputs)
+        values = [inputs]  # what goes into each layer, (n, width)
+        for (weight, bias, _, _), room in zip(self.layers[:-1], self.values, strict=True):
+            values.append(torch.addmm(bias, values[-1], weight.t(), out=room[:count]).relu_())
+        weight, bias, _, _ = self.layers[-1]
+        logits = torch.addmm(bias, values[-1], weight.t())
+        rest = label_smoothing / 10  # what is wanted of each digit that it is not
+        wanted = torch.full_like(logits, rest).scatter_(1, labels.unsqueeze(1), 1 - label_smoothing + rest)
+        # The loss is the sum of -wanted * log_softmax / whole; its gradient by the logits (softmax - wanted) / whole.
+        error = aten._log_softmax_backward_data(wanted / -whole, logits.log_softmax(1), 1, logits.dtype)
+        for number in reversed(range(len(self.layers))):
+            weight, _, of_weight, of_bias = self.layers[number]
+            torch.mm(error.t(), values[number], out=of_weight)
+            torch.sum(error, 0, out=of_bias)
+            if number:  # the pixels need none; elsewhere none passes where ReLU let nothing through
+                error = torch.mm(error, weight, out=self.errors[number - 1][:count])
+                aten.threshold_backward.grad_input(error, values[number], 0, grad_input=error)
+        return logits

@@ -4,7 +4,7 @@ import copy
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -134,19 +134,22 @@ def train_one_epoch(
     """
     began = time.perf_counter()
     answers, truths = [], []
-    strengths = recipe.augmentation if epoch <= recipe.epochs - recipe.clean_epochs else Augmentation()
-    plain = by_hand.fits(model) and recipe.precision == "float32" and not recipe.non_digits
-    gradients = by_hand.gradients if plain else functools.partial(_by_autograd, recipe.precision)
+    gradients: Callable[..., Tensor]
+    if by_hand.fits(model, recipe):
+        batches = by_hand.batches(model, train, recipe.batch_size, generator)
+        gradients = by_hand.Gradients(model, recipe.batch_size)
+    else:
+        strengths = recipe.augmentation if epoch <= recipe.epochs - recipe.clean_epochs else Augmentation()
+        batches = _batches(train, recipe, strengths, generator)
+        gradients = functools.partial(_by_autograd, model, recipe.precision)
     model.train()
     # No bar where nobody watches: in a file, a log or a stored notebook.
     with tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None) as bar:
-        for step, (images, labels) in enumerate(data.batches(train, recipe.batch_size, generator)):
+        for step, (inputs, labels, whole) in enumerate(batches):
             middle = (step + 0.5) * recipe.batch_size / len(train.labels)  # of the step, in epochs
             for group in optimizer.param_groups:
                 group["lr"] = optimizers.learning_rate(recipe, min(1, (epoch - 1 + middle) / recipe.epochs))
-            whole = len(labels)
-            pixels, labels = _prepared(images, labels, recipe, strengths, generator)
-            answers.append(gradients(model, pixels, labels, whole, recipe.label_smoothing))
+            answers.append(gradients(inputs, labels, whole, recipe.label_smoothing))
             processes.add_gradients(model)
             optimizers.step(optimizer)
             truths.append(labels)
@@ -158,19 +161,23 @@ def train_one_epoch(
     return time.perf_counter() - began, scores
 
 
-def _prepared(
-    images: Tensor, labels: Tensor, recipe: Recipe, strengths: Augmentation, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """This process's share of a batch as the network sees it, non-digits included, and its labels."""
-    # Each process augments the whole batch, so that the generators stay alike, and then takes its share.
-    pixels = augmentation.augment(data.to_pixels(images), strengths, generator, labels)
-    if recipe.non_digits:
-        pixels, labels = nondigits.beside(pixels, labels, recipe, generator)
-    return processes.share(pixels), processes.share(labels)
+def _batches(
+    train: Split, recipe: Recipe, strengths: Augmentation, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """This process's share of each batch as the network sees it, non-digits included, and its labels.
+
+    With them how many digits the whole batch has.
+    """
+    for images, labels in data.batches(train, recipe.batch_size, generator):
+        # Each process augments the whole batch, so that the generators stay alike, and then takes its share.
+        whole, pixels = len(labels), augmentation.augment(data.to_pixels(images), strengths, generator, labels)
+        if recipe.non_digits:
+            pixels, labels = nondigits.beside(pixels, labels, recipe, generator)
+        yield processes.share(pixels), processes.share(labels), whole
 
 
 def _by_autograd(
-    precision: str, model: nn.Module, pixels: Tensor, labels: Tensor, whole: int, label_smoothing: float
+    model: nn.Module, precision: str, pixels: Tensor, labels: Tensor, whole: int, label_smoothing: float
 ) -> Tensor:
     """Give each weight the gradient of batch_loss, whatever the network; returns the logits, (n, 10)."""
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=precision == "bfloat16"):

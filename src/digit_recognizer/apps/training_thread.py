@@ -1,6 +1,5 @@
-"""Training beside a window that stays usable: in a thread, to be stopped between any two batches."""
+"""Training beside a window that stays usable: in a thread, to be stopped between batches."""
 
-import math
 import queue
 import threading
 from typing import Any, NamedTuple
@@ -36,7 +35,7 @@ class Training(threading.Thread):
     """One run of a recipe, with seed 0.
 
     news: what happened, to be fetched by the window: Started, a row of the history after each epoch, and at the end
-    Trained or a UserError; none after stop. done: fraction of all batches.
+    Trained or a UserError; none after stop. done: fraction of all digits.
     may_go_on: the window clears it while somebody draws, and training waits, else the window would be slow.
     """
 
@@ -50,7 +49,7 @@ class Training(threading.Thread):
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """End the training at the next batch; returns at once."""
+        """End the training within a few batches; returns at once."""
         self._stopping.set()
         self.may_go_on.set()
 
@@ -70,11 +69,11 @@ class Training(threading.Thread):
         digits = data.load(self.dataset, self.data_dir, fall_back=True)
         self.news.put(Started(digits))
         model = models.build(self.recipe, seed=0).to(device)
-        batches = self.recipe.epochs * math.ceil(len(digits.train.labels) / self.recipe.batch_size)
+        count = self.recipe.epochs * len(digits.train.labels)
 
-        def before_batch(model: nn.Module, _: Any) -> None:
+        def before_batch(layer: nn.Module, inputs: Any) -> None:
             self.may_go_on.wait()
-            self.done += model.training / batches
+            self.done += layer.training * len(inputs[0]) / count
             if self._stopping.is_set():
                 raise _Stopped
 
