@@ -177,7 +177,18 @@ def test_a_file_that_is_named_twice_is_read_once_and_keeps_its_label(tmp_path):
     for name in ("7_a.png", "three.jpg"):
         (tmp_path / name).touch()
     found = labelled.collect([tmp_path / "*.png", tmp_path, tmp_path / "three.jpg"])
-    assert found == [(tmp_path / "7_a.png", "7"), (tmp_path / "three.jpg", "3")]
+    assert found == [(tmp_path / "7_a.png", "7", None), (tmp_path / "three.jpg", "3", None)]
+
+
+def test_a_folder_that_is_not_scored_for_the_name_of_one_picture_says_so(folder, command):
+    drawing(7).save(folder / "photo.png")
+    status, out, error = command("predict", folder)
+    assert (status, len(out.splitlines())) == (0, 5) and "right" not in out
+    assert error == f"{folder} is not scored: the name photo.png does not begin with what it shows\n"
+    assert command("predict", folder / "4_a.png", folder / "photo.png")[2] == ""  # nobody asked for a score
+    for path in folder.glob("?_?.png"):
+        path.unlink()
+    assert command("predict", folder)[2] == ""
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "file,label\nx.png,seven\n", "file,label\nx.png\n", "\x00"])

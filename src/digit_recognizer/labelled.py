@@ -14,10 +14,14 @@ TABLE = "labels.csv"
 
 
 class Labelled(NamedTuple):
-    """A file, and what it shows as text; None where that is not known."""
+    """A file, and what it shows as text; None where that is not known.
+
+    stray: of a folder that is not scored, the picture whose name, other than its neighbours', does not say.
+    """
 
     path: Path
     label: str | None
+    stray: Path | None = None
 
 
 def collect(names: Iterable[str | Path]) -> list[Labelled]:
@@ -37,8 +41,11 @@ def collect(names: Iterable[str | Path]) -> list[Labelled]:
                 found += _of_folder(one) if one.is_dir() else [Labelled(one, None)]
         else:
             found.append(Labelled(path, None))
-    labels = {one.path: one.label for one in found if one.label is not None}
-    return [Labelled(path, labels.get(path)) for path in dict.fromkeys(one.path for one in found)]
+    known: dict[Path, Labelled] = {}
+    for picture in found:
+        if picture.path not in known or known[picture.path].label is None:
+            known[picture.path] = picture
+    return list(known.values())
 
 
 def _may_be(question: Callable[[], bool]) -> bool:
@@ -68,7 +75,10 @@ def _of_folder(folder: Path) -> list[Labelled]:
     if not files:
         raise UserError(f"there are no pictures in {folder}")
     labels = [_label_of(path.stem) for path in files]
-    return [Labelled(path, label if None not in labels else None) for path, label in zip(files, labels, strict=True)]
+    if None not in labels:
+        return [Labelled(path, label) for path, label in zip(files, labels, strict=True)]
+    stray = files[labels.index(None)] if any(labels) else None
+    return [Labelled(path, None, stray) for path in files]
 
 
 def _of_table(table: Path) -> list[Labelled]:

@@ -51,9 +51,17 @@ def run(
             _save_strip(Path(show) / f"{count:04}_{picture.path.stem}.png", picture.path, answer)
     if scored and not as_json:
         print("\n".join(labelled.report(scored)))
+    _say_what_is_not_scored(pictures)
     if failed == len(pictures):
         raise UserError(f"none of the {failed} pictures could be read")
     return 1 if failed else 0
+
+
+def _say_what_is_not_scored(pictures: Sequence[labelled.Labelled]) -> None:
+    """A line for each folder that one picture's name keeps from being scored."""
+    for stray in dict.fromkeys(picture.stray for picture in pictures if picture.stray is not None):
+        folder, name = _printable(stray.parent), _printable(Path(stray.name))
+        print(f"{folder} is not scored: the name {name} does not begin with what it shows", file=sys.stderr)
 
 
 def read_as(answer: Prediction | Number) -> str | None:
