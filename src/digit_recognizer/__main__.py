@@ -156,7 +156,7 @@ def figures(options: argparse.Namespace) -> None:
         plots.save(charts.accuracy_against_epochs(epochs, published, title), out / "accuracy_against_epochs.png")
     result = measurements.kept(options.results)
     if {"seconds", "crowd", "scaling", "peers"} <= set(result):
-        title = "Speed of the default recipe, 784-512-256-10 on MNIST's 60,000 training digits"
+        title = "Speed of the default recipe, 784-512-256-10, on MNIST"
         plots.save(speed.chart(result, title), out / "speed.png")
 
 

@@ -20,7 +20,7 @@ SHOWN: dict[str, Any] = {
     "shift": 4,
     "scale": 0.3,
     "shear": 0.4,
-    "elastic": 3,
+    "elastic": 2,
     "stroke": 0.9,
     "blur": 1,
     "contrast": 1,

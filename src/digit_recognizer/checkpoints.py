@@ -85,7 +85,8 @@ def save_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int, pro
 def load_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int) -> dict[str, Any]:
     """What save_progress wrote. Raises UserError where it is absent, damaged or of another run."""
     if not Path(path).exists():
-        raise UserError(f"there is nothing to resume: {path} does not exist; run without --resume")
+        why = "no such run was stopped, or it has ended since"
+        raise UserError(f"there is nothing to resume: {path} does not exist ({why}); run without --resume")
     try:
         content = model_files.read(path)
     except UserError as error:

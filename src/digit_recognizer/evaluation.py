@@ -136,7 +136,7 @@ def comparison(published: Published | None, dataset: str, scores: Scores, last_e
 
 def _comparison_row(name: str, published: float | None, measured: float, interval: tuple | None) -> str:
     form = "{:.2%}" if name.endswith("accuracy") else "{:.4f}"
-    line = f"{name:20}{'-' if published is None else form.format(published):>11}{form.format(measured):>11}"
+    line = f"{name:20}{'-' if published is None else form.format(published):>11} {form.format(measured):>10}"
     if interval:
         line += f"  {interval[0]:.2%} to {interval[1]:.2%}"
         if published is not None:

@@ -94,7 +94,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
-    add_dataset(parser, "by default the one that the model was trained on")
+    add_dataset(parser, "by default the one that the model was trained on, or, where that cannot be had, optdigits")
     parser.add_argument("--json", metavar="FILE", help="write the scores there too")
 
 

@@ -31,11 +31,12 @@ def run(
     trained, and for a file that holds something else.
     """
     chosen = {" ".join(text.split()): recipe_of(text) for text in asked}
-    files.check_writable(out)
     known = kept(out)
     missing = [(name, recipe) for name, recipe in chosen.items() if _found(known, recipe) is None]
     for _, recipe in missing:
         data.load(recipe.dataset, data_dir)  # what cannot be had stops it before it begins
+    if missing:
+        files.check_writable(out)
     with engines.engine(workers=workers) as engine:
         jobs = [(name, recipe, fold, data_dir) for name, recipe in missing for fold in range(FOLDS)]
         done: dict[str, list[dict[str, Any]]] = {name: [] for name, _ in missing}

@@ -11,6 +11,7 @@ from digit_recognizer.errors import UserError
 KINDS = {".png", ".jpg", ".jpeg", ".jpe", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".pnm"}
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TABLE = "labels.csv"
+UNREADABLE = ""  # what a file that is no picture is read as
 
 
 class Labelled(NamedTuple):
@@ -103,14 +104,17 @@ def _label_of(stem: str) -> str | None:
 
 
 def report(answers: Sequence[tuple[Labelled, str | None]]) -> list[str]:
-    """How many of these were read right, and which not, as lines of text. answers: with what each was read as."""
+    """How many of these were read right, and which not, as lines of text.
+
+    answers: with what each was read as; None where there was no digit, and UNREADABLE.
+    """
     right = sum(labelled.label == read for labelled, read in answers)
     refused = sum(read is None for _, read in answers)
     lines = [f"{right} of {len(answers)} right: {right / len(answers):.2%}" + (f", {refused} refused" * bool(refused))]
     mistakes: dict[tuple[str, str], list[str]] = {}
     for labelled, read in answers:
         if labelled.label != read:
-            mistakes.setdefault((str(labelled.label), read or "no digit"), []).append(labelled.path.name)
-    for (label, read), names in sorted(mistakes.items()):
-        lines.append(f"{label} read as {read}: {', '.join(names)}")
+            how = "could not be read" if read == UNREADABLE else f"read as {read or 'no digit'}"
+            mistakes.setdefault((str(labelled.label), how), []).append(labelled.path.name)
+    lines += [f"{label} {how}: {', '.join(names)}" for (label, how), names in sorted(mistakes.items())]
     return lines

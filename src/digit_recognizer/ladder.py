@@ -60,7 +60,7 @@ LADDER = (
     ),
     _rung(
         "cnn_in_two_minutes",
-        "99.7 % in two minutes: twice as wide at the end, ten epochs",
+        "99.7 % in two minutes: wider at the end, ten epochs",
         convolutions=(
             Convolution(32, size=6, stride=2), Convolution(64, pool=True),
             Convolution(128), Convolution(128, pool=True),

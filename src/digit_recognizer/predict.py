@@ -41,7 +41,7 @@ def run(
             if len(pictures) == 1:
                 raise
             failed += 1
-            scored += [(picture, None)] if picture.label is not None else []
+            scored += [(picture, labelled.UNREADABLE)] if picture.label is not None else []
             print("error:", " ".join(_printable(Path(str(error))).split()), file=sys.stderr, flush=True)
             continue
         print(_json(picture.path, answer) if as_json else _line(picture.path, answer, width), flush=True)
@@ -61,7 +61,7 @@ def _say_what_is_not_scored(pictures: Sequence[labelled.Labelled]) -> None:
     """A line for each folder that one picture's name keeps from being scored."""
     for stray in dict.fromkeys(picture.stray for picture in pictures if picture.stray is not None):
         folder, name = _printable(stray.parent), _printable(Path(stray.name))
-        print(f"{folder} is not scored: the name {name} does not begin with what it shows", file=sys.stderr)
+        print(f"{folder} is not scored: {name} begins with no single digit nor its English word", file=sys.stderr)
 
 
 def read_as(answer: Prediction | Number) -> str | None:

@@ -21,17 +21,18 @@ def chart(result: Mapping[str, Any], title: str) -> Figure:
     figure = Figure(figsize=(9, 10), layout="constrained")
     places: Any = [["loops", "crowd"], ["peers", "peers"], ["digits", "widths"]]
     loops, crowd, peers, digits, widths = figure.subplot_mosaic(places).values()
-    labels = {"ours": "ours", "usual": "DataLoader loop"}
-    _bars(loops, "an epoch by each loop, float32", {
-        f"{labels[name]}, {measurements.threads(int(threads))}": {"": times}
+    labels = {"usual": "DataLoader loop"}
+    _bars(loops, "an epoch of 60,000 digits, float32", {
+        f"{labels.get(name, name)}, {measurements.threads(int(threads))}": {"": times}
         for name, of in result["seconds"].items() for threads, times in of.items()
     })  # fmt: skip
     _bars(crowd, "beside a busy process", {
         name.replace(", ", ",\n"): of for name, of in result["crowd"]["seconds"].items()
     })  # fmt: skip
     rounds, fastest = result["peers"]["runs"], result["peers"]["fastest_threads"]
-    _bars(peers, "the whole training, five epochs, compilation included", {
-        f"{name}, {measurements.threads(threads)}": {"": [run["seconds"] for run in rounds[name][str(threads)]]}
+    _bars(peers, "five epochs, compilation included (limit: the products and Adam alone)", {
+        f"{labels.get(name, name)}, {measurements.threads(threads)}":
+            {"": [run["seconds"] for run in rounds[name][str(threads)]]}
         for name, threads in fastest.items()
     })  # fmt: skip
     images = result["scaling"]["images"]
@@ -75,7 +76,7 @@ def _line(axes: Axes, title: str, across: str, up: str, x: Sequence[float], y: S
     """Measured points, joined, against a logarithmic axis."""
     axes.plot(x, y, color=RIGHT, marker="o")
     for place, value in zip(x, y, strict=True):
-        axes.annotate(f"{value:.2g}", (place, value), (-4, 6), textcoords="offset points", ha="right", fontsize=9)
+        axes.annotate(f"{value:.2g}", (place, value), (5, -12), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     axes.margins(0.2, 0.15)
     axes.xaxis.set_minor_locator(NullLocator())
