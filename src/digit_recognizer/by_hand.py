@@ -46,8 +46,8 @@ def batches(
 class Gradients:
     """Called with a batch, it gives each weight of a model that fits the gradient of training.batch_loss.
 
-    Each call writes over the gradients of the one before. Of the model's layers none is called, so that hooks on them
-    do not see a batch; those on the first two see it in batches.
+    Each call writes over the gradients of the one before. No layer of the model is called, so that hooks do not see a
+    batch; only those on the first two layers do, which `batches` calls.
     """
 
     def __init__(self, model: nn.Module, batch_size: int) -> None:

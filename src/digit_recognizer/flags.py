@@ -24,7 +24,13 @@ def of_training(description: str) -> argparse.Namespace:
     add("--learning-rate", metavar="X", type=float, help="instead of the recipe's")
     add("--seed", metavar="N", type=_seed, default=0, help="of the first weights and the order of digits; by default 0")
     add("--device", default="auto", help="auto, cpu, cuda or mps; auto takes the fastest there is")
-    add("--threads", metavar="N", type=int, default=1, help="of the CPU; by default 1, enough for small networks")
+    add(
+        "--threads",
+        metavar="N",
+        type=int,
+        default=1,
+        help="of the CPU; by default 1, enough for small networks; more than there are cores only cost time",
+    )
     add("--resume", action="store_true", help="go on after the last finished epoch of a run that was stopped")
     add("--quiet", action="store_true", help="print only the result")
     add("--list", action="store_true", help="show all recipes and stop")
