@@ -70,13 +70,13 @@ def test_a_batch_writes_over_the_gradients_of_the_one_before_and_not_over_its_lo
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("batch_size", [64, 40])
+@pytest.mark.parametrize("batch_size", [64, 40, 600])
 def test_batches_are_those_of_data_as_the_first_linear_layer_sees_them(batch_size, optdigits):
     model = models.build(recipes.get())
     ours, usual = (torch.Generator().manual_seed(0) for _ in range(2))
     found = list(by_hand.batches(model, optdigits.train, batch_size, ours))
     expected = list(data.batches(optdigits.train, batch_size, usual))
-    assert len(found) == len(expected) > by_hand.TOGETHER
+    assert len(found) == len(expected) and len(optdigits.train.labels) > 2 * by_hand.TOGETHER
     for (inputs, labels, whole), (images, truths) in zip(found, expected, strict=True):
         assert whole == len(truths) and torch.equal(labels, truths)
         assert torch.equal(inputs, model[0](data.to_pixels(images)).flatten(1))

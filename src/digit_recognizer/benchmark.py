@@ -114,10 +114,10 @@ def parts(train: data.Split, recipe: Recipe) -> dict[str, float]:
     devices.choose("cpu", torch.get_num_threads())
     model = models.build(recipe)
     optimizer = optimizers.make(model, recipe)
+    gradients = by_hand.Gradients(model, recipe.batch_size)
     spent = dict.fromkeys(("batch", "gradients", "step"), 0.0)
     clock = time.perf_counter
     last = clock()
-    gradients = by_hand.Gradients(model, recipe.batch_size)
     for batch in by_hand.batches(model, train, recipe.batch_size, torch.Generator().manual_seed(0)):
         spent["batch"] += (now := clock()) - last
         gradients(*batch)

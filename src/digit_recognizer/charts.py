@@ -57,7 +57,7 @@ def accuracy_against_cost(rows: Sequence[Mapping[str, Any]], title: str) -> Figu
     axes.set_ylim(16, 0.15)
     axes.set_xlim(0.35, 1500)
     axes.set_xlabel("seconds of training (logarithmic)")
-    axes.set_ylabel("test accuracy, % (logarithmic in what is missing); bars: lowest to highest seed")
+    axes.set_ylabel("test accuracy, % (logarithmic in what is missing)\nbars: lowest to highest seed")
     axes.set_yticks([10, 5, 4, 3, 2, 1, 0.5, 0.3, 0.2])
     axes.set_xticks([1, 3, 10, 30, 100, 300, 1000])
     axes.yaxis.set_minor_locator(NullLocator())
