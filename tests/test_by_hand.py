@@ -24,10 +24,10 @@ def batch(optdigits, count) -> tuple[torch.Tensor, torch.Tensor]:
     return data.to_pixels(images), labels
 
 
-def written_out(model, pixels, labels, whole, label_smoothing=0.0, batch_size=64) -> torch.Tensor:
+def written_out(model, recipe, pixels, labels, whole) -> torch.Tensor:
     with torch.no_grad():
         inputs = model[1](model[0](pixels))
-    return by_hand.Gradients(model, batch_size)(inputs, labels, whole, label_smoothing)
+    return by_hand.Gradients(model, recipe)(inputs, labels, whole)
 
 
 def gradients(model) -> list[torch.Tensor]:
@@ -41,7 +41,7 @@ def test_gradients_and_logits_are_autograds_bit_for_bit(recipe, count, optdigits
     pixels, labels = batch(optdigits, count)
     expected = by_autograd(model, pixels, labels, count, 0.0), gradients(model)
     model.zero_grad()
-    found = written_out(model, pixels, labels, count), gradients(model)
+    found = written_out(model, dataclasses.replace(recipe, batch_size=64), pixels, labels, count), gradients(model)
     assert torch.equal(found[0], expected[0]) and not found[0].requires_grad
     assert all(map(torch.equal, found[1], expected[1]))
     assert all(gradient.is_contiguous() and gradient.abs().sum() > 0 for gradient in found[1])
@@ -49,10 +49,11 @@ def test_gradients_and_logits_are_autograds_bit_for_bit(recipe, count, optdigits
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_shares_and_label_smoothing_are_those_of_the_loss(smoothing, optdigits):
-    model = models.build(recipes.get())
+    recipe = recipes.get(label_smoothing=smoothing)
+    model = models.build(recipe)
     pixels, labels = batch(optdigits, 24)  # a share of a batch of 64
     expected = by_autograd(model, pixels, labels, 64, smoothing), gradients(model)
-    found = written_out(model, pixels, labels, 64, smoothing), gradients(model)
+    found = written_out(model, recipe, pixels, labels, 64), gradients(model)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
 
 
@@ -61,7 +62,7 @@ def test_a_batch_writes_over_the_gradients_of_the_one_before_and_not_over_its_lo
     pixels, labels = batch(optdigits, 96)
     with torch.no_grad():
         inputs = model[1](model[0](pixels))
-    step, pairs = by_hand.Gradients(model, 64), []
+    step, pairs = by_hand.Gradients(model, recipes.get()), []
     for part in (slice(0, 64), slice(64, 96), slice(32, 96), slice(0, 0)):  # the last: a share of too small a batch
         found = step(inputs[part], labels[part], 64)
         pairs.append((found, by_autograd(other, pixels[part], labels[part], 64, 0.0)))
@@ -113,7 +114,7 @@ def test_steps_are_the_optimisers_bit_for_bit_with_its_state(changes, optdigits,
         model = models.build(recipe)
         optimizer = optimizers.make(model, recipe)
         for rate in (0.1, 0.2, 0.05):
-            written_out(model, *batch(optdigits, 64), 64)
+            written_out(model, recipe, *batch(optdigits, 64), 64)
             optimizer.param_groups[0]["lr"] = rate * recipe.learning_rate
             step(optimizer)
         pairs.append((model, copy.deepcopy(optimizer.state_dict())))

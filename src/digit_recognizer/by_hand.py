@@ -51,8 +51,8 @@ class Gradients:
     batch; only those on the first two layers do, which `batches` calls.
     """
 
-    def __init__(self, model: nn.Module, batch_size: int) -> None:
-        """batch_size: what no batch is larger than."""
+    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+        """recipe: what batch_loss asks for, and the size that no batch exceeds."""
         for weights in model.parameters():
             weights.grad = torch.empty_like(weights)
         linear = [layer for layer in model.children() if isinstance(layer, nn.Linear)]  # between them ReLU
@@ -60,21 +60,23 @@ class Gradients:
         self.layers = [(part.weight.detach(), part.bias.detach(), part.weight.grad, part.bias.grad) for part in linear]
         biases = [bias for _, bias, _, _ in self.layers[:-1]]
         # What comes out of each layer but the last, and its error.
-        self.values, self.errors = ([bias.new_empty(batch_size, len(bias)) for bias in biases] for _ in range(2))
+        self.values, self.errors = ([bias.new_empty(recipe.batch_size, len(bias)) for bias in biases] for _ in range(2))
+        rest = recipe.label_smoothing / 10  # what is wanted of each digit that it is not
+        # A row for each label.
+        self.wanted = linear[-1].bias.new_full((10, 10), rest).fill_diagonal_(1 - recipe.label_smoothing + rest)
 
     @torch.no_grad()
-    def __call__(self, inputs: Tensor, labels: Tensor, whole: int, label_smoothing: float = 0.0) -> Tensor:
-        """Inputs and labels as batches gives them, the rest as batch_loss takes it; returns the logits, (n, 10)."""
+    def __call__(self, inputs: Tensor, labels: Tensor, whole: int) -> Tensor:
+        """Inputs, labels and the size of the whole batch, as batches gives them; returns the logits, (n, 10)."""
         count = len(inputs)
         values = [inputs]  # what goes into each layer, (n, width)
         for (weight, bias, _, _), room in zip(self.layers[:-1], self.values, strict=True):
             values.append(torch.addmm(bias, values[-1], weight.t(), out=room[:count]).relu_())
         weight, bias, _, _ = self.layers[-1]
         logits = torch.addmm(bias, values[-1], weight.t())
-        rest = label_smoothing / 10  # what is wanted of each digit that it is not
-        wanted = torch.full_like(logits, rest).scatter_(1, labels.unsqueeze(1), 1 - label_smoothing + rest)
         # The loss is the sum of -wanted * log_softmax / whole; its gradient by the logits (softmax - wanted) / whole.
-        error = aten._log_softmax_backward_data(wanted / -whole, logits.log_softmax(1), 1, logits.dtype)
+        by_logarithms = self.wanted.index_select(0, labels).div_(-whole)
+        error = torch._log_softmax_backward_data(by_logarithms, logits.log_softmax(1), 1, logits.dtype)
         for number in reversed(range(len(self.layers))):
             weight, _, of_weight, of_bias = self.layers[number]
             torch.mm(error.t(), values[number], out=of_weight)

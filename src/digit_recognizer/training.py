@@ -137,11 +137,11 @@ def train_one_epoch(
     gradients: Callable[..., Tensor]
     if by_hand.fits(model, recipe):
         batches = by_hand.batches(model, train, recipe.batch_size, generator)
-        gradients = by_hand.Gradients(model, recipe.batch_size)
+        gradients = by_hand.Gradients(model, recipe)
     else:
         strengths = recipe.augmentation if epoch <= recipe.epochs - recipe.clean_epochs else Augmentation()
         batches = _batches(train, recipe, strengths, generator)
-        gradients = functools.partial(_by_autograd, model, recipe.precision)
+        gradients = functools.partial(_by_autograd, model, recipe)
     model.train()
     # No bar where nobody watches: in a file, a log or a stored notebook.
     with tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None) as bar:
@@ -149,7 +149,7 @@ def train_one_epoch(
             middle = (step + 0.5) * recipe.batch_size / len(train.labels)  # of the step, in epochs
             for group in optimizer.param_groups:
                 group["lr"] = optimizers.learning_rate(recipe, min(1, (epoch - 1 + middle) / recipe.epochs))
-            answers.append(gradients(inputs, labels, whole, recipe.label_smoothing))
+            answers.append(gradients(inputs, labels, whole))
             processes.add_gradients(model)
             optimizers.step(optimizer)
             truths.append(labels)
@@ -176,14 +176,12 @@ def _batches(
         yield processes.share(pixels), processes.share(labels), whole
 
 
-def _by_autograd(
-    model: nn.Module, precision: str, pixels: Tensor, labels: Tensor, whole: int, label_smoothing: float
-) -> Tensor:
+def _by_autograd(model: nn.Module, recipe: Recipe, pixels: Tensor, labels: Tensor, whole: int) -> Tensor:
     """Give each weight the gradient of batch_loss, whatever the network; returns the logits, (n, 10)."""
-    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         logits = model(pixels)
     model.zero_grad()
-    batch_loss(logits.float(), labels, whole, label_smoothing).backward()
+    batch_loss(logits.float(), labels, whole, recipe.label_smoothing).backward()
     return logits.detach()
 
 
