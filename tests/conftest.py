@@ -19,10 +19,11 @@ def one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
-def full_precision() -> Iterator[None]:
-    """devices.choose may take quicker products, with other roundings, for the whole process; no test hands that on."""
+def pytorchs_own_arithmetic() -> Iterator[None]:
+    """devices.choose settles how the whole process computes products and tiny numbers; no test hands that on."""
     yield
     torch.set_float32_matmul_precision("highest")
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

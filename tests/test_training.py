@@ -269,6 +269,13 @@ def test_the_number_of_threads_is_set():
         torch.set_num_threads(before)
 
 
+def test_numbers_below_the_least_normal_one_count_as_nought():
+    tiny = torch.full((3,), 1e-30)
+    assert (tiny * 1e-10).all()
+    devices.choose("cpu")
+    assert not (tiny * 1e-10).any()
+
+
 @pytest.mark.parametrize("name", ["test", "validation"])
 def test_an_epoch_prints_one_line_with_the_name_of_the_held_out_part(name, capsys, small_recipe):
     fit(small_recipe, data.load("optdigits", validation=name == "validation"), quiet=False)
