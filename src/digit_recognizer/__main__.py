@@ -101,7 +101,7 @@ def study(options: argparse.Namespace) -> None:
     if not options.report:
         study.run(chosen, options.seeds, out, options.data_dir, **engine)
     tables = (report.published, departures.page, report.ladder, report.ensembles)
-    print("\n\n".join(table(out) for table in tables))
+    print("\n\n".join(text for table in tables if (text := table(out))))
 
 
 def compare(options: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from digit_recognizer.data import TITLES
 from digit_recognizer.errors import UserError
 from digit_recognizer.ladder import OURS
 from digit_recognizer.published import PUBLISHED
+from digit_recognizer.recipe import Recipe
 from digit_recognizer.recipes import RECIPES
 
 
@@ -40,28 +41,37 @@ def costs(out: str | Path) -> list[dict[str, Any]]:
     All on MNIST, those for QMNIST too. Accuracies from the records, seconds from `bench --ladder`: runs beside each
     other would slow each other down.
     """
-    timed = measurements.kept(out).get("ladder", {"runs": {}})["runs"]
     rows = []
     for recipe in RECIPES.values():
-        found = records.read_all(out, dataclasses.replace(recipe, dataset="mnist"))
-        accuracies = [record["scores"]["accuracy"] for record in found]
-        seconds = [run["seconds"] for run in timed.get(recipe.name, [])]
+        accuracies, seconds = _accuracies(out, recipe), _seconds(out, recipe)
         if accuracies and seconds:
             ours = recipe in OURS
             rows.append({"name": recipe.name, "ours": ours, "accuracies": accuracies, "seconds": seconds})
     return rows
 
 
+def _accuracies(out: str | Path, recipe: Recipe) -> list[float]:
+    """On the test part of MNIST, by seeds."""
+    found = records.read_all(out, dataclasses.replace(recipe, dataset="mnist"))
+    return [record["scores"]["accuracy"] for record in found]
+
+
+def _seconds(out: str | Path, recipe: Recipe) -> list[float]:
+    """That its training took by itself, which only `bench --ladder` says."""
+    timed = measurements.kept(out).get("ladder", {"runs": {}})["runs"]
+    return [run["seconds"] for run in timed.get(recipe.name, [])]
+
+
 def ladder(out: str | Path) -> str:
-    """The records of our own recipes, with the seconds that training took on all cores."""
+    """The records of our own recipes, with the seconds that training took on all cores where these were measured."""
     rows = []
-    for row in costs(out):
-        if row["ours"]:
-            recipe, accuracies = RECIPES[row["name"]], row["accuracies"]
+    for recipe in OURS:
+        if accuracies := _accuracies(out, recipe):
+            seconds = _seconds(out, recipe)
             rows.append((
                 f"`{recipe.name}`", recipe.network, f"{recipe.parameter_count:,}",
                 _mean_and_spread(accuracies, _percent), _range(accuracies, _percent), str(len(accuracies)),
-                f"{statistics.median(row['seconds']):.3g}",
+                f"{statistics.median(seconds):.3g}" if seconds else "",
             ))  # fmt: skip
     return _table(
         ("recipe", "network", "weights", "test accuracy: mean ± deviation", "lowest to highest", "seeds", "seconds"),
@@ -87,6 +97,9 @@ def ensembles(out: str | Path) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """In Markdown, with its columns' names only where there are rows."""
+    if not rows:
+        return ""
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
 
