@@ -14,8 +14,8 @@ PACKAGE = Path(digit_recognizer.__file__).parent
 # A module may import from the floors below its own, never from its own or above.
 FLOORS = [
     {"errors", "words", "verdicts"},
-    {"processes", "picture_files", "ink", "strokes", "recipe", "inspection"},
-    {"files", "download", "shared_statistics", "devices", "shapes", "pictures"},
+    {"processes", "picture_files", "ink", "strokes", "kinds", "inspection"},
+    {"recipe", "files", "download", "shared_statistics", "devices", "shapes", "pictures"},
     {"rows", "model_files"},
     {"images"},
     {

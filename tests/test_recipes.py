@@ -101,6 +101,38 @@ def test_a_value_that_cannot_be_trained_with_is_refused_in_one_line(field, value
     assert len(message.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("epochs", 5.0, "epochs must be a whole number, not 5.0"),
+        ("epochs", "5", "epochs must be a whole number, not 5"),
+        ("batch_size", True, "batch size must be a whole number, not True"),
+        ("clean_epochs", 0.5, "clean epochs must be a whole number, not 0.5"),
+        ("learning_rate", True, "learning rate must be a number, not True"),
+        ("momentum", "x", "momentum must be a number, not x"),
+        ("batch_norm", 3, "batch norm must be true or false, not 3"),
+        ("optimizer", ("adam",), "optimizer must be text, not"),
+        ("widths", (784, 12.5, 10), r"widths must be whole numbers, not \(784, 12.5, 10\)"),
+        ("widths", (784, 10**12, 10), "a network of 795,000,000,000,010 weights is too large"),
+        ("momentum", -0.1, "momentum must be from 0 to below 1"),
+        ("momentum", math.nan, "momentum must be from 0 to below 1"),
+        ("nesterov", True, "for nesterov above 0, not 0.0"),
+        ("mean", math.inf, "mean must be finite, not inf"),
+    ],
+)
+def test_a_value_of_another_kind_or_out_of_range_is_refused(field, value, complaint):
+    with pytest.raises(UserError, match=complaint):
+        recipes.get("mlp_128_adam", **{field: value})
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Convolution(1.5), lambda: Convolution(8, pool=1), lambda: Augmentation(sharp=2)]
+)
+def test_layers_and_strengths_of_another_kind_are_refused(make):
+    with pytest.raises(UserError, match=r"must be (a whole number|true or false), not"):
+        make()
+
+
 @pytest.mark.parametrize("widths", [(784,), (784, 128), (28, 128, 10), (784, 0, 10), (784, -5, 10), ()])
 def test_widths_that_do_not_lead_from_pixels_to_digits_are_refused(widths):
     with pytest.raises(UserError, match="do not lead from 784 pixels to 10 digits"):

@@ -281,7 +281,6 @@ def test_a_file_that_is_no_record_costs_one_line(command, tmp_path, made):
         "infinite": json.dumps(changed(made, scores={"loss": float("inf")})),
         "an unknown setting": json.dumps(changed(made, settings={"mood": "good"})),
         "widths of nothing": json.dumps(changed(made, settings={"widths": None})),
-        "epochs in words": json.dumps(changed(made, settings={"epochs": "five"})),
     }
     for name, content in contents.items():
         path = tmp_path / f"{name}.json"
@@ -300,7 +299,9 @@ def test_a_file_that_is_no_record_costs_one_line(command, tmp_path, made):
         ({"format": 1000}, "was made by a newer version of this project (format 1000); update it"),
         ({"recipe": "mlp_128_adan"}, "cannot be trained again: unknown recipe 'mlp_128_adan'; the nearest is"),
         ({"settings": {"epochs": 0}}, "cannot be trained again: epochs must be greater than zero, not 0"),
-        ({"settings": {"widths": "wide"}}, "cannot be trained again: the widths"),
+        ({"settings": {"epochs": "five"}}, "cannot be trained again: epochs must be a whole number, not five"),
+        ({"settings": {"epochs": 3.0}}, "cannot be trained again: epochs must be a whole number, not 3.0"),
+        ({"settings": {"widths": "wide"}}, "cannot be trained again: widths must be whole numbers"),
         ({"settings": {"widths": [784, -1, 10]}}, "cannot be trained again: the widths"),
         ({"dataset": "letters"}, "unknown data set 'letters'"),
         ({"made_with": {"threads": 5000}}, "threads must be at least 1 and at most 1,024, not 5000"),

@@ -66,7 +66,9 @@ def recipe_of(text: str) -> Recipe:
         if group not in ([], ["augmentation"]) or not isinstance(place, dict) or field not in place:
             raise UserError(f"'{change}' changes no field of a recipe, such as epochs=20 or augmentation.elastic=1.5")
         try:
-            place[field] = json.loads(value)
+            if (found := json.loads(value)) is None:
+                raise ValueError(value)
+            place[field] = found
         except ValueError as error:
             raise UserError(
                 f"'{value}' is no value, as JSON writes them (words in double quotes), that {field} could have"

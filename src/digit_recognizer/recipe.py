@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from digit_recognizer import kinds
 from digit_recognizer.errors import UserError
 
 
@@ -22,12 +23,18 @@ class Published:
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolutional layer, followed, where pool says so, by the largest of each 2 by 2 places."""
+    """A convolutional layer, followed, where pool says so, by the largest of each 2 by 2 places.
+
+    Raises UserError for numbers that are none.
+    """
 
     channels: int
     size: int = 3  # of the square kernel, in pixels
     stride: int = 1
     pool: bool = False
+
+    def __post_init__(self) -> None:
+        kinds.check(self)
 
     @property
     def padding(self) -> int:
@@ -55,6 +62,7 @@ class Augmentation:
     sharp: bool = False  # whether what is moved is interpolated by cubics, which blur less than straight lines
 
     def __post_init__(self) -> None:
+        kinds.check(self)
         for name, most in STRENGTHS.items():
             if not 0 <= getattr(self, name) <= most:
                 raise UserError(f"the strength of {name} must be from 0 to {most}, not {getattr(self, name)}")
@@ -65,6 +73,7 @@ class Augmentation:
         return any((self.rotation, self.shift, self.scale, self.shear, self.elastic))
 
 
+MOST_WEIGHTS = 10**9  # of a network: 4 GB, and three times as much beside them while Adam trains it
 # What each strength may be at most; more would make other digits of them, or none.
 STRENGTHS = {
     "rotation": 180,
@@ -112,6 +121,7 @@ class Recipe:
     departures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        kinds.check(self)
         for field in ("epochs", "batch_size", "learning_rate", "deviation"):
             if not 0 < getattr(self, field) < float("inf"):
                 raise UserError(f"{field.replace('_', ' ')} must be greater than zero, not {getattr(self, field)}")
@@ -120,6 +130,10 @@ class Recipe:
                 raise UserError(f"unknown {field} '{getattr(self, field)}'; there are {' and '.join(choices)}")
         if not (0 <= self.label_smoothing < 1 and 0 <= self.weight_decay < float("inf") and self.clean_epochs >= 0):
             raise UserError("label smoothing must be from 0 to below 1, weight decay and clean epochs not below zero")
+        if not 0 <= self.momentum < 1 or (self.nesterov and not self.momentum):
+            raise UserError(f"momentum must be from 0 to below 1, for nesterov above 0, not {self.momentum}")
+        if not abs(self.mean) < float("inf"):
+            raise UserError(f"mean must be finite, not {self.mean}")
         if not 0 <= self.non_digits < 1:
             raise UserError(f"the share of non-digits must be from 0 to below 1, not {self.non_digits}")
         if self.convolutions:
@@ -130,6 +144,10 @@ class Recipe:
                 )
         elif len(self.widths) < 2 or self.widths[0] != 784 or self.widths[-1] != 10 or min(self.widths) < 1:
             raise UserError(f"the widths {self.widths} do not lead from 784 pixels to 10 digits")
+        if self.parameter_count > MOST_WEIGHTS:
+            raise UserError(
+                f"a network of {self.parameter_count:,} weights is too large, {MOST_WEIGHTS:,} are the most"
+            )
 
     @property
     def project(self) -> str:
