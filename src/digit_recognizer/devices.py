@@ -13,7 +13,8 @@ def choose(name: str = "auto", threads: int = 1) -> torch.device:
     One thread by default: networks as small as these gain little from more, lose much where another job wants the
     same cores, and give other roundings, thus other weights, with another number of threads.
     Numbers below float32's least normal one, 1.2e-38, count as nought from here on: the moments of resting weights fade
-    to such, on which a processor may take many times as long.
+    to such, on which a processor may take many times as long. That holds in this thread and in those that it starts
+    from here on; so let this come before anything that several threads compute.
     Where torchrun started this process it joins the others here, which take a GPU each where all have one, else CPUs.
     Raises UserError for a device that is unknown or not there, and for threads below 1 or above 1,024.
     """
@@ -21,7 +22,7 @@ def choose(name: str = "auto", threads: int = 1) -> torch.device:
     if not 1 <= threads <= 1024:
         raise UserError(f"threads must be at least 1 and at most 1,024, not {threads}")
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # before the first product, whose threads take it over
+    torch.set_flush_denormal(True)
     alone = processes.count() == 1  # MPS has nothing that adds numbers over processes
     there = {"cuda": processes.all_have_cuda(), "mps": alone and torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":

@@ -171,8 +171,10 @@ def main() -> None:
     elif threads == 1:
         os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     os.environ |= dict.fromkeys(THREADS, str(threads)) | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    from digit_recognizer import data, peers, recipes
+    from digit_recognizer import data, devices, peers, recipes
 
+    if options.name in ("ours", "limit"):  # which choose while they are timed, as a run does, but too late for threads
+        devices.choose("cpu", threads)  # that loading the digits starts
     digits = data.load("mnist")
     few = data.Split(digits.train.images[: options.count], digits.train.labels[: options.count])
     digits = data.Digits(digits.name, few, None, digits.test, digits.md5)
