@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import functools
 import io
+import subprocess
 import sys
 
 import pytest
@@ -276,6 +277,29 @@ def test_numbers_below_the_least_normal_one_count_as_nought():
     assert not (tiny * 1e-10).any()
 
 
+def test_a_training_leaves_no_semaphore_behind_if_it_is_killed():
+    script = (
+        "from multiprocessing import resource_tracker, set_start_method\n"
+        "set_start_method('spawn')\n"  # as workers start; forked ones share nothing that has a name
+        "from digit_recognizer import data, models, recipes, training\n"
+        "recipe = recipes.get('mlp_128_adam', epochs=1)\n"
+        "training.fit(models.build(recipe), data.load('optdigits'), recipe)\n"
+        "print(resource_tracker._resource_tracker._fd)"  # it is started for the first semaphore
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.splitlines()[-1] == "None"
+
+
+def test_and_in_all_threads_of_a_new_process():
+    script = (
+        "import torch; from digit_recognizer import devices; devices.choose('cpu', 2);"
+        "products = torch.full((400_000,), 1e-30) * 1e-10;"
+        "print(torch.get_num_threads(), int(products.view(torch.int32).count_nonzero()))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == "2 0\n"
+
+
 @pytest.mark.parametrize("name", ["test", "validation"])
 def test_an_epoch_prints_one_line_with_the_name_of_the_held_out_part(name, capsys, small_recipe):
     fit(small_recipe, data.load("optdigits", validation=name == "validation"), quiet=False)
@@ -309,7 +333,7 @@ def test_whoever_watches_sees_a_bar_with_loss_and_accuracy(quiet, monkeypatch, o
 def test_a_training_that_diverges_is_refused_before_anything_is_kept(optdigits, small_recipe):
     kept = []
     recipe = dataclasses.replace(small_recipe, learning_rate=1e300)
-    with pytest.raises(UserError, match="smaller --learning-rate") as caught:
+    with pytest.raises(UserError, match="smaller learning rate") as caught:
         training.fit(models.build(recipe), optdigits, recipe, quiet=True, after_epoch=kept.append)
     one_line(caught)
     assert kept == []

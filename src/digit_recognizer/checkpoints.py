@@ -90,7 +90,8 @@ def load_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int) -> 
     try:
         content = model_files.read(path)
     except UserError as error:
-        raise UserError(f"{error}; or delete this progress file and run without --resume") from error
+        why = str(error).split(";")[0]
+        raise UserError(f"{why}; delete this progress file and run without --resume") from error
     if not isinstance(content, Mapping) or content.get("format") != model_files.FORMAT or "progress" not in content:
         raise UserError(f"{path} is not a progress file of this version; delete it and run without --resume")
     if content.get("run") != {"recipe": _run_fields(recipe), "dataset": dataset, "seed": seed}:

@@ -3,6 +3,7 @@
 import copy
 import functools
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -46,6 +47,7 @@ def fit(
     """
     _check_batch_size(recipe.batch_size, len(digits.train.labels))
     quiet = quiet or not processes.is_first()
+    tqdm.set_lock(threading.RLock())  # its own is shared by processes: one that is killed would leave it behind
     device = next(model.parameters()).device
     train = Split(digits.train.images.to(device), digits.train.labels.to(device))
     held_out_name, held_out = digits.held_out
@@ -59,7 +61,7 @@ def fit(
         scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels) if asked else None
         history.append(history_row(epoch, seconds, running, held_out_name, scores))
         if not math.isfinite(running.loss + (scores.loss if scores else 0)):
-            raise UserError(f"the loss of epoch {epoch} is no number any more; try a smaller --learning-rate")
+            raise UserError(f"the loss of epoch {epoch} is no number any more; try a smaller learning rate")
         if after_epoch is not None:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
             after_epoch({**state, "generator": generator.get_state(), "history": history})
