@@ -173,8 +173,9 @@ def main() -> None:
     os.environ |= dict.fromkeys(THREADS, str(threads)) | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     from digit_recognizer import data, devices, peers, recipes
 
-    if options.name in ("ours", "limit"):  # which choose while they are timed, as a run does, but too late for threads
-        devices.choose("cpu", threads)  # that loading the digits starts
+    if options.name in ("ours", "limit"):
+        # They do so again while they are timed; by then loading the digits has started threads, which would not follow.
+        devices.choose("cpu", threads)
     digits = data.load("mnist")
     few = data.Split(digits.train.images[: options.count], digits.train.labels[: options.count])
     digits = data.Digits(digits.name, few, None, digits.test, digits.md5)

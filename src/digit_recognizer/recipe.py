@@ -136,6 +136,10 @@ class Recipe:
             raise UserError(f"mean must be finite, not {self.mean}")
         if not 0 <= self.non_digits < 1:
             raise UserError(f"the share of non-digits must be from 0 to below 1, not {self.non_digits}")
+        self._check_network()
+
+    def _check_network(self) -> None:
+        """Raise UserError where the layers do not lead from pixels to digits, or are more than memory holds."""
         if self.convolutions:
             features = self.convolutions[-1].channels * _side_left(self.convolutions) ** 2
             if self.widths != (features, 10) or not self.batch_norm or self.output != "logits":
@@ -144,10 +148,8 @@ class Recipe:
                 )
         elif len(self.widths) < 2 or self.widths[0] != 784 or self.widths[-1] != 10 or min(self.widths) < 1:
             raise UserError(f"the widths {self.widths} do not lead from 784 pixels to 10 digits")
-        if self.parameter_count > MOST_WEIGHTS:
-            raise UserError(
-                f"a network of {self.parameter_count:,} weights is too large, {MOST_WEIGHTS:,} are the most"
-            )
+        if (count := self.parameter_count) > MOST_WEIGHTS:
+            raise UserError(f"a network of {count:,} weights is too large; {MOST_WEIGHTS:,} are the most")
 
     @property
     def project(self) -> str:
