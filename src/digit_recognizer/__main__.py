@@ -96,8 +96,8 @@ def study(options: argparse.Namespace) -> None:
     if options.quick:
         study.quick(chosen, options.data_dir, **engine)
         return
-    if options.report and not any(Path(out).glob("*/*-seed*.json")):
-        raise UserError(f"there are no records in {out}; make them by: python -m digit_recognizer study")
+    if options.report and not Path(out).is_dir():
+        raise UserError(f"there is no folder {out} with records; make them by: python -m digit_recognizer study")
     if not options.report:
         study.run(chosen, options.seeds, out, options.data_dir, **engine)
     tables = (report.published, departures.page, report.ladder, report.ensembles)
