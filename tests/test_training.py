@@ -277,6 +277,16 @@ def test_numbers_below_the_least_normal_one_count_as_nought():
     assert not (tiny * 1e-10).any()
 
 
+def test_they_do_in_all_threads_of_a_new_process():
+    script = (
+        "import torch; from digit_recognizer import devices; devices.choose('cpu', 2);"
+        "products = torch.full((400_000,), 1e-30) * 1e-10;"
+        "print(torch.get_num_threads(), int(products.view(torch.int32).count_nonzero()))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == "2 0\n"
+
+
 def test_a_training_leaves_no_semaphore_behind_if_it_is_killed():
     script = (
         "from multiprocessing import resource_tracker, set_start_method\n"
@@ -288,16 +298,6 @@ def test_a_training_leaves_no_semaphore_behind_if_it_is_killed():
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout.splitlines()[-1] == "None"
-
-
-def test_and_in_all_threads_of_a_new_process():
-    script = (
-        "import torch; from digit_recognizer import devices; devices.choose('cpu', 2);"
-        "products = torch.full((400_000,), 1e-30) * 1e-10;"
-        "print(torch.get_num_threads(), int(products.view(torch.int32).count_nonzero()))"
-    )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-    assert ran.stdout == "2 0\n"
 
 
 @pytest.mark.parametrize("name", ["test", "validation"])
