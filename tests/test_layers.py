@@ -33,7 +33,7 @@ FLOORS = [
     {"variants", "data", "measurements"},
     {"recipes", "checkpoints", "nondigits", "by_hand"},
     {"command_line", "evaluation", "charts", "speed", "labelled"},
-    {"calibration"},
+    {"calibration", "progress", "teaching"},
     {"records", "training", "export", "flags", "recognizer"},
     {"study", "folds", "benchmark", "answers", "departures", "readings"},
     {"report", "predict", "verify"},

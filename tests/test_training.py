@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
-from digit_recognizer import checkpoints, data, devices, models, optimizers, recipes, records, training
+from digit_recognizer import checkpoints, data, devices, models, progress, recipes, records, training
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.errors import UserError
 
@@ -190,9 +190,7 @@ def test_going_on_leaves_the_progress_it_was_given_as_it_was(optdigits, small_re
 
 def test_a_run_does_not_go_on_to_fewer_epochs_than_are_done(trained, optdigits, small_recipe):
     shorter = dataclasses.replace(small_recipe, epochs=1)
-    start = {"model": trained[0].state_dict(), "history": trained[1]}
-    start |= {"optimizer": optimizers.make(trained[0], small_recipe).state_dict()}
-    start |= {"generator": torch.Generator().get_state()}
+    start = progress.state([training.learner_of(trained[0], small_recipe, seed=0)], trained[1])
     with pytest.raises(UserError, match="2 epochs are done") as caught:
         training.fit(models.build(shorter), optdigits, shorter, quiet=True, start=start)
     assert "--epochs" in one_line(caught)
@@ -341,11 +339,15 @@ def test_a_training_that_diverges_is_refused_before_anything_is_kept(optdigits, 
 
 
 @pytest.mark.parametrize(
-    "change", [{"history": 5}, {"history": [{}]}, {"history": "ab"}, {"model": {}}, {"optimizer": {}}, {"generator": 3}]
-)
+    "change",
+    [
+        {"history": 5}, {"history": [{}]}, {"history": "ab"}, {"optimizer": {}}, {"generator": 3},
+        {"networks": []}, {"networks": [{}]}, {"networks": 3},
+    ],
+)  # fmt: skip
 def test_a_progress_with_wrong_parts_is_refused(change, optdigits, small_recipe):
-    progress = []
-    training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, after_epoch=progress.append)
+    kept = []
+    training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, after_epoch=kept.append)
     with pytest.raises(UserError, match="does not fit this training") as caught:
-        training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, start=progress[-1] | change)
+        training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, start=kept[-1] | change)
     one_line(caught)

@@ -66,9 +66,7 @@ def in_turn(
 def our_epoch(train: data.Split, recipe: Recipe) -> float:
     """Seconds for one epoch of our loop, with the products that a run would choose."""
     devices.choose("cpu", torch.get_num_threads())
-    model = models.build(recipe)
-    optimizer = optimizers.make(model, recipe)
-    return training.train_one_epoch(model, train, recipe, optimizer, torch.Generator().manual_seed(0))[0]
+    return training.train_one_epoch(training.learner_of(models.build(recipe), recipe, seed=0), train, recipe)[0]
 
 
 def usual_set(data_dir: str | Path | None, recipe: Recipe) -> Any:

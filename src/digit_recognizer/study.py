@@ -60,7 +60,7 @@ def run(
             _set_aside_what_is_damaged(out, recipe)
         wanted = [(recipe, seed) for recipe in recipes for seed in range(seeds or SEEDS.get(recipe.name, 10))]
         missing = [(recipe, seed) for recipe, seed in wanted if not records.path_of(out, recipe, seed).exists()]
-        missing.sort(key=lambda one: -one[0].epochs)  # the longest first, so that all workers end together
+        missing.sort(key=lambda one: -one[0].all_epochs)  # the longest first, so that all workers end together
         for name, validation in sorted({(recipe.dataset, recipe.validation) for recipe, _ in missing}):
             _digits(name, data_dir, validation)  # whatever cannot be had stops the study before it begins
         for recipe, seed, record, probabilities in _computed(missing, data_dir, workers, backend, scheduler):
@@ -123,7 +123,7 @@ def _computed(
     """What train_alone makes of each run, as soon as it is there; a line and a step of a bar for each."""
     if not runs:
         return
-    epochs = sum(recipe.epochs for recipe, _ in runs)
+    epochs = sum(recipe.all_epochs for recipe, _ in runs)
     with (
         engines.engine(backend, scheduler, workers) as engine,
         tqdm(total=epochs, desc=f"0 of {len(runs)} runs", unit="epoch", disable=None) as bar,
@@ -134,7 +134,7 @@ def _computed(
             accuracy = record["scores"]["accuracy"]
             title = data.TITLES[recipe.dataset]
             bar.set_description(f"{number} of {len(runs)} runs")
-            bar.update(recipe.epochs)
+            bar.update(recipe.all_epochs)
             tqdm.write(f"{recipe.name} on {title}, seed {seed}: test accuracy {accuracy:.2%}")
 
 

@@ -1,11 +1,10 @@
 """The loop: forward, cross-entropy, backward, step."""
 
-import copy
 import functools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,14 +17,18 @@ from digit_recognizer import (
     by_hand,
     data,
     evaluation,
+    models,
     nondigits,
     optimizers,
     processes,
+    progress,
     shared_statistics,
+    teaching,
 )
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.errors import UserError
 from digit_recognizer.evaluation import Scores
+from digit_recognizer.progress import Learner
 from digit_recognizer.recipe import Augmentation, Recipe
 
 
@@ -41,9 +44,10 @@ def fit(
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
     """Train a model, on the device where it is, for the recipe's epochs; the last weights are kept.
 
-    seed: of the order of the digits. start: an earlier progress to go on from; after_epoch: called with the progress
-    (model, optimizer, generator, history) after each epoch. Nothing is saved here: the caller saves.
-    Returns the model and its history, a row an epoch (see history_row).
+    Where the recipe has teachers, these are trained first, each for as many epochs, with seeds of their own.
+    seed: of the order of the digits. start: an earlier state to go on from; after_epoch: called with the state (see
+    progress) after each epoch. Nothing is saved here: the caller saves.
+    Returns the model and the history, a row an epoch, the teachers' first.
     """
     _check_batch_size(recipe.batch_size, len(digits.train.labels))
     quiet = quiet or not processes.is_first()
@@ -51,23 +55,29 @@ def fit(
     device = next(model.parameters()).device
     train = Split(digits.train.images.to(device), digits.train.labels.to(device))
     held_out_name, held_out = digits.held_out
-    optimizer = optimizers.make(model, recipe)
-    generator = torch.Generator().manual_seed(seed)
-    history = [] if start is None else _go_on(start, recipe.epochs, model, optimizer, generator)
-    for epoch in range(len(history) + 1, recipe.epochs + 1):
-        with shared_statistics.over_all_processes(model):
-            seconds, running = train_one_epoch(model, train, recipe, optimizer, generator, epoch, quiet)
-        asked = recipe.curve or epoch == recipe.epochs
-        scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels) if asked else None
-        history.append(history_row(epoch, seconds, running, held_out_name, scores))
+    learners = [learner_of(models.build(recipe, own).to(device), recipe, own) for own in teaching.seeds(recipe, seed)]
+    learners.append(learner_of(model, recipe, seed))
+    history = [] if start is None else progress.go_on(start, recipe, learners)
+    for epoch in range(len(history) + 1, recipe.all_epochs + 1):
+        number = (epoch - 1) // recipe.epochs
+        teachers = [learner.network for learner in learners[:number]] if number == recipe.teachers else []
+        seconds, running = train_one_epoch(learners[number], train, recipe, epoch, quiet, teachers)
+        asked = recipe.curve or epoch == recipe.all_epochs
+        network = learners[number].network
+        scores = evaluation.score(evaluation.predict(network, held_out.images), held_out.labels) if asked else None
+        history.append(progress.row(epoch, seconds, running, held_out_name, scores))
         if not math.isfinite(running.loss + (scores.loss if scores else 0)):
             raise UserError(f"the loss of epoch {epoch} is no number any more; try a smaller learning rate")
         if after_epoch is not None:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            after_epoch({**state, "generator": generator.get_state(), "history": history})
+            after_epoch(progress.state(learners[: number + 1], history))
         if not quiet:
-            print(epoch_line(history[-1], recipe.epochs), flush=True)
+            print(progress.line(history[-1], recipe.all_epochs), flush=True)
     return model, history
+
+
+def learner_of(network: nn.Module, recipe: Recipe, seed: int) -> Learner:
+    """All that the steps of a training change. seed: of the order of the digits."""
+    return Learner(network, optimizers.make(network, recipe), torch.Generator().manual_seed(seed))
 
 
 def _check_batch_size(size: int, digits: int) -> None:
@@ -81,76 +91,41 @@ def _check_batch_size(size: int, digits: int) -> None:
         )
 
 
-def history_row(epoch: int, seconds: float, running: Scores, held_out: str, scores: Scores | None) -> dict[str, Any]:
-    """What is kept of an epoch, in plain types.
-
-    train_loss (nats per digit) and train_accuracy (fraction) are running values, counted while the weights moved;
-    held_out_loss and held_out_accuracy were measured after the epoch, for the curve only: they choose nothing; None
-    where they were not.
-    held_out says on which part, "validation" or "test"; seconds are of training alone.
-    """
-    return {
-        "epoch": epoch,
-        "train_loss": running.mean_loss,
-        "train_accuracy": running.accuracy,
-        "held_out": held_out,
-        "held_out_loss": scores and scores.mean_loss,
-        "held_out_accuracy": scores and scores.accuracy,
-        "seconds": seconds,
-    }
-
-
-def _go_on(
-    start: dict[str, Any], epochs: int, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
-) -> list[dict[str, Any]]:
-    """Put everything in the state of an earlier progress, which is left as it was. Returns its history."""
-    try:
-        model.load_state_dict(start["model"])
-        optimizer.load_state_dict(copy.deepcopy(start["optimizer"]))  # else it would go on with start's own tensors
-        generator.set_state(start["generator"])
-        history = list(start["history"])
-        for row in history:
-            epoch_line(row, epochs)  # fails where a field is missing or of another type
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise UserError("the progress file does not fit this training; delete it and run without --resume") from error
-    if len(history) > epochs:
-        raise UserError(
-            f"{len(history)} epochs are done, more than the {epochs} asked for; "
-            f"give --epochs {len(history)} or more, or run without --resume"
-        )
-    return history
-
-
 def train_one_epoch(
-    model: nn.Module,
+    learner: Learner,
     train: Split,
     recipe: Recipe,
-    optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
     epoch: int = 1,
     quiet: bool = True,
+    teachers: Sequence[nn.Module] = (),
 ) -> tuple[float, Scores]:
     """Every training digit once, in shuffled batches. Returns the seconds and the running scores.
 
-    epoch: which of the recipe's it is, on which the learning rate and the augmentation may depend.
+    epoch: which of the run's it is, on which the learning rate and the augmentation may depend. teachers: whose
+    answers are learnt instead of the labels.
     """
     began = time.perf_counter()
+    model, optimizer, generator = learner
+    done = (epoch - 1) % recipe.epochs  # by this network
     answers, truths = [], []
     gradients: Callable[..., Tensor]
-    if by_hand.fits(model, recipe):
+    if by_hand.fits(model, recipe) and not teachers:
         batches = by_hand.batches(model, train, recipe.batch_size, generator)
         gradients = by_hand.Gradients(model, recipe)
     else:
-        strengths = recipe.augmentation if epoch <= recipe.epochs - recipe.clean_epochs else Augmentation()
+        strengths = recipe.augmentation if done < recipe.epochs - recipe.clean_epochs else Augmentation()
         batches = _batches(train, recipe, strengths, generator)
-        gradients = functools.partial(_by_autograd, model, recipe)
+        gradients = functools.partial(_by_autograd, model, recipe, teachers)
     model.train()
-    # No bar where nobody watches: in a file, a log or a stored notebook.
-    with tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None) as bar:
+    with (
+        shared_statistics.over_all_processes(model),
+        # No bar where nobody watches: in a file, a log or a stored notebook.
+        tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None) as bar,
+    ):
         for step, (inputs, labels, whole) in enumerate(batches):
             middle = (step + 0.5) * recipe.batch_size / len(train.labels)  # of the step, in epochs
             for group in optimizer.param_groups:
-                group["lr"] = optimizers.learning_rate(recipe, min(1, (epoch - 1 + middle) / recipe.epochs))
+                group["lr"] = optimizers.learning_rate(recipe, min(1, (done + middle) / recipe.epochs))
             answers.append(gradients(inputs, labels, whole))
             processes.add_gradients(model)
             optimizers.step(optimizer)
@@ -178,12 +153,22 @@ def _batches(
         yield processes.share(pixels), processes.share(labels), whole
 
 
-def _by_autograd(model: nn.Module, recipe: Recipe, pixels: Tensor, labels: Tensor, whole: int) -> Tensor:
-    """Give each weight the gradient of batch_loss, whatever the network; returns the logits, (n, 10)."""
+def _by_autograd(
+    model: nn.Module, recipe: Recipe, teachers: Sequence[nn.Module], pixels: Tensor, labels: Tensor, whole: int
+) -> Tensor:
+    """Give each weight the gradient of the loss, whatever the network; returns the logits, (n, 10).
+
+    That is batch_loss, or, where there are teachers, the cross-entropy with their mean answer to the same pixels.
+    """
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        wanted = teaching.mean_answer(teachers, pixels) if teachers else None
         logits = model(pixels)
     model.zero_grad()
-    batch_loss(logits.float(), labels, whole, recipe.label_smoothing).backward()
+    if wanted is None:
+        loss = batch_loss(logits.float(), labels, whole, recipe.label_smoothing)
+    else:
+        loss = F.cross_entropy(logits.float(), wanted, reduction="sum") / whole
+    loss.backward()
     return logits.detach()
 
 
@@ -208,12 +193,3 @@ def batch_loss(logits: Tensor, labels: Tensor, whole: int, label_smoothing: floa
     )
     of_others = -(logits.log_softmax(1).mean(1) * (labels == nondigits.LABEL)).sum()
     return (of_digits + of_others) / whole
-
-
-def epoch_line(row: dict[str, Any], epochs: int) -> str:
-    """A row of the history as one line of text."""
-    line = f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}"
-    line += f"  train loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.2%}"
-    if row["held_out_loss"] is not None:
-        line += f"  {row['held_out']} loss {row['held_out_loss']:.4f}  accuracy {row['held_out_accuracy']:.2%}"
-    return line

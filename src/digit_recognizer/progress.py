@@ -1,0 +1,84 @@
+"""What training keeps of each epoch: a row of its history, which is shown as a line, and the state to go on from."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from digit_recognizer.errors import UserError
+from digit_recognizer.evaluation import Scores
+from digit_recognizer.recipe import Recipe
+
+
+class Learner(NamedTuple):
+    """A network, what moves its weights, and what its batches are drawn from."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+
+
+def row(epoch: int, seconds: float, running: Scores, held_out: str, scores: Scores | None) -> dict[str, Any]:
+    """What is kept of an epoch, in plain types.
+
+    train_loss (nats per digit) and train_accuracy (fraction) are running values, counted while the weights moved;
+    held_out_loss and held_out_accuracy were measured after the epoch, for the curve only: they choose nothing; None
+    where they were not.
+    held_out says on which part, "validation" or "test"; seconds are of training alone.
+    """
+    return {
+        "epoch": epoch,
+        "train_loss": running.mean_loss,
+        "train_accuracy": running.accuracy,
+        "held_out": held_out,
+        "held_out_loss": scores and scores.mean_loss,
+        "held_out_accuracy": scores and scores.accuracy,
+        "seconds": seconds,
+    }
+
+
+def line(row: dict[str, Any], epochs: int) -> str:
+    """A row of the history as one line of text."""
+    line = f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}"
+    line += f"  train loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.2%}"
+    if row["held_out_loss"] is not None:
+        line += f"  {row['held_out']} loss {row['held_out_loss']:.4f}  accuracy {row['held_out_accuracy']:.2%}"
+    return line
+
+
+def state(learners: Sequence[Learner], history: list[dict[str, Any]]) -> dict[str, Any]:
+    """What training needs to go on from here. learners: those that have ended, and the one that learns, last."""
+    return {
+        "networks": [learner.network.state_dict() for learner in learners],
+        "optimizer": learners[-1].optimizer.state_dict(),
+        "generator": learners[-1].generator.get_state(),
+        "history": history,
+    }
+
+
+def go_on(start: dict[str, Any], recipe: Recipe, learners: Sequence[Learner]) -> list[dict[str, Any]]:
+    """Put all learners in an earlier state, which is left as it was. Returns its history.
+
+    Raises UserError where the state does not fit, or has more epochs than the recipe.
+    """
+    try:
+        for learner, weights in zip(learners, start["networks"], strict=False):
+            learner.network.load_state_dict(weights)
+        last = len(start["networks"]) - 1
+        learners[last].optimizer.load_state_dict(copy.deepcopy(start["optimizer"]))  # else it would go on with start's
+        learners[last].generator.set_state(start["generator"])
+        history = list(start["history"])
+        for each in history:
+            line(each, recipe.all_epochs)  # fails where a field is missing or of another type
+        if last < 0 or (recipe.teachers and not 0 < len(history) - last * recipe.epochs <= recipe.epochs):
+            raise ValueError("the epochs are not those of the networks")
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError("the progress file does not fit this training; delete it and run without --resume") from error
+    if len(history) > recipe.all_epochs:
+        raise UserError(
+            f"{len(history)} epochs are done, more than the {recipe.all_epochs} asked for; "
+            f"give --epochs {len(history)} or more, or run without --resume"
+        )
+    return history
