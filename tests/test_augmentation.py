@@ -10,7 +10,7 @@ from torch import Tensor
 
 from digit_recognizer import augmentation, data
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipe import STRENGTHS, Augmentation
+from digit_recognizer.strengths import STRENGTHS, Augmentation
 
 MODERATE = {
     "rotation": 15,

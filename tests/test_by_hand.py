@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from digit_recognizer import by_hand, data, models, optimizers, recipes, records, training
-from digit_recognizer.recipe import Augmentation
+from digit_recognizer.strengths import Augmentation
 
 PLAIN = [recipe for recipe in recipes.RECIPES.values() if by_hand.fits(models.build(recipe), recipe)]
 

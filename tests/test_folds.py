@@ -8,7 +8,7 @@ import torch
 from digit_recognizer import data, evaluation, folds, models, recipes, training
 from digit_recognizer.data import Digits
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipe import Augmentation
+from digit_recognizer.strengths import Augmentation
 
 SMALL = 'mlp_128_adam epochs=1 dataset="optdigits"'
 

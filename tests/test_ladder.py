@@ -21,7 +21,8 @@ from digit_recognizer import (
     training,
 )
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipe import Augmentation, Convolution, Recipe
+from digit_recognizer.recipe import Convolution, Recipe
+from digit_recognizer.strengths import Augmentation
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ PACKAGE = Path(digit_recognizer.__file__).parent
 FLOORS = [
     {"errors", "words", "verdicts"},
     {"processes", "picture_files", "ink", "strokes", "kinds", "inspection"},
+    {"strengths"},
     {"recipe", "files", "download", "shared_statistics", "devices", "shapes", "pictures"},
     {"rows", "model_files"},
     {"images"},

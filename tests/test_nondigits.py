@@ -5,7 +5,7 @@ import torch
 
 from digit_recognizer import augmentation, data, models, nondigits, recipes, strokes, training
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipe import Augmentation
+from digit_recognizer.strengths import Augmentation
 
 
 def seeded() -> torch.Generator:

@@ -9,7 +9,8 @@ from digit_recognizer import recipes
 from digit_recognizer.errors import UserError
 from digit_recognizer.ladder import LADDER
 from digit_recognizer.published import PUBLISHED as PUBLISHED_RECIPES
-from digit_recognizer.recipe import Augmentation, Convolution, Published
+from digit_recognizer.recipe import Convolution, Published
+from digit_recognizer.strengths import Augmentation
 
 # Weights and biases as their sources give them, or as anyone may count them by hand.
 PARAMETERS = {

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 
 from digit_recognizer import calibration, checkpoints, evaluation, models, recipes, recognizer
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipe import Augmentation
 from digit_recognizer.recognizer import Recognizer
+from digit_recognizer.strengths import Augmentation
 
 
 @pytest.fixture(scope="module")

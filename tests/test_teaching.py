@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from digit_recognizer import checkpoints, data, models, recipes, records, study, teaching, training, verify
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipe import Augmentation, Convolution, Recipe
+from digit_recognizer.recipe import Convolution, Recipe
+from digit_recognizer.strengths import Augmentation
 
 
 @pytest.fixture(scope="module")

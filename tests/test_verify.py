@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from digit_recognizer import data, devices, recipes, records, study, verdicts
-from digit_recognizer.recipe import Augmentation, Recipe
+from digit_recognizer.recipe import Recipe
+from digit_recognizer.strengths import Augmentation
 
 ROOT = Path(__file__).parent.parent
 COMMITTED = ROOT / "results" / "mlp_128_adam" / "mnist-seed0.json"
@@ -298,7 +299,7 @@ def test_a_file_that_is_no_record_costs_one_line(command, tmp_path, made):
         ({"weights": ["0" * 64] * 3}, "is of several seeds together; verify those"),
         ({"format": 1000}, "was made by a newer version of this project (format 1000); update it"),
         ({"recipe": "mlp_128_adan"}, "cannot be trained again: unknown recipe 'mlp_128_adan'; the nearest is"),
-        ({"settings": {"epochs": 0}}, "cannot be trained again: epochs must be greater than zero, not 0"),
+        ({"settings": {"epochs": 0}}, "cannot be trained again: epochs must be greater than zero and finite, not 0"),
         ({"settings": {"epochs": "five"}}, "cannot be trained again: epochs must be a whole number, not five"),
         ({"settings": {"epochs": 3.0}}, "cannot be trained again: epochs must be a whole number, not 3.0"),
         ({"settings": {"widths": "wide"}}, "cannot be trained again: widths must be whole numbers"),

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from digit_recognizer import strokes
-from digit_recognizer.recipe import Augmentation
+from digit_recognizer.strengths import Augmentation
 
 SIZE = 28
 SHOWN: dict[str, Any] = {

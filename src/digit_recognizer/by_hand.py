@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from digit_recognizer import data, processes
 from digit_recognizer.data import Split
 from digit_recognizer.models import MLP
-from digit_recognizer.recipe import Augmentation, Recipe
+from digit_recognizer.recipe import Recipe
+from digit_recognizer.strengths import Augmentation
 
 TOGETHER = 512  # digits normalised at a time, or one batch where that is larger; more of them gain nothing
 

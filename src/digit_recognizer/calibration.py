@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from digit_recognizer import augmentation, data, evaluation
-from digit_recognizer.recipe import Augmentation
+from digit_recognizer.strengths import Augmentation
 
 TIMES = 4  # that each validation digit is changed anew, so that more than a handful of mistakes decide
 REFUSED = 0.004  # of the validation digits, at most, that are refused; of strangers' it may be more

@@ -6,7 +6,8 @@ training set.
 
 from typing import Any
 
-from digit_recognizer.recipe import Augmentation, Convolution, Recipe
+from digit_recognizer.recipe import Convolution, Recipe
+from digit_recognizer.strengths import Augmentation
 
 _HANDS = Augmentation(rotation=10, shift=2, scale=0.1, shear=0.1)
 _MORE_HANDS = Augmentation(rotation=15, shift=2.5, scale=0.15, shear=0.15, sharp=True)

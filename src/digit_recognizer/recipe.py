@@ -3,11 +3,12 @@
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from digit_recognizer import kinds
 from digit_recognizer.errors import UserError
+from digit_recognizer.strengths import Augmentation
 
 
 @dataclass(frozen=True)
@@ -42,52 +43,8 @@ class Convolution:
         return 1 if self.size == 3 else 0
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """How strongly training digits are changed at random, each in its own way; zero leaves them as they are.
-
-    Raises UserError for a strength out of its range.
-    """
-
-    rotation: float = 0.0  # degrees to either side, at most
-    shift: float = 0.0  # pixels in each direction, at most
-    scale: float = 0.0  # fraction by which width and height, each, grow or shrink, at most
-    shear: float = 0.0  # pixels of slant per pixel of height, at most
-    elastic: float = 0.0  # pixels by which places are displaced, at most
-    stroke: float = 0.0  # pixels added to or taken from each side of a stroke, at most
-    blur: float = 0.0  # share of a 3 by 3 filter, at most
-    contrast: float = 0.0  # by how much greys darken or fade, at most
-    hard_edges: float = 0.0  # probability of being cut to paper and ink
-    styles: float = 0.0  # probability that a 1 gets a flag, or flag and foot, and a 7 a bar
-    sharp: bool = False  # whether what is moved is interpolated by cubics, which blur less than straight lines
-
-    def __post_init__(self) -> None:
-        kinds.check(self)
-        for name, most in STRENGTHS.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise UserError(f"the strength of {name} must be from 0 to {most}, not {getattr(self, name)}")
-
-    @property
-    def moves(self) -> bool:
-        """Whether anything changes its place."""
-        return any((self.rotation, self.shift, self.scale, self.shear, self.elastic))
-
-
 MOST_TEACHERS = 100
 MOST_WEIGHTS = 10**9  # of a network: 4 GB, and three times as much beside them while Adam trains it
-# What each strength may be at most; more would make other digits of them, or none.
-STRENGTHS = {
-    "rotation": 180,
-    "shift": 14,
-    "scale": 0.9,
-    "shear": 1,
-    "elastic": 14,
-    "stroke": 1,
-    "blur": 1,
-    "contrast": 1,
-    "hard_edges": 1,
-    "styles": 1,
-}
 
 
 @dataclass(frozen=True)
@@ -108,7 +65,7 @@ class Recipe:
     nesterov: bool = False  # the momentum's kind
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = field(default_factory=Augmentation)
     clean_epochs: int = 0  # without augmentation, at the end
     non_digits: float = 0.0  # made-up ones beside each batch, as a share of it, of which nothing is to be said
     teachers: int = 0  # networks of the same kind, trained first, whose mean answer is learnt instead of the labels
@@ -124,12 +81,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         kinds.check(self)
-        for field in ("epochs", "batch_size", "learning_rate", "deviation"):
-            if not 0 < getattr(self, field) < float("inf"):
-                raise UserError(f"{field.replace('_', ' ')} must be greater than zero, not {getattr(self, field)}")
-        for field, choices in CHOICES.items():
-            if getattr(self, field) not in choices:
-                raise UserError(f"unknown {field} '{getattr(self, field)}'; there are {' and '.join(choices)}")
+        for name in ("epochs", "batch_size", "learning_rate", "deviation"):
+            if not 0 < (value := getattr(self, name)) < float("inf"):
+                raise UserError(f"{name.replace('_', ' ')} must be greater than zero and finite, not {value}")
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise UserError(f"unknown {name} '{value}'; there are {' and '.join(choices)}")
         if not (0 <= self.label_smoothing < 1 and 0 <= self.weight_decay < float("inf") and self.clean_epochs >= 0):
             raise UserError("label smoothing must be from 0 to below 1, weight decay and clean epochs not below zero")
         if not 0 <= self.momentum < 1 or (self.nesterov and not self.momentum):

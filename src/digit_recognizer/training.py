@@ -29,7 +29,8 @@ from digit_recognizer.data import Digits, Split
 from digit_recognizer.errors import UserError
 from digit_recognizer.evaluation import Scores
 from digit_recognizer.progress import Learner
-from digit_recognizer.recipe import Augmentation, Recipe
+from digit_recognizer.recipe import Recipe
+from digit_recognizer.strengths import Augmentation
 
 
 def fit(
