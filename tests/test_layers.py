@@ -36,6 +36,7 @@ FLOORS = [
     {"command_line", "evaluation", "charts", "speed", "labelled"},
     {"calibration", "progress", "teaching"},
     {"records", "training", "export", "flags", "recognizer"},
+    {"ensembles"},
     {"study", "folds", "benchmark", "answers", "departures", "readings"},
     {"report", "predict", "verify"},
     {"peers", "stopwatch", "crowd", "scaling"},

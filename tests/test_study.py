@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from digit_recognizer import (
+    checkpoints,
     departures,
     devices,
+    ensembles,
     evaluation,
     files,
     measurements,
@@ -113,6 +115,61 @@ def test_a_damaged_record_is_named_set_aside_and_made_again(damage, words, folde
         assert path.with_name(f"optdigits-seed0.json.aside{again}").read_text() == damaged
         assert json.loads(path.read_text())["weights"] == json.loads(good.read_text())["weights"]
     assert [record["seed"] for record in records.read_all(tmp_path, small)] == [0]
+
+
+class Stopped(Exception):
+    """What a test ends a study with."""
+
+
+def stopped_after(epochs: int, monkeypatch, recipe: recipes.Recipe, out: Path, seeds: int = 1) -> Path:
+    """The progress file that a study leaves which ends after so many epochs of its first run."""
+    plain = checkpoints.save_progress
+
+    def save(path, *rest):
+        plain(path, *rest)
+        if len(rest[-1]["history"]) == epochs:
+            raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(checkpoints, "save_progress", save)
+        study.run([recipe], seeds, out, workers=1)
+    return out / "mlp_128_adam/optdigits-seed0.progress.pth"
+
+
+@pytest.mark.parametrize("teachers", [0, 1])
+def test_a_run_that_was_stopped_goes_on_where_it_was(teachers, small, tmp_path, monkeypatch):
+    recipe = dataclasses.replace(small, epochs=3, teachers=teachers)
+    path = stopped_after(recipe.all_epochs - 1, monkeypatch, recipe, tmp_path / "stopped")
+    assert [other.name for other in path.parent.iterdir()] == [path.name]
+    trained, plain = [], training.train_one_epoch
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train_one_epoch", lambda *all: trained.append(all[3]) or plain(*all))
+        study.run([recipe], 1, tmp_path / "stopped", workers=1)
+    assert trained == [recipe.all_epochs]
+    study.run([recipe], 1, tmp_path / "whole")
+    (resumed,), (whole,) = (records.read_all(tmp_path / name, recipe) for name in ("stopped", "whole"))
+    assert resumed["weights"] == whole["weights"] and not path.exists()
+    losses = [[row["train_loss"] for row in record["history"]] for record in (resumed, whole)]
+    assert losses[0] == losses[1] and len(losses[0]) == recipe.all_epochs
+
+
+def test_a_damaged_progress_is_said_and_its_run_begun_anew(small, tmp_path, monkeypatch, capsys):
+    recipe = dataclasses.replace(small, epochs=2)
+    path = stopped_after(1, monkeypatch, recipe, tmp_path)
+    path.write_bytes(path.read_bytes()[:-100])
+    study.run([recipe], 1, tmp_path, workers=1)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(str(path)) and first.endswith("; the run begins anew") and "test accuracy" in second
+    assert len(records.read_all(tmp_path, recipe)) == 1 and not path.exists()
+
+
+def test_a_cluster_is_not_asked_to_keep_anything_here(small, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(study, "_computed", lambda jobs, *rest: given.extend(jobs) or [])
+    monkeypatch.setattr(study.engines, "check", lambda *_: None)
+    study.run([small], 1, tmp_path, backend="dask", scheduler="somewhere")
+    study.run([small], 1, tmp_path)
+    assert [job[3] for job in given] == [None, tmp_path / "mlp_128_adam/optdigits-seed0.progress.pth"]
 
 
 def test_a_second_study_in_the_same_folder_is_refused(small, tmp_path):
@@ -214,7 +271,7 @@ def test_an_ensemble_that_an_interrupted_study_did_not_come_to_is_made_by_the_ne
 def test_certain_members_have_a_finite_loss():
     certain = torch.zeros(2, 10)
     certain[:, 0] = 1
-    found = study.ensemble(recipes.get(), ["a", "b", "c"], [certain.numpy()] * 3, torch.tensor([0, 1]))
+    found = ensembles.together(recipes.get(), ["a", "b", "c"], [certain.numpy()] * 3, torch.tensor([0, 1]))
     assert found["scores"]["3"]["accuracy"] == 0.5 and 40 < found["scores"]["3"]["loss"] < 50
 
 

@@ -22,8 +22,6 @@ from digit_recognizer.recipe import Published, Recipe
 
 FORMAT = 2
 
-ENSEMBLES = (1, 3, 5, 10)  # how many seeds together are reported, always the first
-
 
 @dataclass(frozen=True)
 class Outputs:

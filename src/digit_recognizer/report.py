@@ -9,6 +9,7 @@ from typing import Any
 
 from digit_recognizer import answers, measurements, records
 from digit_recognizer.data import TITLES
+from digit_recognizer.ensembles import SIZES
 from digit_recognizer.errors import UserError
 from digit_recognizer.ladder import OURS
 from digit_recognizer.published import PUBLISHED
@@ -89,11 +90,9 @@ def ensembles(out: str | Path) -> str:
                 scores = dict(json.loads(path.read_text())["scores"])
             except (ValueError, LookupError, TypeError) as error:
                 raise UserError(f"{path} is no ensemble's scores; delete it, and study makes it again") from error
-            cells = [
-                _percent(scores[str(size)]["accuracy"]) if str(size) in scores else "" for size in records.ENSEMBLES
-            ]
+            cells = [_percent(scores[str(size)]["accuracy"]) if str(size) in scores else "" for size in SIZES]
             rows.append((f"`{recipe.name}`", *cells))
-    return _table(("recipe", *(f"n = {size}" for size in records.ENSEMBLES)), rows)
+    return _table(("recipe", *(f"n = {size}" for size in SIZES)), rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

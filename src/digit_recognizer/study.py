@@ -4,10 +4,8 @@ import contextlib
 import dataclasses
 import functools
 import io
-import itertools
-import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,19 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from digit_recognizer import data, devices, engines, evaluation, files, models, records, sources, training
+from digit_recognizer import (
+    checkpoints,
+    data,
+    devices,
+    engines,
+    ensembles,
+    evaluation,
+    files,
+    models,
+    records,
+    sources,
+    training,
+)
 from digit_recognizer.errors import UserError
 from digit_recognizer.published import PUBLISHED
 from digit_recognizer.recipe import Recipe
@@ -33,8 +43,9 @@ SEEDS = {
 }
 QUICK_SEEDS = 2
 
-Run = tuple[Recipe, int]  # a recipe, on its own data set, and a seed
-Result = tuple[Recipe, int, dict[str, Any], np.ndarray]  # the same, the record, and probabilities, float32 (n, 10)
+# A recipe, on its own data set, a seed, the data's folder, and where the run is kept while it is under way.
+Job = tuple[Recipe, int, str | Path | None, Path | None]
+Result = tuple[Recipe, int, dict[str, Any], np.ndarray]  # recipe, seed, the record, and probabilities, float32 (n, 10)
 
 
 def run(
@@ -49,8 +60,9 @@ def run(
     """Train every recipe for seeds 0 to seeds - 1, one thread each; runs whose record is there are skipped.
 
     Writes out/<recipe>/<dataset>-seed<N>.json, its probabilities beside it, and what the seeds say together, as soon
-    as each is there. seeds: by default as many as SEEDS says. workers, backend, scheduler: see engines. Raises
-    UserError where a data set cannot be had, and where another study writes to the same folder.
+    as each is there. On this machine a run that was stopped goes on after its last finished epoch. seeds: by default as
+    many as SEEDS says. workers, backend, scheduler: see engines. Raises UserError where a data set cannot be had, and
+    where another study writes to the same folder.
     """
     files.check_writable(out)
     engines.check(backend, scheduler, workers)
@@ -63,14 +75,20 @@ def run(
         missing.sort(key=lambda one: -one[0].all_epochs)  # the longest first, so that all workers end together
         for name, validation in sorted({(recipe.dataset, recipe.validation) for recipe, _ in missing}):
             _digits(name, data_dir, validation)  # whatever cannot be had stops the study before it begins
-        for recipe, seed, record, probabilities in _computed(missing, data_dir, workers, backend, scheduler):
+        jobs = [
+            # A cluster's machines do not see this one's folders.
+            (recipe, seed, data_dir, progress_of(out, recipe, seed) if backend == "local" else None)
+            for recipe, seed in missing
+        ]
+        for recipe, seed, record, probabilities in _computed(jobs, workers, backend, scheduler):
             path = records.path_of(out, recipe, seed)
             buffer = io.BytesIO()
             np.save(buffer, probabilities)
             files.write_atomically(path.with_suffix(".npy"), buffer.getvalue())
             records.save(path, record)
+            progress_of(out, recipe, seed).unlink(missing_ok=True)
         for recipe in recipes:
-            _update_ensemble(out, recipe, data_dir)
+            ensembles.update(out, recipe, data_dir)
 
 
 def quick(recipes: list[Recipe], data_dir: str | Path | None, **engine: Any) -> None:
@@ -117,23 +135,25 @@ def _set_aside_what_is_damaged(out: str | Path, recipe: Recipe) -> None:
             print(f"{str(error).split(';')[0]}; set aside as {aside.name}, and run again", flush=True)
 
 
-def _computed(
-    runs: list[Run], data_dir: str | Path | None, workers: int | None, backend: str, scheduler: str | None
-) -> Iterator[Result]:
-    """What train_alone makes of each run, as soon as it is there; a line and a step of a bar for each."""
-    if not runs:
+def progress_of(out: str | Path, recipe: Recipe, seed: int) -> Path:
+    """Where a run is kept while it is under way."""
+    return records.path_of(out, recipe, seed).with_suffix(".progress.pth")
+
+
+def _computed(jobs: list[Job], workers: int | None, backend: str, scheduler: str | None) -> Iterator[Result]:
+    """What train_alone makes of each job, as soon as it is there; a line and a step of a bar for each."""
+    if not jobs:
         return
-    epochs = sum(recipe.all_epochs for recipe, _ in runs)
+    epochs = sum(recipe.all_epochs for recipe, *_ in jobs)
     with (
         engines.engine(backend, scheduler, workers) as engine,
-        tqdm(total=epochs, desc=f"0 of {len(runs)} runs", unit="epoch", disable=None) as bar,
+        tqdm(total=epochs, desc=f"0 of {len(jobs)} runs", unit="epoch", disable=None) as bar,
     ):
-        jobs = [(recipe, seed, data_dir) for recipe, seed in runs]
         for number, (recipe, seed, record, probabilities) in enumerate(engine(train_alone, jobs), start=1):
             yield recipe, seed, record, probabilities
             accuracy = record["scores"]["accuracy"]
             title = data.TITLES[recipe.dataset]
-            bar.set_description(f"{number} of {len(runs)} runs")
+            bar.set_description(f"{number} of {len(jobs)} runs")
             bar.update(recipe.all_epochs)
             tqdm.write(f"{recipe.name} on {title}, seed {seed}: test accuracy {accuracy:.2%}")
 
@@ -143,19 +163,32 @@ def _digits(name: str, data_dir: str | Path | None, validation: bool) -> data.Di
     return data.load(name, data_dir, validation=validation)
 
 
-def train_alone(recipe: Recipe, seed: int, data_dir: str | Path | None) -> Result:
-    """One run with one thread, in whatever process."""
+def train_alone(recipe: Recipe, seed: int, data_dir: str | Path | None, progress: Path | None = None) -> Result:
+    """One run with one thread, in whatever process; see train."""
     devices.choose("cpu", threads=1)
-    record, logits = train(recipe, _digits(recipe.dataset, data_dir, recipe.validation), seed)
+    record, logits = train(recipe, _digits(recipe.dataset, data_dir, recipe.validation), seed, progress=progress)
     probabilities = logits if recipe.output == "softmax" else logits.softmax(1)
     return recipe, seed, record, probabilities.numpy()
 
 
 def train(
-    recipe: Recipe, digits: data.Digits, seed: int, device: str | torch.device = "cpu", *, quiet: bool = True
+    recipe: Recipe,
+    digits: data.Digits,
+    seed: int,
+    device: str | torch.device = "cpu",
+    *,
+    quiet: bool = True,
+    progress: Path | None = None,
 ) -> tuple[dict[str, Any], Tensor]:
-    """One run from fresh weights to its record and its logits of the test part, scored with the last weights."""
-    model, history = training.fit(models.build(recipe, seed).to(device), digits, recipe, seed, quiet=quiet)
+    """One run from fresh weights to its record and its logits of the test part, scored with the last weights.
+
+    progress: a file in which the run is kept after each epoch but the last, and from which it goes on where it stands.
+    """
+    start, keep = None, None
+    if progress is not None:
+        start, keep = _kept(progress, recipe, digits.name, seed)
+    model = models.build(recipe, seed).to(device)
+    model, history = training.fit(model, digits, recipe, seed, quiet=quiet, start=start, after_epoch=keep)
     logits = evaluation.predict(model, digits.test.images)
     record = records.describe(recipe, digits, seed, model, history, evaluation.score(logits, digits.test.labels))
     batch_means = evaluation.mean_of_batch_means(logits, digits.test.labels, recipe.batch_size)
@@ -163,36 +196,19 @@ def train(
     return record, logits
 
 
-def _update_ensemble(out: str | Path, recipe: Recipe, data_dir: str | Path | None) -> None:
-    """Write what the first seeds say together, unless that stands there, or more, or probabilities are missing."""
-    paths = [records.path_of(out, recipe, seed) for seed in range(max(records.ENSEMBLES))]
-    paths = list(itertools.takewhile(lambda path: path.exists() and path.with_suffix(".npy").exists(), paths))
-    weights = [records.read(out, recipe, seed)["weights"] for seed in range(len(paths))]
-    target = records.path_of(out, recipe, "ensemble")
-    try:
-        stands = json.loads(target.read_text())["weights"]
-    except (OSError, ValueError, LookupError, TypeError):
-        stands = []
-    if len(paths) >= records.ENSEMBLES[1] and stands[: len(weights)] != weights:
-        digits = _digits(recipe.dataset, data_dir, recipe.validation)
-        probabilities = [np.load(path.with_suffix(".npy")) for path in paths]
-        record = ensemble(recipe, weights, probabilities, digits.test.labels)
-        made_with = records.provenance(models.build(recipe))
-        records.save(target, {**record, "md5": dict(digits.md5), "made_with": made_with})
+def _kept(
+    path: Path, recipe: Recipe, dataset: str, seed: int
+) -> tuple[dict[str, Any] | None, Callable[[dict[str, Any]], None]]:
+    """The state of a run that was stopped, or None, and what keeps its later ones. A damaged file is begun anew."""
+    start = None
+    if path.exists():
+        try:
+            start = checkpoints.load_progress(path, recipe, dataset, seed)
+        except UserError as error:
+            print(f"{str(error).split(';')[0]}; the run begins anew", flush=True)
 
+    def keep(state: dict[str, Any]) -> None:
+        if len(state["history"]) < recipe.all_epochs:
+            checkpoints.save_progress(path, recipe, dataset, seed, state)
 
-def ensemble(recipe: Recipe, weights: list[str], probabilities: list[np.ndarray], labels: Tensor) -> dict[str, Any]:
-    """Scores of the mean of the probabilities of the first n seeds, for each n that there is; no seed is chosen.
-
-    probabilities: float32 (n, 10) of each seed; labels: int64 (n,) of the test part. weights: each one's hash.
-    """
-    members = torch.from_numpy(np.stack(probabilities))
-    tiny = torch.finfo(members.dtype).tiny  # float32 rounds what is less likely to nought, whose logarithm is infinite
-    means = {size: members[:size].mean(0).clamp(min=tiny) for size in records.ENSEMBLES if size <= len(members)}
-    scores = {size: evaluation.score(mean.log(), labels) for size, mean in means.items()}
-    return {
-        "recipe": recipe.name,
-        "dataset": recipe.dataset,
-        "weights": weights,
-        "scores": {str(size): records.scores_as_dict(each) for size, each in scores.items()},
-    }
+    return start, keep
