@@ -31,17 +31,12 @@ from digit_recognizer import (
     training,
 )
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipe import Convolution, Recipe
-from digit_recognizer.strengths import Augmentation
+from digit_recognizer.recipe import Augmentation, Convolution, Recipe
 
 SCRIPT = Path(__file__).parent.parent / "mnist_recognition.py"
 SHORT = ("--dataset", "optdigits", "--recipe", "mlp_128_adam", "--epochs", "1", "--device", "cpu")
 FIGURES = {"digits", "training_curves", "confusion_matrix", "prediction_grid", "mistakes", "first_layer"}
-ROUNDING = {
-    "mlp": 1e-5,
-    "taught": 1e-5,
-    "cnn": 1e-8,
-}  # by which a weight may differ; in float32, and in float64 up to the loss
+ROUNDING = {"mlp": 1e-5, "cnn": 1e-8}  # by which a weight may differ; in float32, and in float64 up to the loss
 TRAINED = {
     "mlp": recipes.get("mlp_128_adam", epochs=2),  # batches of 64, the last of 29
     "cnn": Recipe(
@@ -62,7 +57,6 @@ TRAINED = {
         dataset="optdigits",
     ),
 }
-TRAINED["taught"] = dataclasses.replace(TRAINED["mlp"], teachers=2)
 
 
 def main() -> None:
