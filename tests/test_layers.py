@@ -34,7 +34,7 @@ FLOORS = [
     {"variants", "data", "measurements"},
     {"recipes", "checkpoints", "nondigits", "by_hand"},
     {"command_line", "evaluation", "charts", "speed", "labelled"},
-    {"calibration", "progress", "teaching"},
+    {"calibration", "progress"},
     {"records", "training", "export", "flags", "recognizer"},
     {"ensembles"},
     {"study", "folds", "benchmark", "answers", "departures", "readings"},

@@ -31,7 +31,8 @@ from digit_recognizer import (
     training,
 )
 from digit_recognizer.errors import UserError
-from digit_recognizer.recipe import Augmentation, Convolution, Recipe
+from digit_recognizer.recipe import Convolution, Recipe
+from digit_recognizer.strengths import Augmentation
 
 SCRIPT = Path(__file__).parent.parent / "mnist_recognition.py"
 SHORT = ("--dataset", "optdigits", "--recipe", "mlp_128_adam", "--epochs", "1", "--device", "cpu")

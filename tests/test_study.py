@@ -136,21 +136,20 @@ def stopped_after(epochs: int, monkeypatch, recipe: recipes.Recipe, out: Path, s
     return out / "mlp_128_adam/optdigits-seed0.progress.pth"
 
 
-@pytest.mark.parametrize("teachers", [0, 1])
-def test_a_run_that_was_stopped_goes_on_where_it_was(teachers, small, tmp_path, monkeypatch):
-    recipe = dataclasses.replace(small, epochs=3, teachers=teachers)
-    path = stopped_after(recipe.all_epochs - 1, monkeypatch, recipe, tmp_path / "stopped")
+def test_a_run_that_was_stopped_goes_on_where_it_was(small, tmp_path, monkeypatch):
+    recipe = dataclasses.replace(small, epochs=3)
+    path = stopped_after(recipe.epochs - 1, monkeypatch, recipe, tmp_path / "stopped")
     assert [other.name for other in path.parent.iterdir()] == [path.name]
     trained, plain = [], training.train_one_epoch
     with monkeypatch.context() as patch:
         patch.setattr(training, "train_one_epoch", lambda *all: trained.append(all[3]) or plain(*all))
         study.run([recipe], 1, tmp_path / "stopped", workers=1)
-    assert trained == [recipe.all_epochs]
+    assert trained == [recipe.epochs]
     study.run([recipe], 1, tmp_path / "whole")
     (resumed,), (whole,) = (records.read_all(tmp_path / name, recipe) for name in ("stopped", "whole"))
     assert resumed["weights"] == whole["weights"] and not path.exists()
     losses = [[row["train_loss"] for row in record["history"]] for record in (resumed, whole)]
-    assert losses[0] == losses[1] and len(losses[0]) == recipe.all_epochs
+    assert losses[0] == losses[1] and len(losses[0]) == recipe.epochs
 
 
 def test_a_damaged_progress_is_said_and_its_run_begun_anew(small, tmp_path, monkeypatch, capsys):

@@ -103,8 +103,7 @@ def _run_fields(recipe: Recipe) -> dict[str, Any]:
     """What must agree for a run to go on: all but, where no step depends on it, the number of epochs."""
     fields = dataclasses.asdict(recipe)
     del fields["published"], fields["departures"], fields["source"]
-    # Else each epoch depends on how many there are.
-    if recipe.schedule == "constant" and not (recipe.clean_epochs or recipe.teachers):
+    if recipe.schedule == "constant" and not recipe.clean_epochs:  # else each epoch depends on how many there are
         del fields["epochs"]
     return fields
 

@@ -1,7 +1,6 @@
 """What training keeps of each epoch: a row of its history, which is shown as a line, and the state to go on from."""
 
 import copy
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,13 +8,12 @@ from torch import nn
 
 from digit_recognizer.errors import UserError
 from digit_recognizer.evaluation import Scores
-from digit_recognizer.recipe import Recipe
 
 
 class Learner(NamedTuple):
     """A network, what moves its weights, and what its batches are drawn from."""
 
-    network: nn.Module
+    model: nn.Module
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
 
@@ -48,37 +46,33 @@ def line(row: dict[str, Any], epochs: int) -> str:
     return line
 
 
-def state(learners: Sequence[Learner], history: list[dict[str, Any]]) -> dict[str, Any]:
-    """What training needs to go on from here. learners: those that have ended, and the one that learns, last."""
+def state(learner: Learner, history: list[dict[str, Any]]) -> dict[str, Any]:
+    """What training needs to go on from here."""
     return {
-        "networks": [learner.network.state_dict() for learner in learners],
-        "optimizer": learners[-1].optimizer.state_dict(),
-        "generator": learners[-1].generator.get_state(),
+        "model": learner.model.state_dict(),
+        "optimizer": learner.optimizer.state_dict(),
+        "generator": learner.generator.get_state(),
         "history": history,
     }
 
 
-def go_on(start: dict[str, Any], recipe: Recipe, learners: Sequence[Learner]) -> list[dict[str, Any]]:
-    """Put all learners in an earlier state, which is left as it was. Returns its history.
+def go_on(start: dict[str, Any], epochs: int, learner: Learner) -> list[dict[str, Any]]:
+    """Put a learner in an earlier state, which is left as it was. Returns its history.
 
-    Raises UserError where the state does not fit, or has more epochs than the recipe.
+    Raises UserError where the state does not fit, or has more epochs than are asked for.
     """
     try:
-        for learner, weights in zip(learners, start["networks"], strict=False):
-            learner.network.load_state_dict(weights)
-        last = len(start["networks"]) - 1
-        learners[last].optimizer.load_state_dict(copy.deepcopy(start["optimizer"]))  # else it would go on with start's
-        learners[last].generator.set_state(start["generator"])
+        learner.model.load_state_dict(start["model"])
+        learner.optimizer.load_state_dict(copy.deepcopy(start["optimizer"]))  # else it would go on with start's own
+        learner.generator.set_state(start["generator"])
         history = list(start["history"])
         for each in history:
-            line(each, recipe.all_epochs)  # fails where a field is missing or of another type
-        if last < 0 or (recipe.teachers and not 0 < len(history) - last * recipe.epochs <= recipe.epochs):
-            raise ValueError("the epochs are not those of the networks")
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            line(each, epochs)  # fails where a field is missing or of another type
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError("the progress file does not fit this training; delete it and run without --resume") from error
-    if len(history) > recipe.all_epochs:
+    if len(history) > epochs:
         raise UserError(
-            f"{len(history)} epochs are done, more than the {recipe.all_epochs} asked for; "
+            f"{len(history)} epochs are done, more than the {epochs} asked for; "
             f"give --epochs {len(history)} or more, or run without --resume"
         )
     return history

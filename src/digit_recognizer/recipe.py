@@ -43,7 +43,6 @@ class Convolution:
         return 1 if self.size == 3 else 0
 
 
-MOST_TEACHERS = 100
 MOST_WEIGHTS = 10**9  # of a network: 4 GB, and three times as much beside them while Adam trains it
 
 
@@ -68,7 +67,6 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     clean_epochs: int = 0  # without augmentation, at the end
     non_digits: float = 0.0  # made-up ones beside each batch, as a share of it, of which nothing is to be said
-    teachers: int = 0  # networks of the same kind, trained first, whose mean answer is learnt instead of the labels
     precision: str = "float32"  # of the products while training, or "bfloat16"
     mean: float = 0.1307  # of the pixels in [0, 1], subtracted by the network's first layer
     deviation: float = 0.3081  # of the pixels in [0, 1], divided by
@@ -93,8 +91,6 @@ class Recipe:
             raise UserError(f"momentum must be from 0 to below 1, for nesterov above 0, not {self.momentum}")
         if not abs(self.mean) < float("inf"):
             raise UserError(f"mean must be finite, not {self.mean}")
-        if not 0 <= self.teachers <= MOST_TEACHERS or (self.teachers and self.output != "logits"):
-            raise UserError(f"teachers must be from 0 to {MOST_TEACHERS}, and give logits, not {self.teachers}")
         if not 0 <= self.non_digits < 1:
             raise UserError(f"the share of non-digits must be from 0 to below 1, not {self.non_digits}")
         self._check_network()
@@ -116,11 +112,6 @@ class Recipe:
     def project(self) -> str:
         """The number of the published project, or "ours"."""
         return self.source.split(",")[0]
-
-    @property
-    def all_epochs(self) -> int:
-        """How many epochs a run has, those of the teachers too."""
-        return self.epochs * (self.teachers + 1)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def read(folder: str | Path, recipe: Recipe, seed: int) -> dict[str, Any]:
         record = json.loads(path.read_text())
         record["settings"] = with_defaults(record["settings"])
         other = [field for field, value in identity(recipe, seed).items() if record.get(field) != value]
-        whole = bool(other) or _is_whole(record, recipe.all_epochs)
+        whole = bool(other) or _is_whole(record, recipe.epochs)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise UserError(f"{path} is no whole record; study sets it aside and makes it again") from error
     if not whole:

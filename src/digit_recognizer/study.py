@@ -72,7 +72,7 @@ def run(
             _set_aside_what_is_damaged(out, recipe)
         wanted = [(recipe, seed) for recipe in recipes for seed in range(seeds or SEEDS.get(recipe.name, 10))]
         missing = [(recipe, seed) for recipe, seed in wanted if not records.path_of(out, recipe, seed).exists()]
-        missing.sort(key=lambda one: -one[0].all_epochs)  # the longest first, so that all workers end together
+        missing.sort(key=lambda one: -one[0].epochs)  # the longest first, so that all workers end together
         for name, validation in sorted({(recipe.dataset, recipe.validation) for recipe, _ in missing}):
             _digits(name, data_dir, validation)  # whatever cannot be had stops the study before it begins
         jobs = [
@@ -144,7 +144,7 @@ def _computed(jobs: list[Job], workers: int | None, backend: str, scheduler: str
     """What train_alone makes of each job, as soon as it is there; a line and a step of a bar for each."""
     if not jobs:
         return
-    epochs = sum(recipe.all_epochs for recipe, *_ in jobs)
+    epochs = sum(recipe.epochs for recipe, *_ in jobs)
     with (
         engines.engine(backend, scheduler, workers) as engine,
         tqdm(total=epochs, desc=f"0 of {len(jobs)} runs", unit="epoch", disable=None) as bar,
@@ -154,7 +154,7 @@ def _computed(jobs: list[Job], workers: int | None, backend: str, scheduler: str
             accuracy = record["scores"]["accuracy"]
             title = data.TITLES[recipe.dataset]
             bar.set_description(f"{number} of {len(jobs)} runs")
-            bar.update(recipe.all_epochs)
+            bar.update(recipe.epochs)
             tqdm.write(f"{recipe.name} on {title}, seed {seed}: test accuracy {accuracy:.2%}")
 
 
@@ -208,7 +208,7 @@ def _kept(
             print(f"{str(error).split(';')[0]}; the run begins anew", flush=True)
 
     def keep(state: dict[str, Any]) -> None:
-        if len(state["history"]) < recipe.all_epochs:
+        if len(state["history"]) < recipe.epochs:
             checkpoints.save_progress(path, recipe, dataset, seed, state)
 
     return start, keep

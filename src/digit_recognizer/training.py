@@ -4,7 +4,7 @@ import functools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -17,13 +17,11 @@ from digit_recognizer import (
     by_hand,
     data,
     evaluation,
-    models,
     nondigits,
     optimizers,
     processes,
     progress,
     shared_statistics,
-    teaching,
 )
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.errors import UserError
@@ -45,10 +43,9 @@ def fit(
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
     """Train a model, on the device where it is, for the recipe's epochs; the last weights are kept.
 
-    Where the recipe has teachers, these are trained first, each for as many epochs, with seeds of their own.
     seed: of the order of the digits. start: an earlier state to go on from; after_epoch: called with the state (see
     progress) after each epoch. Nothing is saved here: the caller saves.
-    Returns the model and the history, a row an epoch, the teachers' first.
+    Returns the model and its history, a row an epoch (see progress).
     """
     _check_batch_size(recipe.batch_size, len(digits.train.labels))
     quiet = quiet or not processes.is_first()
@@ -56,29 +53,25 @@ def fit(
     device = next(model.parameters()).device
     train = Split(digits.train.images.to(device), digits.train.labels.to(device))
     held_out_name, held_out = digits.held_out
-    learners = [learner_of(models.build(recipe, own).to(device), recipe, own) for own in teaching.seeds(recipe, seed)]
-    learners.append(learner_of(model, recipe, seed))
-    history = [] if start is None else progress.go_on(start, recipe, learners)
-    for epoch in range(len(history) + 1, recipe.all_epochs + 1):
-        number = (epoch - 1) // recipe.epochs
-        teachers = [learner.network for learner in learners[:number]] if number == recipe.teachers else []
-        seconds, running = train_one_epoch(learners[number], train, recipe, epoch, quiet, teachers)
-        asked = recipe.curve or epoch == recipe.all_epochs
-        network = learners[number].network
-        scores = evaluation.score(evaluation.predict(network, held_out.images), held_out.labels) if asked else None
+    learner = learner_of(model, recipe, seed)
+    history = [] if start is None else progress.go_on(start, recipe.epochs, learner)
+    for epoch in range(len(history) + 1, recipe.epochs + 1):
+        seconds, running = train_one_epoch(learner, train, recipe, epoch, quiet)
+        asked = recipe.curve or epoch == recipe.epochs
+        scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels) if asked else None
         history.append(progress.row(epoch, seconds, running, held_out_name, scores))
         if not math.isfinite(running.loss + (scores.loss if scores else 0)):
             raise UserError(f"the loss of epoch {epoch} is no number any more; try a smaller learning rate")
         if after_epoch is not None:
-            after_epoch(progress.state(learners[: number + 1], history))
+            after_epoch(progress.state(learner, history))
         if not quiet:
-            print(progress.line(history[-1], recipe.all_epochs), flush=True)
+            print(progress.line(history[-1], recipe.epochs), flush=True)
     return model, history
 
 
-def learner_of(network: nn.Module, recipe: Recipe, seed: int) -> Learner:
+def learner_of(model: nn.Module, recipe: Recipe, seed: int) -> Learner:
     """All that the steps of a training change. seed: of the order of the digits."""
-    return Learner(network, optimizers.make(network, recipe), torch.Generator().manual_seed(seed))
+    return Learner(model, optimizers.make(model, recipe), torch.Generator().manual_seed(seed))
 
 
 def _check_batch_size(size: int, digits: int) -> None:
@@ -93,30 +86,23 @@ def _check_batch_size(size: int, digits: int) -> None:
 
 
 def train_one_epoch(
-    learner: Learner,
-    train: Split,
-    recipe: Recipe,
-    epoch: int = 1,
-    quiet: bool = True,
-    teachers: Sequence[nn.Module] = (),
+    learner: Learner, train: Split, recipe: Recipe, epoch: int = 1, quiet: bool = True
 ) -> tuple[float, Scores]:
     """Every training digit once, in shuffled batches. Returns the seconds and the running scores.
 
-    epoch: which of the run's it is, on which the learning rate and the augmentation may depend. teachers: whose
-    answers are learnt instead of the labels.
+    epoch: which of the recipe's it is, on which the learning rate and the augmentation may depend.
     """
     began = time.perf_counter()
     model, optimizer, generator = learner
-    done = (epoch - 1) % recipe.epochs  # by this network
     answers, truths = [], []
     gradients: Callable[..., Tensor]
-    if by_hand.fits(model, recipe) and not teachers:
+    if by_hand.fits(model, recipe):
         batches = by_hand.batches(model, train, recipe.batch_size, generator)
         gradients = by_hand.Gradients(model, recipe)
     else:
-        strengths = recipe.augmentation if done < recipe.epochs - recipe.clean_epochs else Augmentation()
+        strengths = recipe.augmentation if epoch <= recipe.epochs - recipe.clean_epochs else Augmentation()
         batches = _batches(train, recipe, strengths, generator)
-        gradients = functools.partial(_by_autograd, model, recipe, teachers)
+        gradients = functools.partial(_by_autograd, model, recipe)
     model.train()
     with (
         shared_statistics.over_all_processes(model),
@@ -126,7 +112,7 @@ def train_one_epoch(
         for step, (inputs, labels, whole) in enumerate(batches):
             middle = (step + 0.5) * recipe.batch_size / len(train.labels)  # of the step, in epochs
             for group in optimizer.param_groups:
-                group["lr"] = optimizers.learning_rate(recipe, min(1, (done + middle) / recipe.epochs))
+                group["lr"] = optimizers.learning_rate(recipe, min(1, (epoch - 1 + middle) / recipe.epochs))
             answers.append(gradients(inputs, labels, whole))
             processes.add_gradients(model)
             optimizers.step(optimizer)
@@ -154,22 +140,12 @@ def _batches(
         yield processes.share(pixels), processes.share(labels), whole
 
 
-def _by_autograd(
-    model: nn.Module, recipe: Recipe, teachers: Sequence[nn.Module], pixels: Tensor, labels: Tensor, whole: int
-) -> Tensor:
-    """Give each weight the gradient of the loss, whatever the network; returns the logits, (n, 10).
-
-    That is batch_loss, or, where there are teachers, the cross-entropy with their mean answer to the same pixels.
-    """
+def _by_autograd(model: nn.Module, recipe: Recipe, pixels: Tensor, labels: Tensor, whole: int) -> Tensor:
+    """Give each weight the gradient of batch_loss, whatever the network; returns the logits, (n, 10)."""
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        wanted = teaching.mean_answer(teachers, pixels) if teachers else None
         logits = model(pixels)
     model.zero_grad()
-    if wanted is None:
-        loss = batch_loss(logits.float(), labels, whole, recipe.label_smoothing)
-    else:
-        loss = F.cross_entropy(logits.float(), wanted, reduction="sum") / whole
-    loss.backward()
+    batch_loss(logits.float(), labels, whole, recipe.label_smoothing).backward()
     return logits.detach()
 
 

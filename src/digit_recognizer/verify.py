@@ -72,7 +72,7 @@ def _check(record: dict[str, Any], recipe: Recipe) -> None:
     texts = [record["weights"], record["dataset"], then["device"], then["device_name"], then["torch"]]
     if (
         record["format"] != records.FORMAT
-        or len(record["history"]) != recipe.all_epochs
+        or len(record["history"]) != recipe.epochs
         or scores["accuracy"] != scores["correct"] / scores["count"]
         or not all(math.isfinite(number) for number in numbers)
         or not all(type(number) is int and 0 <= number < 2**63 for number in whole)
