@@ -19,7 +19,7 @@ help:  ## show this
 	@echo "make soak       the long versions of the tests of trust (see TESTING.md); about an hour"
 	@echo "make notebook   open the story in Jupyter"
 	@echo "make figures    make the pictures of this repository again, from MNIST"
-	@echo "make study      train all seeds behind the published numbers; finished runs are skipped"
+	@echo "make study      train all seeds behind the published numbers; finished runs are skipped, stopped ones go on"
 	@echo "make bench      time the training loop beside the usual one"
 	@echo "make lint       check format, style and types"
 	@echo "make clean      remove what the targets made, but no data, model or record of yours"

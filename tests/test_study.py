@@ -121,7 +121,7 @@ class Stopped(Exception):
     """What a test ends a study with."""
 
 
-def stopped_after(epochs: int, monkeypatch, recipe: recipes.Recipe, out: Path, seeds: int = 1) -> Path:
+def stopped_after(epochs: int, monkeypatch, recipe: recipes.Recipe, out: Path) -> Path:
     """The progress file that a study leaves which ends after so many epochs of its first run."""
     plain = checkpoints.save_progress
 
@@ -132,34 +132,50 @@ def stopped_after(epochs: int, monkeypatch, recipe: recipes.Recipe, out: Path, s
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(checkpoints, "save_progress", save)
-        study.run([recipe], seeds, out, workers=1)
-    return out / "mlp_128_adam/optdigits-seed0.progress.pth"
+        study.run([recipe], 1, out, workers=1)
+    return out / "mlp_128_adam/optdigits-seed0.stopped.pth"
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(small, tmp_path, monkeypatch):
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_a_run_that_was_stopped_goes_on_where_it_was(done, small, tmp_path, monkeypatch):
     recipe = dataclasses.replace(small, epochs=3)
-    path = stopped_after(recipe.epochs - 1, monkeypatch, recipe, tmp_path / "stopped")
+    path = stopped_after(done, monkeypatch, recipe, tmp_path / "stopped")
     assert [other.name for other in path.parent.iterdir()] == [path.name]
     trained, plain = [], training.train_one_epoch
     with monkeypatch.context() as patch:
         patch.setattr(training, "train_one_epoch", lambda *all: trained.append(all[3]) or plain(*all))
         study.run([recipe], 1, tmp_path / "stopped", workers=1)
-    assert trained == [recipe.epochs]
+    assert trained == [1, 2, 3][done:]
     study.run([recipe], 1, tmp_path / "whole")
     (resumed,), (whole,) = (records.read_all(tmp_path / name, recipe) for name in ("stopped", "whole"))
     assert resumed["weights"] == whole["weights"] and not path.exists()
     losses = [[row["train_loss"] for row in record["history"]] for record in (resumed, whole)]
-    assert losses[0] == losses[1] and len(losses[0]) == recipe.epochs
+    assert losses[0] == losses[1] and len(losses[0]) == 3
 
 
-def test_a_damaged_progress_is_said_and_its_run_begun_anew(small, tmp_path, monkeypatch, capsys):
-    recipe = dataclasses.replace(small, epochs=2)
-    path = stopped_after(1, monkeypatch, recipe, tmp_path)
+def cut(path: Path, monkeypatch) -> int:
     path.write_bytes(path.read_bytes()[:-100])
+    return 2
+
+
+def of_another_commit(path: Path, monkeypatch) -> int:
+    monkeypatch.setattr(records, "_commit", lambda: {"commit": "another", "changed": False})
+    return 2
+
+
+def of_more_epochs(path: Path, monkeypatch) -> int:
+    return 1
+
+
+@pytest.mark.parametrize("change", [cut, of_another_commit, of_more_epochs])
+def test_what_cannot_be_gone_on_from_is_said_and_its_run_begun_anew(change, small, tmp_path, monkeypatch, capsys):
+    path = stopped_after(1, monkeypatch, dataclasses.replace(small, epochs=2), tmp_path)
+    recipe = dataclasses.replace(small, epochs=change(path, monkeypatch))
     study.run([recipe], 1, tmp_path, workers=1)
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(str(path)) and first.endswith("; the run begins anew") and "test accuracy" in second
-    assert len(records.read_all(tmp_path, recipe)) == 1 and not path.exists()
+    (record,) = records.read_all(tmp_path, recipe)
+    assert len(record["history"]) == recipe.epochs and not path.exists()
 
 
 def test_a_cluster_is_not_asked_to_keep_anything_here(small, tmp_path, monkeypatch):
@@ -168,7 +184,7 @@ def test_a_cluster_is_not_asked_to_keep_anything_here(small, tmp_path, monkeypat
     monkeypatch.setattr(study.engines, "check", lambda *_: None)
     study.run([small], 1, tmp_path, backend="dask", scheduler="somewhere")
     study.run([small], 1, tmp_path)
-    assert [job[3] for job in given] == [None, tmp_path / "mlp_128_adam/optdigits-seed0.progress.pth"]
+    assert [job[3] for job in given] == [None, tmp_path / "mlp_128_adam/optdigits-seed0.stopped.pth"]
 
 
 def test_a_second_study_in_the_same_folder_is_refused(small, tmp_path):

@@ -339,11 +339,8 @@ def test_a_training_that_diverges_is_refused_before_anything_is_kept(optdigits, 
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"history": 5}, {"history": [{}]}, {"history": "ab"}, {"model": {}}, {"optimizer": {}}, {"generator": 3},
-    ],
-)  # fmt: skip
+    "change", [{"history": 5}, {"history": [{}]}, {"history": "ab"}, {"model": {}}, {"optimizer": {}}, {"generator": 3}]
+)
 def test_a_progress_with_wrong_parts_is_refused(change, optdigits, small_recipe):
     kept = []
     training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, after_epoch=kept.append)

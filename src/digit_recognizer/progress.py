@@ -37,13 +37,13 @@ def row(epoch: int, seconds: float, running: Scores, held_out: str, scores: Scor
     }
 
 
-def line(row: dict[str, Any], epochs: int) -> str:
+def line(of: dict[str, Any], epochs: int) -> str:
     """A row of the history as one line of text."""
-    line = f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}"
-    line += f"  train loss {row['train_loss']:.4f}  accuracy {row['train_accuracy']:.2%}"
-    if row["held_out_loss"] is not None:
-        line += f"  {row['held_out']} loss {row['held_out_loss']:.4f}  accuracy {row['held_out_accuracy']:.2%}"
-    return line
+    text = f"epoch {of['epoch']:{len(str(epochs))}}/{epochs}"
+    text += f"  train loss {of['train_loss']:.4f}  accuracy {of['train_accuracy']:.2%}"
+    if of["held_out_loss"] is not None:
+        text += f"  {of['held_out']} loss {of['held_out_loss']:.4f}  accuracy {of['held_out_accuracy']:.2%}"
+    return text
 
 
 def state(learner: Learner, history: list[dict[str, Any]]) -> dict[str, Any]:

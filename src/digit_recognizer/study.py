@@ -86,6 +86,7 @@ def run(
             np.save(buffer, probabilities)
             files.write_atomically(path.with_suffix(".npy"), buffer.getvalue())
             records.save(path, record)
+        for recipe, seed in wanted:
             progress_of(out, recipe, seed).unlink(missing_ok=True)
         for recipe in recipes:
             ensembles.update(out, recipe, data_dir)
@@ -137,7 +138,9 @@ def _set_aside_what_is_damaged(out: str | Path, recipe: Recipe) -> None:
 
 def progress_of(out: str | Path, recipe: Recipe, seed: int) -> Path:
     """Where a run is kept while it is under way."""
-    return records.path_of(out, recipe, seed).with_suffix(".progress.pth")
+    return records.path_of(out, recipe, seed).with_suffix(
+        ".stopped.pth"
+    )  # by a name that the main command does not use
 
 
 def _computed(jobs: list[Job], workers: int | None, backend: str, scheduler: str | None) -> Iterator[Result]:
@@ -182,7 +185,7 @@ def train(
 ) -> tuple[dict[str, Any], Tensor]:
     """One run from fresh weights to its record and its logits of the test part, scored with the last weights.
 
-    progress: a file in which the run is kept after each epoch but the last, and from which it goes on where it stands.
+    progress: a file in which the run is kept after each epoch, and from which it goes on.
     """
     start, keep = None, None
     if progress is not None:
@@ -199,16 +202,23 @@ def train(
 def _kept(
     path: Path, recipe: Recipe, dataset: str, seed: int
 ) -> tuple[dict[str, Any] | None, Callable[[dict[str, Any]], None]]:
-    """The state of a run that was stopped, or None, and what keeps its later ones. A damaged file is begun anew."""
+    """The state of this very run where it was stopped, or None; and what keeps its later states.
+
+    What cannot be gone on from is said and written over. A record names one commit, machine and version for all its
+    epochs, so that a run that was begun by others is begun anew.
+    """
+    whose = {**records.identity(recipe, seed), "made_with": records.provenance(models.build(recipe))}
     start = None
     if path.exists():
         try:
             start = checkpoints.load_progress(path, recipe, dataset, seed)
+            if start.get("whose") != whose:
+                raise UserError(f"{path} is of other settings, another commit, version or machine")
         except UserError as error:
             print(f"{str(error).split(';')[0]}; the run begins anew", flush=True)
+            start = None
 
     def keep(state: dict[str, Any]) -> None:
-        if len(state["history"]) < recipe.epochs:
-            checkpoints.save_progress(path, recipe, dataset, seed, state)
+        checkpoints.save_progress(path, recipe, dataset, seed, {**state, "whose": whose})
 
     return start, keep
