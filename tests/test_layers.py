@@ -36,6 +36,7 @@ FLOORS = [
     {"command_line", "evaluation", "charts", "speed", "labelled"},
     {"calibration", "progress"},
     {"records", "training", "export", "flags", "recognizer"},
+    {"runs"},
     {"ensembles"},
     {"study", "folds", "benchmark", "answers", "departures", "readings"},
     {"report", "predict", "verify"},

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from digit_recognizer import stopwatch, study
+from digit_recognizer import runs, stopwatch
 from digit_recognizer.ladder import OURS
 from digit_recognizer.published import PUBLISHED
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 def test_what_is_timed_is_the_recipes_training(optdigits, small_recipe):
     run = stopwatch.timed(small_recipe, optdigits, 1, threads=1)
     assert 0 < run["seconds"] < 60
-    record, _ = study.train(small_recipe, optdigits, 1)
+    record, _ = runs.train(small_recipe, optdigits, 1)
     assert (run["seed"], run["accuracy"]) == (1, record["scores"]["accuracy"])
 
 

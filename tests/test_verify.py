@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from digit_recognizer import data, devices, recipes, records, study, verdicts
+from digit_recognizer import data, devices, recipes, records, runs, verdicts
 from digit_recognizer.recipe import Recipe
 from digit_recognizer.strengths import Augmentation
 
@@ -32,7 +32,7 @@ def small() -> Recipe:
 def made(small, optdigits) -> dict:
     """The record of a run of it. Do not change it."""
     devices.choose("cpu", 1)
-    return study.train(small, optdigits, 0)[0]
+    return runs.train(small, optdigits, 0)[0]
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_record_with_all_that_a_recipe_can_ask_for_is_identical(verify):
     strengths = Augmentation(rotation=10, elastic=1, stroke=0.5, styles=0.2)
     recipe = recipes.get("cnn_in_seconds", augmentation=strengths, **changes)
     devices.choose("cpu", 1)
-    status, out, _ = verify(study.train(recipe, data.load("optdigits", validation=True), 7)[0])
+    status, out, _ = verify(runs.train(recipe, data.load("optdigits", validation=True), 7)[0])
     assert (status, verdict_of(out)) == (0, "identical")
 
 
@@ -122,7 +122,7 @@ def test_products_that_round_otherwise_are_rounding_and_are_said(verify, small, 
     devices.choose("cpu", 1)
     chosen = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
-    status, out, _ = verify(study.train(small, optdigits, 0)[0])
+    status, out, _ = verify(runs.train(small, optdigits, 0)[0])
     assert status == 0
     assert (f"precision of products: highest then, {chosen} now" in out) == (chosen != "highest")
 
@@ -144,7 +144,7 @@ def test_float64_is_rounding_and_another_seed_is_not(small, optdigits, made):
     exact = float64_run(small, optdigits)
     assert verdicts.verdict(made, made | exact)[0] == "within rounding"
     for seed in range(1, 6):
-        other, _ = study.train(small, optdigits, seed)
+        other, _ = runs.train(small, optdigits, seed)
         assert verdicts.verdict(made, other)[0] == "different"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digit_recognizer import data, evaluation, models, records
+from digit_recognizer import evaluation, models, records, runs
 from digit_recognizer.recipe import Recipe
 
 SIZES = (1, 3, 5, 10)  # how many seeds together are reported
@@ -26,7 +26,7 @@ def update(out: str | Path, recipe: Recipe, data_dir: str | Path | None) -> None
     except (OSError, ValueError, LookupError, TypeError):
         stands = []
     if len(paths) >= SIZES[1] and stands[: len(weights)] != weights:
-        digits = data.load(recipe.dataset, data_dir, validation=recipe.validation)
+        digits = runs.digits_of(recipe.dataset, data_dir, recipe.validation)
         probabilities = [np.load(path.with_suffix(".npy")) for path in paths]
         record = together(recipe, weights, probabilities, digits.test.labels)
         made_with = records.provenance(models.build(recipe))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from digit_recognizer import data, devices, recipes, records, study, verdicts
+from digit_recognizer import data, devices, recipes, records, runs, verdicts
 from digit_recognizer.errors import UserError
 from digit_recognizer.recipe import Recipe
 
@@ -28,7 +28,7 @@ def run(path: str | Path, data_dir: str | Path | None = None, threads: int | Non
     found = [f"other data, by the MD5s of {', '.join(others)}"] if others else []
     if found:
         print(f"{found[0]}: the same cannot come of it", flush=True)
-    again, _ = study.train(recipe, digits, record["seed"], device, quiet=False)
+    again, _ = runs.train(recipe, digits, record["seed"], device, quiet=False)
     found += verdicts.differences(then, again["made_with"])
     word, why = verdicts.verdict(record, again)
     print(verdicts.table(record, again))
