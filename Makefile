@@ -10,13 +10,13 @@ else
 endif
 READY := $(VENV)/ready
 
-.PHONY: help run test soak notebook figures study bench lint clean
+.PHONY: help run test stress notebook figures study bench lint clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
 	@echo "make run        train the published network, see how good it is   (flags: make run ARGS='--list')"
 	@echo "make test       test everything, notebooks included"
-	@echo "make soak       the long versions of the tests of trust (see TESTING.md); about an hour"
+	@echo "make stress     the long versions of the tests of trust (see docs/testing.md); about an hour"
 	@echo "make notebook   open the story in Jupyter"
 	@echo "make figures    make the pictures of this repository again, from MNIST"
 	@echo "make study      train all seeds behind the published numbers; finished runs are skipped, stopped ones go on"
@@ -35,8 +35,8 @@ run: $(READY)  ## the main job
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
 
-soak: $(READY)
-	DIGITS_SOAK=1 $(BIN)/python -m pytest -s tests/test_soak_*.py $(ARGS)
+stress: $(READY)
+	DIGITS_STRESS=1 $(BIN)/python -m pytest -s -n 0 tests/stress $(ARGS)
 
 notebook: $(READY)
 	$(BIN)/python -m jupyter lab MNIST_Recognition_machine.ipynb
@@ -49,7 +49,7 @@ study: $(READY)
 	$(BIN)/python -m digit_recognizer study $(ARGS)
 
 bench: $(READY)
-	$(BIN)/python -m digit_recognizer bench $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

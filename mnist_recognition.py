@@ -9,18 +9,20 @@ The notebook MNIST_Recognition_machine.ipynb makes the same calls in the same or
 
 import functools
 
-from digit_recognizer import command_line, flags
+from digit_recognizer.cli import command_line, parser
 
 
 def main() -> None:
     """Look at the digits, train, score, look at the mistakes, save."""
-    options = flags.of_training(__doc__)  # before torch is imported: --help is immediate
+    options = parser.of_training(__doc__)  # before torch is imported: --help is immediate
 
-    from digit_recognizer import checkpoints, data, devices, evaluation, models, plots, recipes, records, training
+    from digit_recognizer import checkpoints, data, evaluation, models, plots, recipes, records, training
+    from digit_recognizer.recognition import calibration
+    from digit_recognizer.runtime.device import choose_device
 
     changes = {"epochs": options.epochs, "batch_size": options.batch_size, "learning_rate": options.learning_rate}
     recipe = recipes.get(options.recipe, **changes)
-    device = devices.choose(options.device, options.threads)
+    device = choose_device(options.device, options.threads)
 
     # the digits
     automatic = options.dataset is None
@@ -59,7 +61,8 @@ def main() -> None:
     plots.save(plots.first_layer(models.first_weights(model), recipe.name), out.figures / "first_layer.png")
 
     # save
-    record = records.describe(recipe, digits, options.seed, model, history, scores)
+    meaning = calibration.meaning(model, digits, recipe.augmentation)
+    record = records.describe(recipe, digits, options.seed, model, history, scores, meaning)
     checkpoints.save(out.model, model, recipe, record)
     records.save(out.record, record)
     out.progress.unlink(missing_ok=True)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from digit_recognizer import __main__, command_line, data, models, recipes, records, training
-from digit_recognizer.errors import UserError
+from digit_recognizer import __main__, data, models, recipes, records, training
+from digit_recognizer.cli import command_line
+from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.study import record_store
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -71,7 +73,7 @@ def write_record() -> Callable[..., None]:
         scores = {"count": 10_000, "correct": round(accuracy * 10_000), "loss": 0.08, "mean_of_batch_means": 0.09}
         record = {**records.identity(recipe, seed), "history": rows, "weights": "0" * 64}
         scores["accuracy"] = scores["correct"] / scores["count"]
-        records.save(records.path_of(folder, recipe, seed), record | {"scores": scores})
+        records.save(record_store.path_of(folder, recipe, seed), record | {"scores": scores})
 
     return write
 

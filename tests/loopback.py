@@ -11,11 +11,37 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-from test_qmnist import idx
 
-from digit_recognizer import sources
+from digit_recognizer.data import sources
 
+WRITER = 2  # the column of the writer's id in the extended labels
+TYPES = {np.dtype("uint8"): 0x08, np.dtype("int32"): 0x0C}
 Answer = Callable[[BaseHTTPRequestHandler, bytes], None]  # what a server does with a request, and the file asked for
+
+
+def idx(array: np.ndarray) -> bytes:
+    """An array of uint8 or int32 in the format of MNIST's and QMNIST's files: type, shape and numbers, big-endian.
+
+    idx(np.zeros((5, 28, 28), np.uint8)) begins with 00 00 08 03, the magic number of images.
+    """
+    magic = TYPES[array.dtype] << 8 | array.ndim
+    return (
+        struct.pack(f">{array.ndim + 1}I", magic, *array.shape) + array.astype(array.dtype.newbyteorder(">")).tobytes()
+    )
+
+
+def digits_of_writers(first_writer: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """300 random images, uint8 (300, 28, 28), with extended labels, int32 (300, 8), of 30 writers of 2 to 18 digits."""
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (300, 28, 28), np.uint8)
+    labels = np.zeros((300, 8), np.int32)
+    labels[:, 0] = random.integers(0, 10, 300)  # the digit
+    labels[:, 1] = 4  # the series of the form
+    labels[:, WRITER] = first_writer + random.permutation(np.repeat(np.arange(30), 2 + 4 * (np.arange(30) % 5)))
+    labels[:, 3] = np.arange(300)  # its index among its writer's
+    labels[:, 4] = labels[:, 0] + 48  # NIST's class, the code of the character
+    labels[:, 5] = 100_000 + np.arange(300)  # NIST's global index
+    return images, labels
 
 
 def small_mnist() -> dict[str, bytes]:

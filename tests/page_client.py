@@ -7,20 +7,24 @@ import asyncio
 import base64
 import html
 import http.client
+import io
 import json
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from PIL import Image, ImageDraw, ImageFont
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Common_pb2 import FileURLs, UploadedFileInfo
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -246,3 +250,25 @@ class Visitor:
         answers = [await self._request("GET", url) for url in urls]
         assert [answer.status for answer in answers] == [200] * len(urls)
         return [answer.content for answer in answers]
+
+
+def picture(text: str, size: tuple[int, int] = (480, 320), form: str = "PNG") -> bytes:
+    """A file with a printed number, dark on light."""
+    image = Image.new("L", size, 240)
+    height = 0.7 * size[1] if len(text) == 1 else 1.2 * size[0] / max(1, len(text))
+    text, font = "  ".join(text) if len(text) > 1 else text, ImageFont.load_default(min(height, 0.7 * size[1]))
+    ImageDraw.Draw(image).text((size[0] / 2, size[1] / 2), text, 20, font, anchor="mm")
+    return encoded(image, form)
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A PNG file whose head claims so many pixels; whoever decodes it before asking is lost."""
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0), b"IDAT" + zlib.compress(bytes(9)))
+    parts = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from digit_recognizer import checkpoints, evaluation, files, model_files, models, recipes, records
-from digit_recognizer.errors import UserError
+from digit_recognizer import checkpoints, evaluation, models, recipes, records
+from digit_recognizer.runtime import files, model_file, provenance
+from digit_recognizer.runtime.errors import UserError
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 MNIST = {"mean": 0.1307, "deviation": 0.3081}
@@ -74,8 +75,8 @@ def linear(*widths: int) -> dict[str, torch.Tensor]:
 
 def test_what_is_saved_is_what_is_loaded(saved, trained, optdigits, small_recipe, record):
     checkpoint = checkpoints.load(saved)
-    assert records.weights_hash(checkpoint.model) == records.weights_hash(trained[0])
-    assert records.weights_hash(checkpoint.model) != records.weights_hash(models.build(small_recipe))
+    assert provenance.weights_hash(checkpoint.model) == provenance.weights_hash(trained[0])
+    assert provenance.weights_hash(checkpoint.model) != provenance.weights_hash(models.build(small_recipe))
     assert (checkpoint.recipe, checkpoint.record) == (small_recipe, record)
     images = optdigits.test.images
     assert torch.equal(evaluation.predict(checkpoint.model, images), evaluation.predict(trained[0], images))
@@ -195,9 +196,9 @@ def test_a_file_of_ours_with_a_wrong_or_missing_part_is_refused(part, saved):
 
 def test_a_file_of_a_newer_format_says_so(saved):
     content = torch.load(saved, weights_only=True)
-    torch.save(content | {"format": model_files.FORMAT}, saved)
+    torch.save(content | {"format": model_file.FORMAT}, saved)
     assert checkpoints.load(saved).recipe is not None
-    torch.save({"format": model_files.FORMAT + 1, "layers": []}, saved)
+    torch.save({"format": model_file.FORMAT + 1, "layers": []}, saved)
     assert "newer version" in refusal(saved)
 
 
@@ -290,7 +291,7 @@ def test_the_old_network_survives_a_full_disk(saved):
     script = f"""
 import resource
 from digit_recognizer import checkpoints, models, recipes
-from digit_recognizer.errors import UserError
+from digit_recognizer.runtime.errors import UserError
 recipe = recipes.get()
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:

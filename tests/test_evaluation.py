@@ -10,7 +10,7 @@ from torch import nn
 
 from digit_recognizer import data, evaluation, models
 from digit_recognizer.evaluation import Scores
-from digit_recognizer.recipe import Published
+from digit_recognizer.recipes.recipe import Published
 
 
 class FirstPixels(nn.Module):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from digit_recognizer import checkpoints, data, evaluation, export, models
-from digit_recognizer.errors import UserError
+from digit_recognizer.runtime.errors import UserError
 
 FORMATS = sorted(export.PACKAGES)
 OLD = b"an older file"

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from test_recipes import PARAMETERS
+from facts import PARAMETERS
 from torch import nn
 from torchvision import transforms
 

@@ -10,7 +10,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from digit_recognizer import plots, recipes, words
+from digit_recognizer import plots, recipes
+from digit_recognizer.runtime import text as runtime_text
 
 RIGHT, WRONG = plots.RIGHT.lower(), plots.WRONG.lower()
 IMAGES = torch.randint(0, 256, (70, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -235,6 +236,6 @@ def test_no_figure_needs_the_global_state_of_pyplot():
 
 
 def test_percentages_never_round_to_a_certainty():
-    assert [words.percent(value) for value in (1, 0.9991, 0.999, 0.5, 0.001, 0.0004, 0)] == [
+    assert [runtime_text.percent(value) for value in (1, 0.9991, 0.999, 0.5, 0.001, 0.0004, 0)] == [
         ">99.9%", ">99.9%", "99.9%", "50.0%", "0.1%", "<0.1%", "<0.1%",
     ]  # fmt: skip

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from digit_recognizer import checkpoints, evaluation, models, recipes, records, sources
-from digit_recognizer.errors import UserError
+from digit_recognizer import checkpoints, evaluation, models, recipes
+from digit_recognizer.data import sources
+from digit_recognizer.runtime import provenance
+from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.study import record_store
 
 ROOT = Path(__file__).parent.parent
 NAMES = ["cnn_best", "cnn_handwriting", "mlp_512_256_adam_5ep"]
@@ -30,7 +33,7 @@ def test_it_is_seed_0_of_its_recipe_as_recorded_and_small(name):
     assert (checkpoints.PRETRAINED / f"{name}.pth").stat().st_size < 4_000_000
     loaded, record = checkpoints.pretrained(name), committed(name)
     assert loaded.recipe == recipes.get(name)
-    assert records.weights_hash(loaded.model) == record["weights"] == loaded.record["weights"]
+    assert provenance.weights_hash(loaded.model) == record["weights"] == loaded.record["weights"]
     assert models.parameter_count(loaded.model) == loaded.recipe.parameter_count
     assert loaded.record["md5"] == sources.MNIST_MD5
 
@@ -53,7 +56,7 @@ def test_the_card_says_how_good_it_is(name):
 
 
 def test_card_and_readme_say_how_good_its_seeds_are():
-    found = records.read_all(ROOT / "results", recipes.get("cnn_handwriting"))
+    found = record_store.read_all(ROOT / "results", recipes.get("cnn_handwriting"))
     accuracies = [record["scores"]["accuracy"] for record in found]
     said = f"{statistics.mean(accuracies):.2%} ± {statistics.stdev(accuracies):.2%} (n = {len(found)})"
     assert said in (checkpoints.PRETRAINED / "README.md").read_text(encoding="utf-8")

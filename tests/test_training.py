@@ -13,9 +13,11 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
-from digit_recognizer import checkpoints, data, devices, models, progress, recipes, records, training
+from digit_recognizer import checkpoints, data, models, progress, recipes, training
 from digit_recognizer.data import Digits, Split
-from digit_recognizer.errors import UserError
+from digit_recognizer.runtime import provenance
+from digit_recognizer.runtime.device import choose_device
+from digit_recognizer.runtime.errors import UserError
 
 SGD = recipes.get("mlp_128_64_sgd_15ep", epochs=2)
 
@@ -61,10 +63,10 @@ def one_line(caught) -> str:
 
 def test_two_runs_of_one_seed_are_bitwise_equal_and_another_seeds_is_not(trained, optdigits, small_recipe):
     model, history = fit(small_recipe, optdigits)
-    assert records.weights_hash(model) == records.weights_hash(trained[0])
+    assert provenance.weights_hash(model) == provenance.weights_hash(trained[0])
     assert without_seconds(history) == without_seconds(trained[1])
     other, _ = fit(small_recipe, optdigits, seed=1)
-    assert records.weights_hash(other) != records.weights_hash(model)
+    assert provenance.weights_hash(other) != provenance.weights_hash(model)
 
 
 def test_the_seed_also_orders_the_digits(optdigits, small_recipe):
@@ -94,7 +96,7 @@ def test_each_epoch_takes_every_digit_once_in_an_order_of_its_own(optdigits, sma
 def test_three_epochs_are_bitwise_those_of_the_usual_loop_without_evaluation(optdigits, small_recipe):
     recipe = dataclasses.replace(small_recipe, epochs=3)
     model, _ = fit(recipe, optdigits)
-    assert records.weights_hash(model) == records.weights_hash(hand_written(recipe, optdigits)[0])
+    assert provenance.weights_hash(model) == provenance.weights_hash(hand_written(recipe, optdigits)[0])
 
 
 def test_the_fused_optimiser_is_the_plain_one_to_rounding(optdigits, small_recipe):
@@ -128,11 +130,11 @@ def test_the_last_weights_are_kept_even_when_the_first_looked_best(optdigits, sm
     model = models.build(small_recipe)
     hashes = []
     training.fit(
-        model, digits, small_recipe, quiet=True, after_epoch=lambda _: hashes.append(records.weights_hash(model))
+        model, digits, small_recipe, quiet=True, after_epoch=lambda _: hashes.append(provenance.weights_hash(model))
     )
     history = fit(small_recipe, digits)[1]
     assert history[0]["held_out_loss"] < history[1]["held_out_loss"]
-    assert records.weights_hash(model) == hashes[1] != hashes[0]
+    assert provenance.weights_hash(model) == hashes[1] != hashes[0]
 
 
 def test_sgd_has_the_published_projects_momentum(optdigits):
@@ -175,7 +177,7 @@ def test_two_epochs_are_one_and_resume_and_one(recipe, optdigits, tmp_path):
     other_weights = models.build(recipe, seed=5)
     resumed, history = training.fit(other_weights, optdigits, recipe, quiet=True, start=start)
     whole, whole_history = fit(recipe, optdigits)
-    assert records.weights_hash(resumed) == records.weights_hash(whole) != records.weights_hash(stopped)
+    assert provenance.weights_hash(resumed) == provenance.weights_hash(whole) != provenance.weights_hash(stopped)
     assert without_seconds(history) == without_seconds(whole_history)
 
 
@@ -184,7 +186,7 @@ def test_going_on_leaves_the_progress_it_was_given_as_it_was(optdigits, small_re
     fit(small_recipe, optdigits, after_epoch=lambda progress: kept.append(copy.deepcopy(progress)))
     runs = [training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, start=kept[0])[0]]
     runs.append(training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, start=kept[0])[0])
-    assert records.weights_hash(runs[0]) == records.weights_hash(runs[1])
+    assert provenance.weights_hash(runs[0]) == provenance.weights_hash(runs[1])
     assert len(kept[0]["history"]) == 1
 
 
@@ -247,7 +249,7 @@ def test_a_device_that_is_unknown_or_not_there_is_refused(name, threads, words, 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UserError, match=words) as caught:
-        devices.choose(name, threads)
+        choose_device(name, threads)
     one_line(caught)
 
 
@@ -255,14 +257,14 @@ def test_a_device_that_is_unknown_or_not_there_is_refused(name, threads, words, 
 def test_the_automatic_device_is_cuda_then_mps_then_the_cpu(cuda, mps, chosen, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert devices.choose("auto") == torch.device(chosen)
-    assert devices.choose("cpu") == torch.device("cpu")
+    assert choose_device("auto") == torch.device(chosen)
+    assert choose_device("cpu") == torch.device("cpu")
 
 
 def test_the_number_of_threads_is_set():
     before = torch.get_num_threads()
     try:
-        devices.choose("cpu", threads=before + 1)
+        choose_device("cpu", threads=before + 1)
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
@@ -271,13 +273,13 @@ def test_the_number_of_threads_is_set():
 def test_numbers_below_the_least_normal_one_count_as_nought():
     tiny = torch.full((3,), 1e-30)
     assert (tiny * 1e-10).all()
-    devices.choose("cpu")
+    choose_device("cpu")
     assert not (tiny * 1e-10).any()
 
 
 def test_they_do_in_all_threads_of_a_new_process():
     script = (
-        "import torch; from digit_recognizer import devices; devices.choose('cpu', 2);"
+        "import torch; from digit_recognizer.runtime.device import choose_device; choose_device('cpu', 2);"
         "products = torch.full((400_000,), 1e-30) * 1e-10;"
         "print(torch.get_num_threads(), int(products.view(torch.int32).count_nonzero()))"
     )
@@ -326,7 +328,7 @@ def test_whoever_watches_sees_a_bar_with_loss_and_accuracy(quiet, monkeypatch, o
     shown = screen.getvalue()
     assert ("epoch 2" in shown and "loss 0." in shown and ", accuracy " in shown) is not quiet
     assert not quiet or shown == ""
-    assert records.weights_hash(model) == records.weights_hash(fit(small_recipe, optdigits)[0])
+    assert provenance.weights_hash(model) == provenance.weights_hash(fit(small_recipe, optdigits)[0])
 
 
 def test_a_training_that_diverges_is_refused_before_anything_is_kept(optdigits, small_recipe):

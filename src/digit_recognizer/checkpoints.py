@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from digit_recognizer import model_files, models, processes
-from digit_recognizer.errors import UserError
-from digit_recognizer.recipe import Published, Recipe, typed
+from digit_recognizer import models
+from digit_recognizer.recipes.recipe import Published, Recipe, typed
+from digit_recognizer.runtime import distributed, model_file
+from digit_recognizer.runtime.errors import UserError
 
 MOST_WEIGHTS = 1000  # tensors of a network
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -39,7 +40,7 @@ def save(path: str | Path, model: nn.Module, recipe: Recipe, record: dict[str, A
     """
     record = json.loads(json.dumps(record))  # plain types only: PyTorch would write more than it reads again
     state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    model_files.write(path, {"recipe": dataclasses.asdict(recipe), "state": state, "record": record})
+    model_file.write(path, {"recipe": dataclasses.asdict(recipe), "state": state, "record": record})
 
 
 def load(path: str | Path, mean: float | None = None, deviation: float | None = None) -> Checkpoint:
@@ -48,8 +49,8 @@ def load(path: str | Path, mean: float | None = None, deviation: float | None = 
     mean, deviation: of the pixels in [0, 1], as a bare state dict of linear layers was trained with; our own files
     know theirs. Raises UserError for what is not a network of ours or of linear layers, or not what was saved.
     """
-    content = model_files.read(path)
-    if model_files.is_ours(content):
+    content = model_file.read(path)
+    if model_file.is_ours(content):
         if mean is not None or deviation is not None:
             raise UserError(f"{path} knows how its pixels were normalised; leave out --mean and --std")
         return _ours(path, content)
@@ -78,21 +79,21 @@ def load_model(path: str | Path, mean: float | None = None, deviation: float | N
 def save_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int, progress: dict[str, Any]) -> None:
     """Write what training needs to go on from here (see training.fit), atomically."""
     run = {"recipe": _run_fields(recipe), "dataset": dataset, "seed": seed}
-    model_files.write(path, {"run": run, "progress": progress})
+    model_file.write(path, {"run": run, "progress": progress})
 
 
-@processes.together()
+@distributed.together()
 def load_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int) -> dict[str, Any]:
     """What save_progress wrote. Raises UserError where it is absent, damaged or of another run."""
     if not Path(path).exists():
         why = "no such run was stopped, or it has ended since"
         raise UserError(f"there is nothing to resume: {path} does not exist ({why}); run without --resume")
     try:
-        content = model_files.read(path)
+        content = model_file.read(path)
     except UserError as error:
         why = str(error).split(";")[0]
         raise UserError(f"{why}; delete this progress file and run without --resume") from error
-    if not isinstance(content, Mapping) or content.get("format") != model_files.FORMAT or "progress" not in content:
+    if not isinstance(content, Mapping) or content.get("format") != model_file.FORMAT or "progress" not in content:
         raise UserError(f"{path} is not a progress file of this version; delete it and run without --resume")
     if content.get("run") != {"recipe": _run_fields(recipe), "dataset": dataset, "seed": seed}:
         raise UserError(f"{path} is of a run with other settings; repeat those, or run without --resume")

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from digit_recognizer import data, processes
-from digit_recognizer.recipe import Published
+from digit_recognizer import data
+from digit_recognizer.recipes.recipe import Published
+from digit_recognizer.runtime import distributed
 
 
 class Scores(NamedTuple):
@@ -44,10 +45,10 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     logits = [
-        model(data.to_pixels(part.to(device))).float().cpu() for part in processes.share(images).split(batch_size)
+        model(data.to_pixels(part.to(device))).float().cpu() for part in distributed.share(images).split(batch_size)
     ]
     model.train(was_training)
-    return processes.whole(torch.cat(logits), len(images))
+    return distributed.whole(torch.cat(logits), len(images))
 
 
 def score(logits: Tensor, labels: Tensor) -> Scores:

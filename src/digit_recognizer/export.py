@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from digit_recognizer import checkpoints, data, evaluation, files
-from digit_recognizer.errors import UserError
+from digit_recognizer import checkpoints, data, evaluation
+from digit_recognizer.runtime import files
+from digit_recognizer.runtime.errors import UserError
 
 PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "safetensors": ("safetensors",)}  # that each format needs
 DIGITS = 1000  # are compared: of optdigits, which is always there

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from digit_recognizer.recipe import Convolution, Recipe
+from digit_recognizer.recipes.recipe import Convolution, Recipe
 
 
 class Normalize(nn.Module):

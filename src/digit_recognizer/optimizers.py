@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from digit_recognizer.recipe import Recipe
+from digit_recognizer.recipes.recipe import Recipe
 
 WARM_UP = 0.2  # of a triangular schedule's steps lie before its peak
 

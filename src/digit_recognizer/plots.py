@@ -15,8 +15,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from digit_recognizer import files
-from digit_recognizer.words import percent
+from digit_recognizer.runtime import files
+from digit_recognizer.runtime.text import percent
 
 RIGHT, WRONG, QUIET = "#0072B2", "#D55E00", "#555555"
 INK = "gray_r"

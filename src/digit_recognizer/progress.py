@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from digit_recognizer.errors import UserError
 from digit_recognizer.evaluation import Scores
+from digit_recognizer.runtime.errors import UserError
 
 
 class Learner(NamedTuple):

@@ -12,23 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from digit_recognizer import (
-    augmentation,
-    by_hand,
-    data,
-    evaluation,
-    nondigits,
-    optimizers,
-    processes,
-    progress,
-    shared_statistics,
-)
-from digit_recognizer.data import Digits, Split
-from digit_recognizer.errors import UserError
+from digit_recognizer import _fused_mlp, data, evaluation, optimizers, progress
+from digit_recognizer.data import Digits, Split, augmentation, outliers
 from digit_recognizer.evaluation import Scores
 from digit_recognizer.progress import Learner
-from digit_recognizer.recipe import Recipe
-from digit_recognizer.strengths import Augmentation
+from digit_recognizer.recipes.recipe import Recipe
+from digit_recognizer.recipes.strengths import Augmentation
+from digit_recognizer.runtime import distributed, sync_batch_norm
+from digit_recognizer.runtime.errors import UserError
 
 
 def fit(
@@ -48,7 +39,7 @@ def fit(
     Returns the model and its history, a row an epoch (see progress).
     """
     _check_batch_size(recipe.batch_size, len(digits.train.labels))
-    quiet = quiet or not processes.is_first()
+    quiet = quiet or not distributed.is_first()
     tqdm.set_lock(threading.RLock())  # its own is shared by processes: one that is killed would leave it behind
     device = next(model.parameters()).device
     train = Split(digits.train.images.to(device), digits.train.labels.to(device))
@@ -78,9 +69,9 @@ def _check_batch_size(size: int, digits: int) -> None:
     """Raise UserError where a batch is more than all digits, or less than one for each process."""
     if size > digits:
         raise UserError(f"the batch size {size:,} is larger than the {digits:,} training digits")
-    if size < processes.count():
+    if size < distributed.count():
         raise UserError(
-            f"a batch of {size} cannot be shared by {processes.count()} processes; "
+            f"a batch of {size} cannot be shared by {distributed.count()} processes; "
             "take fewer of these or a larger --batch-size"
         )
 
@@ -96,16 +87,16 @@ def train_one_epoch(
     model, optimizer, generator = learner
     answers, truths = [], []
     gradients: Callable[..., Tensor]
-    if by_hand.fits(model, recipe):
-        batches = by_hand.batches(model, train, recipe.batch_size, generator)
-        gradients = by_hand.Gradients(model, recipe)
+    if _fused_mlp.fits(model, recipe):
+        batches = _fused_mlp.batches(model, train, recipe.batch_size, generator)
+        gradients = _fused_mlp.Gradients(model, recipe)
     else:
         strengths = recipe.augmentation if epoch <= recipe.epochs - recipe.clean_epochs else Augmentation()
         batches = _batches(train, recipe, strengths, generator)
         gradients = functools.partial(_by_autograd, model, recipe)
     model.train()
     with (
-        shared_statistics.over_all_processes(model),
+        sync_batch_norm.over_all_processes(model),
         # No bar where nobody watches: in a file, a log or a stored notebook.
         tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None) as bar,
     ):
@@ -114,14 +105,14 @@ def train_one_epoch(
             for group in optimizer.param_groups:
                 group["lr"] = optimizers.learning_rate(recipe, min(1, (epoch - 1 + middle) / recipe.epochs))
             answers.append(gradients(inputs, labels, whole))
-            processes.add_gradients(model)
+            distributed.add_gradients(model)
             optimizers.step(optimizer)
             truths.append(labels)
             if bar.update(whole):  # true when it is drawn anew; reading the numbers each time would cost more
                 now = _running(answers[-1:], truths[-1:])
                 bar.set_postfix_str(f"batch loss {now.mean_loss:.4f}, accuracy {now.accuracy:.2%}", refresh=False)
     scores = _running(answers, truths)
-    scores = Scores(*map(sum, zip(*processes.gather(scores), strict=True)))
+    scores = Scores(*map(sum, zip(*distributed.gather(scores), strict=True)))
     return time.perf_counter() - began, scores
 
 
@@ -136,8 +127,8 @@ def _batches(
         # Each process augments the whole batch, so that the generators stay alike, and then takes its share.
         whole, pixels = len(labels), augmentation.augment(data.to_pixels(images), strengths, generator, labels)
         if recipe.non_digits:
-            pixels, labels = nondigits.beside(pixels, labels, recipe, generator)
-        yield processes.share(pixels), processes.share(labels), whole
+            pixels, labels = outliers.beside(pixels, labels, recipe, generator)
+        yield distributed.share(pixels), distributed.share(labels), whole
 
 
 def _by_autograd(model: nn.Module, recipe: Recipe, pixels: Tensor, labels: Tensor, whole: int) -> Tensor:
@@ -152,7 +143,7 @@ def _by_autograd(model: nn.Module, recipe: Recipe, pixels: Tensor, labels: Tenso
 def _running(answers: list[Tensor], truths: list[Tensor]) -> Scores:
     """Scores of what was answered while the weights moved, digits only."""
     logits, labels = torch.cat(answers).float().cpu(), torch.cat(truths).cpu()
-    digits = labels != nondigits.LABEL
+    digits = labels != outliers.LABEL
     if not digits.any():  # the share of one of many processes
         return Scores(0, 0, 0.0)
     return evaluation.score(logits[digits], labels[digits])
@@ -166,7 +157,7 @@ def batch_loss(logits: Tensor, labels: Tensor, whole: int, label_smoothing: floa
     if len(labels) == whole:  # one process, and digits only
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
     of_digits = F.cross_entropy(
-        logits, labels, label_smoothing=label_smoothing, ignore_index=nondigits.LABEL, reduction="sum"
+        logits, labels, label_smoothing=label_smoothing, ignore_index=outliers.LABEL, reduction="sum"
     )
-    of_others = -(logits.log_softmax(1).mean(1) * (labels == nondigits.LABEL)).sum()
+    of_others = -(logits.log_softmax(1).mean(1) * (labels == outliers.LABEL)).sum()
     return (of_digits + of_others) / whole

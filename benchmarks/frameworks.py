@@ -1,0 +1,215 @@
+"""The same training by its peers: one function each, all with the same arguments and the same answer.
+
+Network 784-512-256-10 with ReLU (the recipe's widths), Adam with epsilon 1e-8 and no decay, the recipe's batches,
+shuffled anew each epoch, the last smaller one included, cross-entropy, float32. Before its clock starts, each puts
+the digits into the form it likes best; the clock runs from the call to the trained network, making the network and
+compiling included. Left as each has it: first weights and the order of the digits. Imported by `race`, in a process of
+its own for each run; the optional libraries are imported where they are used.
+"""
+
+import contextlib
+import io
+import itertools
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks import epoch as benchmarks_epoch
+from benchmarks import jax_epoch
+from benchmarks import limit as bare
+from digit_recognizer import data, evaluation, models, training
+from digit_recognizer.data import Digits, Split
+from digit_recognizer.recipes.recipe import Recipe
+from digit_recognizer.runtime.device import choose_device
+
+
+class Run(NamedTuple):
+    """seconds: from the call to the trained network; epochs: seconds of each; digits: int64 (n,), what it reads."""
+
+    seconds: float
+    epochs: list[float]
+    digits: Tensor | None
+
+
+class Clock:
+    """Starts when it is made. lap ends an epoch, whatever a library calls it with; stop returns all seconds."""
+
+    def __init__(self) -> None:
+        self.stamps = [time.perf_counter()]
+
+    def lap(self, *_: Any) -> None:
+        self.stamps.append(time.perf_counter())
+
+    def stop(self) -> float:
+        return time.perf_counter() - self.stamps[0]
+
+    @property
+    def epochs(self) -> list[float]:
+        return [after - before for before, after in itertools.pairwise(self.stamps)]
+
+
+def ours(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
+    """training.fit. Its curve of the held-out part is drawn on one digit, for no peer draws one."""
+    digits = Digits("mnist", train, None, Split(train.images[:1], train.labels[:1]), {})
+    clock = Clock()
+    choose_device("cpu", torch.get_num_threads())
+    model, history = training.fit(models.build(recipe), digits, recipe, quiet=True)
+    seconds = clock.stop()
+    return Run(seconds, [row["seconds"] for row in history], evaluation.predict(model, unseen).argmax(1))
+
+
+def usual(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
+    """The loop as the published projects write it; decoding the digits in each epoch is a part of it."""
+    dataset = benchmarks_epoch.usual_set(None, recipe)
+    dataset.data, dataset.targets = train
+    clock = Clock()
+    model, epochs = benchmarks_epoch.usual_training(dataset, recipe, recipe.epochs)
+    return Run(clock.stop(), epochs, _read(model, unseen, recipe))
+
+
+def scikit_learn(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
+    """MLPClassifier, without its weight decay; that it says when an epoch ends is how we know."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    class EachEpoch(io.StringIO):
+        def write(self, text: str) -> int:
+            if text.startswith("Iteration"):
+                clock.lap()
+            return len(text)
+
+    pixels, labels = _pixels(train.images, recipe).numpy(), train.labels.numpy()
+    clock = Clock()
+    model = MLPClassifier(
+        hidden_layer_sizes=recipe.widths[1:-1], alpha=0.0, batch_size=recipe.batch_size,
+        learning_rate_init=recipe.learning_rate, max_iter=recipe.epochs, verbose=True,
+    )  # fmt: skip
+    with warnings.catch_warnings(), contextlib.redirect_stdout(EachEpoch()):
+        warnings.simplefilter("ignore", ConvergenceWarning)  # as many epochs as asked for are enough
+        model.fit(pixels, labels)
+    seconds = clock.stop()
+    return Run(seconds, clock.epochs, torch.from_numpy(model.predict(_pixels(unseen, recipe).numpy())))
+
+
+def skorch(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
+    """NeuralNetClassifier without a held-out part, as it holds out a fifth by itself."""
+    from skorch import NeuralNetClassifier
+
+    pixels = _pixels(train.images, recipe)
+    clock = Clock()
+    model = NeuralNetClassifier(
+        benchmarks_epoch.usual_model(recipe), criterion=nn.CrossEntropyLoss, optimizer=torch.optim.Adam,
+        lr=recipe.learning_rate, max_epochs=recipe.epochs, batch_size=recipe.batch_size,
+        iterator_train__shuffle=True, train_split=None, verbose=0,
+    )  # fmt: skip
+    model.fit(pixels, train.labels)
+    seconds = clock.stop()
+    return Run(seconds, model.history[:, "dur"], torch.from_numpy(model.predict(_pixels(unseen, recipe))))
+
+
+def lightning(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
+    """A LightningModule and its Trainer, with everything beside the training turned off."""
+    from lightning import LightningModule, Trainer
+
+    class Module(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = benchmarks_epoch.usual_model(recipe)
+
+        def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+            return F.cross_entropy(self.model(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters(), lr=recipe.learning_rate)
+
+        def on_train_epoch_end(self) -> None:
+            clock.lap()
+
+    digits = TensorDataset(_pixels(train.images, recipe), train.labels)
+    clock = Clock()
+    module = Module()
+    off = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = Trainer(max_epochs=recipe.epochs, accelerator="cpu", devices=1, **off)
+    trainer.fit(module, DataLoader(digits, batch_size=recipe.batch_size, shuffle=True))
+    return Run(clock.stop(), clock.epochs, _read(module.model, unseen, recipe))
+
+
+def keras(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
+    """Sequential, compile and fit, on the backend that KERAS_BACKEND names: `race` says jax."""
+    import keras
+
+    pixels, labels = _pixels(train.images, recipe).numpy(), train.labels.numpy()
+    clock = Clock()
+    hidden = [keras.layers.Dense(width, activation="relu") for width in recipe.widths[1:-1]]
+    model = keras.Sequential([keras.Input((recipe.widths[0],)), *hidden, keras.layers.Dense(recipe.widths[-1])])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(recipe.learning_rate, epsilon=1e-8), loss)
+    laps = keras.callbacks.LambdaCallback(on_epoch_end=clock.lap)
+    model.fit(pixels, labels, recipe.batch_size, recipe.epochs, verbose=0, shuffle=True, callbacks=[laps])
+    model.get_weights()  # as NumPy's arrays: they must have been computed
+    seconds = clock.stop()
+    logits = model.predict(_pixels(unseen, recipe).numpy(), verbose=0)
+    return Run(seconds, clock.epochs, torch.from_numpy(logits.argmax(1)))
+
+
+def jax(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
+    """JAX as it is fastest: one compiled call an epoch, written by hand in `jax_epoch`; first weights are PyTorch's."""
+    import jax
+
+    pixels, digits = _pixels(train.images, recipe).numpy(), train.labels.numpy()
+    pixels, digits = jax.block_until_ready(jax.device_put((pixels, digits)))
+    clock = Clock()
+    state = jax.device_put(jax_epoch.first_state(benchmarks_epoch.usual_model(recipe)))
+    epoch = jax.jit(jax_epoch.build(recipe), donate_argnums=0)  # it takes over the state's memory
+    for _ in range(recipe.epochs):
+        order = torch.randperm(len(train.labels)).numpy()
+        state = jax.block_until_ready(epoch(state, order, pixels, digits))
+        clock.lap()
+    seconds = clock.stop()
+    logits = jax_epoch.forward(state[0], _pixels(unseen, recipe).numpy())
+    return Run(seconds, clock.epochs, torch.tensor(logits.argmax(1).tolist()))
+
+
+def limit(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
+    """What no loop on these matrix products goes below; it trains nothing and reads nothing."""
+    choose_device("cpu", torch.get_num_threads())
+    epochs = bare.epochs(recipe, len(train.labels))
+    return Run(sum(epochs), epochs, None)
+
+
+PEERS: dict[str, Callable[[Split, Tensor, Recipe], Run]] = {
+    "ours": ours,
+    "usual": usual,
+    "scikit-learn": scikit_learn,
+    "skorch": skorch,
+    "lightning": lightning,
+    "keras": keras,
+    "jax": jax,
+    "limit": limit,
+}
+
+
+def train(name: str, digits: Digits, recipe: Recipe) -> dict[str, Any]:
+    """One training by one peer in plain types: seconds, epochs, and the fraction of the test part read right."""
+    torch.optim.Adam([torch.zeros(1)])  # the first of all imports PyTorch's compiler, and imports are not timed
+    run = PEERS[name](digits.train, digits.test.images, recipe)
+    correct = None if run.digits is None else int((run.digits == digits.test.labels).sum())
+    accuracy = None if correct is None else correct / len(digits.test.labels)
+    return {"seconds": run.seconds, "epochs": [float(seconds) for seconds in run.epochs], "accuracy": accuracy}
+
+
+def _pixels(images: Tensor, recipe: Recipe) -> Tensor:
+    """uint8 (n, 28, 28) to normalised float32 (n, 784)."""
+    return data.to_pixels(images).sub_(recipe.mean).div_(recipe.deviation).flatten(1)
+
+
+@torch.inference_mode()
+def _read(model: nn.Module, unseen: Tensor, recipe: Recipe) -> Tensor:
+    """The digits that a network of normalised pixels reads: int64 (n,)."""
+    return model(_pixels(unseen, recipe)).argmax(1)

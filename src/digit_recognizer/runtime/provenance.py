@@ -1,0 +1,71 @@
+"""With what a number was made: versions, machine, threads, commit; and weights as a hash."""
+
+import contextlib
+import hashlib
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from digit_recognizer import __version__
+from digit_recognizer.runtime import distributed
+
+
+def collect(model: nn.Module) -> dict[str, Any]:
+    """With what a number was made: versions, machine, its products and threads, processes, commit."""
+    device = next(model.parameters()).device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {
+        "package": __version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "device": device.type,
+        "device_name": name,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "products": torch.get_float32_matmul_precision(),
+        "threads": torch.get_num_threads(),
+        "processes": distributed.count(),
+        **_commit(),
+    }
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 over names and bytes of all weights: equal only where two networks are equal bit for bit."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of this checkout and whether the package was changed since; both None where this is no checkout."""
+    here = Path(__file__).resolve().parent.parent
+    answers = []
+    # The first fails where the package is installed below a checkout of something else, whose commit says nothing.
+    for command in (
+        ["ls-files", "--error-unmatch", "__init__.py"],
+        ["rev-parse", "HEAD"],
+        ["status", "--porcelain", "."],
+    ):
+        try:
+            ran = subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return {"commit": None, "changed": None}
+        answers.append(ran.stdout.strip())
+    return {"commit": answers[1], "changed": bool(answers[2])}

@@ -1,0 +1,196 @@
+"""The web page in a true browser, Debian's Chromium, at the width of a desk and of a telephone."""
+
+import asyncio
+import os
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from page_client import Visitor, picture, served
+from PIL import Image
+from streamlit.proto.BackMsg_pb2 import BackMsg
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
+)
+SIZES = {"desk": (1200, 1000), "telephone": (390, 844)}
+PATIENCE = 45_000  # milliseconds; the first visit imports torch, perhaps beside a busy process
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """Where the page is served, by a process of its own."""
+    folder = tmp_path_factory.mktemp("models")
+    with served(folder / "server", folder) as server:
+        yield f"http://127.0.0.1:{server.port}"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """The browser. Where CI_SCREEN promises one, a test that needs it never skips."""
+    missing = None if shutil.which(CHROMIUM) else f"there is no {CHROMIUM}; apt-get install chromium"
+    try:
+        from playwright import sync_api
+    except ImportError:
+        missing = "playwright is not installed"
+    if missing and os.environ.get("CI_SCREEN") == "1":
+        pytest.fail(missing)
+    elif missing:
+        pytest.skip(missing)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=SIZES)
+def visit(request, chromium, address):
+    """The page, loaded, in a window of one of the sizes; nothing on it may be wider than the window.
+
+    The browser asks nobody but this server for anything.
+    """
+    width, height = SIZES[request.param]
+    page = chromium.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(PATIENCE)
+    asked = []
+    page.on("request", lambda one: asked.append(one.url))
+    page.goto(address)
+    page.get_by_text("One picture, or many at once").wait_for()
+    yield page
+    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+    assert page.locator("[data-testid=stException]").count() == 0
+    elsewhere = [url for url in asked if not url.startswith((f"{address}/", "data:", "blob:"))]
+    assert asked and elsewhere == []
+    page.close()
+
+
+def upload(page, files: dict[str, bytes]) -> None:
+    payloads = [{"name": name, "mimeType": "image/png", "buffer": files[name]} for name in files]
+    page.locator("input[type=file]").set_input_files(payloads)
+
+
+def answer(page) -> str:
+    page.locator(".answer").wait_for()
+    return " ".join(page.locator(".answer").inner_text().split())
+
+
+def screenshot(page, path: Path) -> tuple[int, int]:
+    """Write the whole page as a picture; returns its width and height, pixels.
+
+    Streamlit scrolls within its window, so the window is made as high as the page.
+    """
+    page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    size = page.viewport_size
+    height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    page.set_viewport_size({"width": size["width"], "height": height})
+    page.screenshot(path=path)
+    page.set_viewport_size(size)
+    with Image.open(path) as image:
+        return image.size
+
+
+def test_uploaded_pictures_are_read(visit, tmp_path):
+    upload(visit, {"seven.png": picture("7")})
+    assert re.fullmatch(r"Read as the digit 7 [\d.>]+% sure: .+", answer(visit))
+    visit.get_by_text("Noticed in the picture").wait_for()  # the last to come
+    assert screenshot(visit, tmp_path / "page.png")[0] == visit.viewport_size["width"]
+    steps = visit.locator(".st-key-steps img")
+    assert [bool(image.get_attribute("alt")) for image in steps.all()] == [True] * 3
+    boxes = [image.bounding_box() for image in steps.all()] + [visit.locator("table.bars").bounding_box()]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= visit.viewport_size["width"] for box in boxes)
+    assert len({round(box["y"]) for box in boxes}) == (1 if visit.viewport_size["width"] > 800 else 2)  # rows
+    upload(visit, {"nothing.png": b"no picture"})
+    visit.get_by_text("1 of 2 pictures were read").wait_for()
+    with visit.expect_download() as download:
+        visit.get_by_role("button", name="Download the table").click()
+    lines = Path(download.value.path()).read_text("utf-8-sig").splitlines()
+    assert lines[0] == "file,read,confidence,note" and lines[1].startswith("seven.png,7,")
+    assert lines[2].startswith('nothing.png,,,"nothing.png is not a picture')
+
+
+def draw_a_seven(page) -> None:
+    page.get_by_text("Draw", exact=True).click()
+    page.get_by_text("Nothing is drawn yet").wait_for()
+    canvas = page.locator("canvas").last
+    canvas.scroll_into_view_if_needed()
+    left, top = (canvas.bounding_box()[side] for side in "xy")
+    page.mouse.move(left + 110, top + 40)
+    page.mouse.down()
+    for across, down in ((200, 40), (150, 200)):
+        page.mouse.move(left + across, top + down, steps=8)
+    page.mouse.up()
+
+
+def test_names_of_files_are_shown_and_never_run(visit):
+    dialogs = []
+    visit.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    names = ["<img src=x onerror=alert(1)>.png", "[x](javascript:alert(1)).png", "exe\u202egnp.png"]
+    upload(visit, {names[0]: b"no picture"})
+    message = visit.locator("[data-testid=stAlert]")
+    message.wait_for()
+    assert message.inner_text().startswith(f"{names[0]} is not a picture")
+    upload(visit, dict.fromkeys(names[1:], b"no picture"))
+    visit.get_by_text("0 of 3 pictures were read").wait_for()
+    assert visit.locator("img[src=x], a[href^=javascript], script:has-text('alert')").count() == 0
+    assert dialogs == []
+
+
+def test_a_drawing_is_read_and_cleared(visit):
+    draw_a_seven(visit)
+    assert answer(visit).startswith("Read as the digit 7")
+    visit.get_by_role("button", name="Clear").click()
+    visit.get_by_text("Nothing is drawn yet").wait_for()
+    visit.locator(".answer").wait_for(state="detached")
+
+
+def test_a_file_over_the_limit_is_refused_in_words(visit, tmp_path):
+    (tmp_path / "large.png").write_bytes(bytes(21 * 2**20))
+    visit.locator("input[type=file]").set_input_files(tmp_path / "large.png")
+    message = visit.get_by_text("File must be 20.0MB or smaller")
+    message.wait_for()
+    visit.wait_for_function("document.querySelector('[data-testid=stFileChip] [role=alert]').offsetWidth > 100")
+    box, chip = message.bounding_box(), visit.locator("[data-testid=stFileChip]").bounding_box()
+    assert box["x"] + box["width"] <= chip["x"] + chip["width"]
+
+
+def test_the_keyboard_chooses_the_camera_and_it_takes_a_picture(visit):
+    radio = visit.get_by_role("radio", name="Upload a file")
+    for _ in range(20):
+        if radio.evaluate("radio => radio === document.activeElement"):
+            break
+        visit.keyboard.press("Tab")
+    visit.keyboard.press("ArrowRight")
+    visit.wait_for_function("document.querySelector('video')?.videoWidth > 0")
+    visit.get_by_role("button", name="Take Photo").click()  # of the browser's own test card
+    visit.locator(".answer").or_(visit.get_by_text("try again")).first.wait_for()
+
+
+def test_the_visitors_of_other_tests_send_and_see_what_a_browser_does(chromium, address):
+    sent, page = [], chromium.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.on("websocket", lambda channel: channel.on("framesent", lambda frame: sent.append(frame)))
+    page.goto(address)
+    page.get_by_text("One picture, or many at once").wait_for()
+    upload(page, {"seven.png": picture("7")})
+    uploaded = answer(page)
+    draw_a_seven(page)
+    drawn = answer(page)
+    page.close()
+    messages = [BackMsg.FromString(frame) for frame in sent]
+    states = [state for message in messages for state in message.rerun_script.widget_states.widgets]
+    drawing = [state.json_value for state in states if "image/png" in state.json_value][-1]
+
+    async def the_same() -> tuple[str, str]:
+        async with Visitor(int(address.rsplit(":", 1)[1])) as visitor:
+            await visitor.upload(("seven.png", picture("7")))
+            uploaded = visitor.said
+            await visitor.choose("Where does the picture come from?", "Draw")
+            await visitor.send_drawing(drawing)
+            return uploaded, visitor.said
+
+    with ThreadPoolExecutor(1) as elsewhere:  # playwright keeps this thread's loop
+        assert elsewhere.submit(asyncio.run, the_same()).result() == (uploaded, drawn)

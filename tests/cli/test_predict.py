@@ -1,0 +1,198 @@
+"""predict as its user meets it: files, folders, patterns, labels, JSON, and one line for each mistake."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from digit_recognizer.cli import labelled_files
+from digit_recognizer.runtime.errors import UserError
+
+STROKES = {
+    1: [(100, 30, 95, 170)],
+    7: [(50, 40, 150, 40, 90, 170)],
+    0: [(100, 30, 60, 60, 50, 100, 60, 140, 100, 170, 140, 140, 150, 100, 140, 60, 100, 30)],
+    4: [(70, 40, 55, 105, 150, 105), (125, 40, 120, 170)],
+}
+
+
+def drawing(digit: int) -> Image.Image:
+    image = Image.new("L", (200, 200), 255)
+    for line in STROKES[digit]:
+        ImageDraw.Draw(image).line(line, fill=0, width=14, joint="curve")
+    return image
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four drawings, named after what they show."""
+    for digit in STROKES:
+        drawing(digit).save(tmp_path / f"{digit}_a.png")
+    return tmp_path
+
+
+def test_a_line_for_each_picture(folder, command):
+    status, out, error = command("predict", folder / "1_a.png", folder / "7_a.png")
+    assert (status, error) == (0, "")
+    lines = out.splitlines()
+    assert len(lines) == 2
+    assert [line.split()[1] for line in lines] == ["1", "7"]
+    assert "#####" in lines[0] and "%" in lines[0] and " then " in lines[0]
+
+
+def test_a_folder_named_after_its_digits_is_scored(folder, command):
+    drawing(7).save(folder / "one_wrong.png")
+    status, out, _ = command("predict", folder)
+    assert status == 0
+    assert "4 of 5 right: 80.00%" in out
+    assert "1 read as 7: one_wrong.png" in out
+
+
+def test_a_table_of_labels_is_used(folder, command):
+    (folder / "labels.csv").write_text("file,label\n0_a.png,0\n4_a.png,9\n")
+    _, out, _ = command("predict", folder)
+    assert "1 of 2 right: 50.00%" in out and "9 read as 4: 4_a.png" in out
+
+
+def test_a_pattern_is_taken(folder, command):
+    status, out, _ = command("predict", str(folder / "[17]_*.png"))
+    assert status == 0 and len(out.splitlines()) == 2
+    status, _, error = command("predict", str(folder / "*.tiff"))
+    assert (status, error.count("\n")) == (2, 1) and "no file is called" in error
+
+
+def test_json_has_an_object_a_line(folder, command):
+    Image.new("L", (50, 50), 255).save(folder / "blank.png")
+    _, out, _ = command("predict", "--json", folder / "4_a.png", folder / "blank.png")
+    four, blank = map(json.loads, out.splitlines())
+    assert set(four) == {"file", "digit", "confidence", "probabilities", "reason", "warnings"}
+    assert (four["digit"], four["reason"]) == (4, None)
+    assert len(four["probabilities"]) == 10 and max(four["probabilities"]) == four["confidence"]
+    assert (blank["digit"], blank["reason"]) == (None, "blank")
+
+
+def test_a_number_is_read_with_its_boxes(tmp_path, command):
+    sheet = Image.new("L", (600, 200), 255)
+    for place, digit in enumerate((7, 0, 4)):
+        sheet.paste(drawing(digit), (200 * place, 0))
+    sheet.save(tmp_path / "row.png")
+    _, out, _ = command("predict", "--number", "--json", tmp_path / "row.png")
+    read = json.loads(out)
+    assert (read["number"], read["rows"], len(read["boxes"])) == ("704", ["704"], 3)
+    assert all(len(box) == 4 for box in read["boxes"])
+    _, out, _ = command("predict", "--number", tmp_path / "row.png")
+    assert out.split()[1] == "704"
+
+
+@pytest.mark.parametrize("flags", [[], ["--number"]])
+def test_show_saves_how_each_was_read(flags, folder, tmp_path, command):
+    command("predict", *flags, "--show", tmp_path / "shown", folder / "4_a.png", folder / "0_a.png")
+    shown = sorted((tmp_path / "shown").iterdir())
+    assert [path.name for path in shown] == ["0001_4_a.png", "0002_0_a.png"]
+    assert np.asarray(Image.open(shown[0])).std() > 10
+
+
+def test_an_unreadable_file_among_others_does_not_stop_them(folder, command):
+    (folder / "5_broken.png").write_bytes(b"no picture")
+    status, out, error = command("predict", folder)
+    assert status == 1
+    assert (len([line for line in out.splitlines() if ".png  " in line]), error.count("\n")) == (4, 1)
+    assert "5_broken.png is not a picture" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("none.png", "No such file"),
+        ("text.png", "is not a picture"),
+        ("empty", "there are no pictures in"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(name, words, tmp_path, command):
+    (tmp_path / "text.png").write_text("seven")
+    (tmp_path / "empty").mkdir()
+    status, out, error = command("predict", tmp_path / name)
+    assert (status, out, error.count("\n")) == (2, "", 1)
+    assert words in error
+
+
+def test_a_model_that_is_none_is_one_line(folder, command):
+    status, _, error = command("predict", folder, "--model", folder / "1_a.png")
+    assert (status, error.count("\n")) == (2, 1) and "is not a model file" in error
+
+
+def test_a_pattern_may_name_folders_and_nonsense_is_one_line(folder, command):
+    (folder / "more").mkdir()
+    drawing(7).save(folder / "more" / "7.png")
+    status, out, _ = command("predict", str(folder / "mor*"))
+    assert status == 0 and "1 of 1 right" in out
+    for pattern in ("a**b", str(folder / "no*")):
+        status, _, error = command("predict", pattern)
+        assert (status, error.count("\n")) == (2, 1)
+
+
+def test_odd_names_are_printed_and_drawn(folder, command):
+    for name in ("7_$\\frac$.png", "7_\n数.png"):
+        drawing(7).save(folder / name)
+    status, out, error = command("predict", folder, "--show", folder / "shown")
+    assert (status, error) == (0, "")
+    assert "6 of 6 right" in out and len(out.splitlines()) == 7
+    assert len(list((folder / "shown").iterdir())) == 6
+
+
+def test_an_unreadable_file_counts_as_wrong(folder, command):
+    (folder / "5_broken.png").write_bytes(b"no picture")
+    _, out, _ = command("predict", folder)
+    assert "4 of 5 right: 80.00%\n5 could not be read: 5_broken.png\n" in out
+
+
+def test_a_number_that_is_none_says_why(tmp_path, command):
+    Image.new("L", (300, 90), 255).save(tmp_path / "blank.png")
+    assert command("predict", "--number", tmp_path / "blank.png")[1].endswith("-  blank\n")
+    read = json.loads(command("predict", "--number", "--json", tmp_path / "blank.png")[1])
+    assert (read["number"], read["reason"], read["boxes"]) == ("", "blank", [])
+
+
+def test_normalisation_goes_with_a_bare_model_only(folder, command):
+    status, _, error = command("predict", folder, "--mean", "0.5", "--std", "0.5")
+    assert (status, error.count("\n")) == (2, 1) and "leave out --mean and --std" in error
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["7_a.png", "three.jpg", "0.png"], ["0", "7", "3"]),
+        (["7_a.png", "IMG_1.png"], [None, None]),
+        (["1.png", "12.png"], [None, None]),
+    ],
+)
+def test_labels_in_names(names, labels, tmp_path):
+    for name in names:
+        (tmp_path / name).touch()
+    assert [picture.label for picture in labelled_files.collect([tmp_path])] == labels
+
+
+def test_a_file_that_is_named_twice_is_read_once_and_keeps_its_label(tmp_path):
+    for name in ("7_a.png", "three.jpg"):
+        (tmp_path / name).touch()
+    found = labelled_files.collect([tmp_path / "*.png", tmp_path, tmp_path / "three.jpg"])
+    assert found == [(tmp_path / "7_a.png", "7", None), (tmp_path / "three.jpg", "3", None)]
+
+
+def test_a_folder_that_is_not_scored_for_the_name_of_one_picture_says_so(folder, command):
+    drawing(7).save(folder / "photo.png")
+    status, out, error = command("predict", folder)
+    assert (status, len(out.splitlines())) == (0, 5) and "right" not in out
+    assert error == f"{folder} is not scored: photo.png begins with no single digit nor its English word\n"
+    assert command("predict", folder / "4_a.png", folder / "photo.png")[2] == ""  # nobody asked for a score
+    for path in folder.glob("?_?.png"):
+        path.unlink()
+    assert command("predict", folder)[2] == ""
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "file,label\nx.png,seven\n", "file,label\nx.png\n", "\x00"])
+def test_a_table_that_is_none_is_refused(text, tmp_path):
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(UserError, match=r"labels\.csv"):
+        labelled_files.collect([tmp_path])

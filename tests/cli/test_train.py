@@ -1,0 +1,267 @@
+"""The main command as its user meets it: what a run leaves, one line for each mistake, Ctrl-C and going on."""
+
+import json
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from digit_recognizer import checkpoints, models, recipes, training
+from digit_recognizer.runtime import provenance
+
+SCRIPT = Path(__file__).parents[2] / "mnist_recognition.py"
+FIGURES = {"digits", "training_curves", "confusion_matrix", "prediction_grid", "mistakes", "first_layer"}
+OLD = b"an older model"
+PROGRESS = "runs/mlp_128_64_adam_200ep/optdigits-seed0.progress.pth"
+LONG = ["--dataset", "optdigits", "--recipe", "mlp_128_64_adam_200ep", "--device", "cpu"]
+
+
+def run(folder: Path, *flags: str, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    """The script in a process of its own, started from a folder."""
+    command = [sys.executable, *python, str(SCRIPT), *flags]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def run_here(tmp_path, monkeypatch, capsys):
+    """The script in this process, from an empty folder with an older model in it: (status, stdout, stderr)."""
+
+    def run(*flags: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *flags])
+        status = 0
+        try:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        except SystemExit as end:
+            status = end.code or 0
+        return status, *capsys.readouterr()
+
+    (tmp_path / "optdigits_model.pth").write_bytes(OLD)
+    monkeypatch.chdir(tmp_path)
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """(folder, process) of a good run, short, on the embedded set."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, run(folder, "--dataset", "optdigits", "--recipe", "mlp_128_adam", "--epochs", "2")
+
+
+def test_help_comes_at_once_and_without_torch(tmp_path):
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        helped = run(tmp_path, "--help")
+        seconds.append(time.perf_counter() - began)
+        assert (helped.returncode, helped.stderr) == (0, "")
+    assert min(seconds) < 0.5
+    flags = "recipe dataset data-dir out epochs batch-size learning-rate seed device threads resume quiet list"
+    assert all(f"--{flag} " in helped.stdout for flag in flags.split())
+    imported = run(tmp_path, "--help", python=("-X", "importtime")).stderr
+    assert "digit_recognizer.recipes" in imported and "torch" not in imported
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_list_shows_every_recipe(run_here):
+    status, out, err = run_here("--list")
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == ["recipe", *recipes.RECIPES]
+    assert "535,818" in out and "test 97.87%" in out
+
+
+def test_a_run_ends_well_and_says_what_it_was_on(finished):
+    _, ran = finished
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "mlp_128_adam: 101,770 weights, on " in ran.stdout
+    lines = ran.stdout.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("epoch")] == ["1/2", "2/2"]
+    assert "optdigits, n = 360 test digits (nothing is published of this training on this data set)" in lines
+    assert "MNIST" not in ran.stdout and "mnist_model" not in ran.stdout
+
+
+def test_a_run_leaves_model_figures_and_record_under_its_own_data_sets_name(finished):
+    folder, _ = finished
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    figures = {f"figures/optdigits/{name}.png" for name in FIGURES}
+    assert left == figures | {"optdigits_model.pth", "runs/mlp_128_adam/optdigits-seed0.json"}
+    for name in figures:
+        with Image.open(folder / name) as picture:
+            assert picture.width >= 600
+
+
+def test_the_model_and_the_record_of_a_run_tell_the_same(finished):
+    folder, ran = finished
+    record = json.loads((folder / "runs" / "mlp_128_adam" / "optdigits-seed0.json").read_text())
+    checkpoint = checkpoints.load(folder / "optdigits_model.pth")
+    assert checkpoint.record == record
+    assert checkpoint.recipe == recipes.get("mlp_128_adam", epochs=2)
+    assert provenance.weights_hash(checkpoint.model) == record["weights"]
+    assert (record["dataset"], record["overrides"], record["scores"]["count"]) == ("optdigits", {"epochs": 2}, 360)
+    assert f"{record['scores']['accuracy']:.2%}" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--recipe mlp_512_256_adam_6ep", "unknown recipe 'mlp_512_256_adam_6ep'; the nearest is mlp_512_256_adam_5ep"),
+        ("--epochs 0", "epochs must be greater than zero and finite, not 0"),
+        ("--epochs -1", "epochs must be greater than zero and finite, not -1"),
+        ("--epochs abc", "argument --epochs: invalid int value: 'abc'"),
+        ("--epochs 1.5", "argument --epochs: invalid int value: '1.5'"),
+        ("--epochs", "argument --epochs: expected one argument"),
+        ("--batch-size 0", "batch size must be greater than zero and finite, not 0"),
+        ("--batch-size 5000", "batch size 5,000 is larger than the 1,437 training digits"),
+        ("--learning-rate 0", "learning rate must be greater than zero and finite, not 0.0"),
+        ("--learning-rate -0.1", "learning rate must be greater than zero and finite, not -0.1"),
+        ("--learning-rate nan", "learning rate must be greater than zero and finite, not nan"),
+        ("--learning-rate inf", "learning rate must be greater than zero and finite, not inf"),
+        ("--seed -1", "argument --seed: must be a whole number from 0"),
+        ("--seed 99999999999999999999", "argument --seed: must be a whole number from 0"),
+        ("--device gpu", "unknown device 'gpu'"),
+        ("--threads 0", "threads must be at least 1"),
+        ("--threads 99999999999999999999", "threads must be at least 1 and at most 1,024"),
+        ("--out optdigits_model.pth/new", "cannot write to the folder optdigits_model.pth/new"),
+        ("--out optdigits_model.pth", "cannot write to the folder optdigits_model.pth"),
+        ("--dataset mnist --data-dir optdigits_model.pth", "optdigits_model.pth is a file, not a folder"),
+        ("--dataset letters", "unknown data set 'letters'; there are mnist, qmnist, qmnist-writers, optdigits"),
+        ("--colour blue", "unrecognized arguments: --colour blue"),
+        ("--epoch 3", "unrecognized arguments: --epoch 3"),
+        (
+            "--resume",
+            "there is nothing to resume: runs/mlp_512_256_adam_5ep/optdigits-seed0.progress.pth does not exist",
+        ),
+    ],
+)
+def test_a_mistake_costs_one_line_and_nothing_else(flags, words, run_here, tmp_path):
+    status, _, err = run_here(*("" if "--dataset" in flags else "--dataset optdigits --quiet").split(), *flags.split())
+    assert status == 2
+    assert err.startswith("error: ") and words in err.replace(os.sep, "/")
+    assert err.endswith("\n") and err.count("\n") == 1
+    assert (tmp_path / "optdigits_model.pth").read_bytes() == OLD
+    assert not (tmp_path / "runs").exists() and not list(tmp_path.glob("*progress*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"), [("--recipe mlp_128_adma", "mlp_128_adam"), ("--epochs five", "see --help"), ("-v", "-v")]
+)
+def test_a_mistake_in_a_process_of_its_own_ends_with_status_two(flags, words, tmp_path):
+    ran = run(tmp_path, *flags.split())
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("error: ") and ran.stderr.count("\n") == 1 and words in ran.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def interrupted(folder: Path, *flags: str, by: signal.Signals = signal.SIGINT) -> tuple[int, str, str]:
+    """The script, sent Ctrl-C or another signal after its third epoch: (status, stdout, stderr)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # an ignored signal would be inherited
+    try:
+        command = [sys.executable, str(SCRIPT), *flags]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command, cwd=folder, **pipes)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    too_long = threading.Timer(60, process.kill)
+    too_long.start()
+    with process:
+        out = ""
+        while "epoch   3/" not in out and (line := process.stdout.readline()):
+            out += line
+        process.send_signal(by)
+        rest, err = process.communicate()
+        too_long.cancel()
+    return process.returncode, out + rest, err
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory) -> tuple[Path, int, str, str]:
+    """(folder, status, stdout, stderr) of a run stopped by Ctrl-C in a folder with an older model."""
+    folder = tmp_path_factory.mktemp("stopped")
+    (folder / "optdigits_model.pth").write_bytes(OLD)
+    return folder, *interrupted(folder, *LONG, "--threads", str(torch.get_num_threads()))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX can send one process a Ctrl-C")
+def test_ctrl_c_ends_training_with_a_clean_line_and_no_half_written_file(stopped):
+    folder, status, out, err = stopped
+    assert "epoch   3/200" in out and "epoch 200/200" not in out
+    assert status == 130
+    assert err.strip() == "stopped by Ctrl-C; every file is as it was or whole"
+    assert (folder / "optdigits_model.pth").read_bytes() == OLD
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert left == {"optdigits_model.pth", PROGRESS, "figures/optdigits/digits.png"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX can send one process a SIGTERM")
+def test_sigterm_ends_training_as_cleanly(tmp_path):
+    status, out, err = interrupted(tmp_path, *LONG, by=signal.SIGTERM)
+    assert "epoch   3/200" in out and "epoch 200/200" not in out
+    assert (status, err.strip()) == (143, "stopped by SIGTERM; every file is as it was or whole")
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {PROGRESS, "figures/optdigits/digits.png"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX limits the size of files")
+def test_a_full_disk_costs_one_line_and_no_epoch_that_was_saved(stopped, tmp_path):
+    shutil.copytree(stopped[0] / "runs", tmp_path / "runs")
+    before = (tmp_path / PROGRESS).read_bytes()
+    full = f"""
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, {len(before) // 2}))
+sys.argv = [{str(SCRIPT)!r}, *{[*LONG, "--resume", "--quiet"]!r}]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    ran = subprocess.run([sys.executable, "-c", full], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    said = f"error: cannot write {PROGRESS}: File too large; what was there before is unchanged\n"
+    assert (ran.returncode, ran.stdout.count("epoch"), ran.stderr) == (2, 0, said)
+    assert (tmp_path / PROGRESS).read_bytes() == before
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {Path(PROGRESS).name, "digits.png"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX can send one process a Ctrl-C")
+def test_a_stopped_run_goes_on_to_the_very_weights_of_one_that_was_not(stopped, run_here, tmp_path, optdigits):
+    (tmp_path / PROGRESS).parent.mkdir(parents=True)
+    shutil.copy(stopped[0] / PROGRESS, tmp_path / PROGRESS)
+    recipe = recipes.get("mlp_128_64_adam_200ep")
+    done = len(checkpoints.load_progress(tmp_path / PROGRESS, recipe, "optdigits", 0)["history"])
+    assert 2 <= done < 200
+    status, out, err = run_here(*LONG, "--resume", "--epochs", str(done + 2))
+    assert (status, err) == (0, "")
+    lines = [line for line in out.splitlines() if line.startswith("epoch")]
+    assert [line.split()[1] for line in lines] == [f"{done + 1}/{done + 2}", f"{done + 2}/{done + 2}"]
+    longer = recipes.get("mlp_128_64_adam_200ep", epochs=done + 2)
+    whole, _ = training.fit(models.build(longer), optdigits, longer, quiet=True)
+    record = json.loads(next(tmp_path.rglob("optdigits-seed0.json")).read_text())
+    assert record["weights"] == provenance.weights_hash(whole)
+    assert len(record["history"]) == done + 2
+    resumed = checkpoints.load_model(tmp_path / "optdigits_model.pth")
+    assert torch.equal(resumed[-2].weight, whole[-2].weight)
+    assert not (tmp_path / "optdigits_progress.pth").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has pipes that break")
+def test_a_reader_that_goes_away_ends_the_command_quietly():
+    program = "from digit_recognizer.cli import command_line; command_line.run(lambda: print('a line\\n' * 100_000))"
+    command = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert command.stdout.readline() == b"a line\n"
+    command.stdout.close()
+    assert command.stderr.read() == b""
+    command.stderr.close()
+    assert command.wait(timeout=60) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_output_that_cannot_be_written_costs_one_line(tmp_path):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, str(SCRIPT), "--list"]
+        ran = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (2, "error: output: No space left on device\n")

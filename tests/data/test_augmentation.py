@@ -1,0 +1,213 @@
+"""Augmentation against SciPy's filters and against what may be measured on the digits themselves."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from digit_recognizer import data
+from digit_recognizer.data import augmentation
+from digit_recognizer.recipes.strengths import STRENGTHS, Augmentation
+from digit_recognizer.runtime.errors import UserError
+
+MODERATE = {
+    "rotation": 15,
+    "shift": 2,
+    "scale": 0.2,
+    "shear": 0.2,
+    "elastic": 2,
+    "stroke": 0.8,
+    "blur": 0.8,
+    "contrast": 0.8,
+    "hard_edges": 0.7,
+}
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def bar(count: int) -> Tensor:
+    """count times an upright bar in the middle, 8 wide and 16 high: float32 (count, 1, 28, 28)."""
+    pixels = torch.zeros(count, 1, 28, 28)
+    pixels[:, :, 6:22, 10:18] = 1
+    return pixels
+
+
+def moments(pixels: Tensor) -> dict[str, Tensor]:
+    """Ink, centre (from the middle of the picture) and second moments of each digit, in pixels."""
+    ink = pixels.squeeze(1).double()
+    mass = ink.sum((1, 2))
+    along = torch.arange(28) - 13.5
+    down, across = (ink.sum(2) @ along.double()) / mass, (ink.sum(1) @ along.double()) / mass
+    y, x = along.view(1, 28, 1) - down.view(-1, 1, 1), along.view(1, 1, 28) - across.view(-1, 1, 1)
+    yy, xx, xy = ((ink * product).sum((1, 2)) / mass for product in (y * y, x * x, x * y))
+    return {"mass": mass, "down": down, "across": across, "yy": yy, "xx": xx, "xy": xy}
+
+
+def changed(count: int = 400, **strengths: float) -> dict[str, Tensor]:
+    """The moments of the bar after augmentation by these strengths alone."""
+    return moments(augmentation.augment(bar(count), Augmentation(**strengths), seeded()))
+
+
+def test_zero_strength_is_the_identity_and_draws_nothing(optdigits):
+    pixels, generator = data.to_pixels(optdigits.train.images[:50]), seeded()
+    before = generator.get_state()
+    assert augmentation.augment(pixels, Augmentation(), generator) is pixels
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_no_movement_fetches_each_pixel_from_its_own_place(optdigits):
+    pixels = data.to_pixels(optdigits.train.images[:50])
+    same = augmentation.move(pixels, augmentation.places(50, Augmentation(), seeded()))
+    torch.testing.assert_close(same, pixels, atol=1e-5, rtol=0)
+
+
+def test_sharp_movement_is_by_cubics(optdigits):
+    pixels = data.to_pixels(optdigits.train.images[:50])
+    here = augmentation.places(50, Augmentation(), seeded())
+    torch.testing.assert_close(augmentation.move(pixels, here, sharp=True), pixels, atol=1e-5, rtol=0)
+    half = here + torch.tensor([1 / 28, 0])  # half a pixel to the right
+    between = augmentation.move(pixels, half, sharp=True)
+    # Keys's cubic convolution, -0.75 its free number: what lies in the middle of four pixels.
+    weights = torch.tensor([-0.09375, 0.59375, 0.59375, -0.09375]).view(1, 1, 1, 4)
+    by_hand = torch.nn.functional.conv2d(torch.nn.functional.pad(pixels, (1, 2)), weights).clamp(0, 1)
+    torch.testing.assert_close(between, by_hand, atol=1e-5, rtol=0)
+    blurred = augmentation.move(pixels, half)
+    assert between.diff(dim=3).square().sum() > 1.05 * blurred.diff(dim=3).square().sum()
+
+
+def test_a_recipe_asks_for_sharp_movement(optdigits):
+    pixels = data.to_pixels(optdigits.train.images[:50])
+    strengths = {"rotation": 10, "shift": 1.5}
+    straight, sharp = (
+        augmentation.augment(pixels, Augmentation(**strengths, sharp=sharp), seeded()) for sharp in (False, True)
+    )
+    assert sharp.min() >= 0 and sharp.max() <= 1 and 0.005 < (sharp - straight).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("name", MODERATE)
+def test_every_strength_changes_the_digits_and_the_smallest_hardly(name, optdigits):
+    pixels = data.to_pixels(optdigits.train.images[:50])
+    before = pixels.clone()
+    much = augmentation.augment(pixels, Augmentation(**{name: MODERATE[name]}), seeded())
+    assert much.shape == pixels.shape and much.dtype == torch.float32
+    assert (much - pixels).abs().mean() > 0.005
+    assert torch.equal(pixels, before)
+    if name != "hard_edges":  # a probability: a digit is cut or is not
+        little = augmentation.augment(pixels, Augmentation(**{name: MODERATE[name] / 1e4}), seeded())
+        assert (little - pixels).abs().max() < 0.001
+
+
+def test_all_together_stay_between_paper_and_ink(optdigits):
+    pixels = data.to_pixels(optdigits.train.images)
+    everything = augmentation.augment(pixels, Augmentation(**MODERATE), seeded())
+    assert everything.min() >= 0 and everything.max() <= 1
+    assert everything.isfinite().all()
+
+
+def test_the_generator_alone_decides_and_no_other_is_moved(optdigits):
+    pixels, strengths = data.to_pixels(optdigits.train.images[:20]), Augmentation(**MODERATE)
+    before = torch.random.get_rng_state()
+    first, second, other = (augmentation.augment(pixels, strengths, seeded(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, second) and not torch.equal(first, other)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_each_digit_of_a_batch_is_changed_in_its_own_way():
+    pictures = augmentation.augment(bar(20), Augmentation(**MODERATE), seeded())
+    assert len(pictures.flatten(1).unique(dim=0)) == 20
+
+
+def test_a_shift_moves_the_digit_by_at_most_that_many_pixels():
+    found = changed(shift=3)
+    for direction in ("across", "down"):
+        assert found[direction].abs().max() <= 3.01
+        assert found[direction].min() < -2.5 and found[direction].max() > 2.5
+    torch.testing.assert_close(found["mass"], torch.full((400,), 128.0).double(), atol=0.01, rtol=0)
+
+
+def test_a_rotation_turns_the_bar_by_at_most_that_many_degrees():
+    found = changed(rotation=30)
+    angle = 0.5 * torch.atan2(2 * found["xy"], found["yy"] - found["xx"]).rad2deg()
+    assert angle.abs().max() <= 30.5
+    assert angle.min() < -25 and angle.max() > 25
+    torch.testing.assert_close(found["mass"], torch.full((400,), 128.0).double(), atol=4, rtol=0)
+
+
+def test_a_scale_changes_width_and_height_each_by_at_most_that_fraction():
+    found = changed(scale=0.25)
+    high, wide = (found["yy"] / moments(bar(1))["yy"]).sqrt(), (found["xx"] / moments(bar(1))["xx"]).sqrt()
+    assert 0.74 < high.min() < 0.8 and 1.2 < high.max() < 1.27
+    assert 0.74 < wide.min() < 0.82 and 1.2 < wide.max() < 1.28
+    assert torch.corrcoef(torch.stack([high, wide]))[0, 1].abs() < 0.2
+
+
+def test_a_shear_slants_the_bar_by_at_most_that_many_pixels_a_row():
+    found = changed(shear=0.4)
+    slant = found["xy"] / found["yy"]
+    assert slant.abs().max() <= 0.41
+    assert slant.min() < -0.33 and slant.max() > 0.33
+    torch.testing.assert_close(found["yy"], moments(bar(400))["yy"], atol=0.2, rtol=0)
+
+
+def test_elastic_displacements_are_smooth_and_not_much_longer_than_their_strength():
+    still, bent = (augmentation.places(200, Augmentation(elastic=strength), seeded()) for strength in (0, 3))
+    pixels = (bent - still) * 14
+    assert 2 < pixels.abs().max() < 3 * 1.6  # bicubic interpolation may overshoot what was drawn
+    assert pixels.diff(dim=1).abs().max() < 1.5 and pixels.diff(dim=2).abs().max() < 1.5
+
+
+@pytest.mark.parametrize(("amount", "filter"), [(1.0, ndimage.grey_dilation), (-1.0, ndimage.grey_erosion)])
+def test_full_stroke_weight_is_scipys_dilation_or_erosion(amount, filter, optdigits):
+    pixels = data.to_pixels(optdigits.train.images[:20])
+    ours = augmentation.stroke_weight(pixels, torch.full((20,), amount))
+    theirs = [filter(image, size=(3, 3), mode="nearest") for image in pixels.squeeze(1).numpy()]
+    np.testing.assert_allclose(ours.squeeze(1), np.stack(theirs), atol=1e-6)
+
+
+def test_half_a_stroke_weight_lies_half_way(optdigits):
+    pixels = data.to_pixels(optdigits.train.images[:20])
+    full, half = (augmentation.stroke_weight(pixels, torch.full((20,), amount)) for amount in (1.0, 0.5))
+    torch.testing.assert_close(half, (pixels + full) / 2)
+
+
+def test_full_blur_is_scipys_binomial_filter(optdigits):
+    pixels = data.to_pixels(optdigits.train.images[:20])
+    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    theirs = [ndimage.convolve(image, kernel, mode="constant") for image in pixels.squeeze(1).numpy()]
+    ours = augmentation.blur(pixels, torch.ones(20))
+    np.testing.assert_allclose(ours.squeeze(1), np.stack(theirs), atol=1e-6)
+
+
+def test_contrast_moves_the_greys_and_leaves_paper_and_ink():
+    pixels = torch.tensor([0.0, 0.25, 1.0]).view(1, 1, 1, 3)
+    bolder, same, paler = (augmentation.contrast(pixels, torch.tensor([amount])) for amount in (0.5, 0.0, -0.5))
+    assert bolder.flatten().tolist() == pytest.approx([0, 0.5, 1])
+    assert same.flatten().tolist() == pytest.approx([0, 0.25, 1])
+    assert paler.flatten().tolist() == pytest.approx([0, 0.0625, 1])
+
+
+def test_hard_edges_leave_paper_and_ink_only_where_chosen(optdigits):
+    pixels = data.to_pixels(optdigits.train.images[:2])
+    soft, hard = augmentation.hard_edges(pixels, torch.tensor([False, True]))
+    assert torch.equal(soft, pixels[0])
+    assert set(hard.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(hard, (pixels[1] > 0.5).float())
+
+
+def test_as_many_digits_are_cut_hard_as_the_probability_says(optdigits):
+    pixels = data.to_pixels(optdigits.train.images)
+    cut = augmentation.augment(pixels, Augmentation(hard_edges=0.3), seeded())
+    share = ((cut == 0) | (cut == 1)).flatten(1).all(1).double().mean()
+    assert abs(share - 0.3) < 4 * math.sqrt(0.3 * 0.7 / len(pixels))
+
+
+@pytest.mark.parametrize("name", STRENGTHS)
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, 181])
+def test_a_strength_out_of_range_is_refused_in_one_line(name, value):
+    with pytest.raises(UserError, match=rf"^the strength of {name} must be from 0 to {STRENGTHS[name]}, not {value}$"):
+        Augmentation(**{name: value})

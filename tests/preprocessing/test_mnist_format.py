@@ -1,0 +1,209 @@
+"""The intake: whatever happened to a digit on its way, the network sees what MNIST would have made of it."""
+
+import io
+
+import damage
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw, ImageOps
+
+from digit_recognizer import evaluation
+from digit_recognizer.preprocessing import binarization, mnist_format
+from digit_recognizer.recognition.recognizer import Recognizer
+from digit_recognizer.runtime.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def network() -> Recognizer:
+    return Recognizer.load()
+
+
+def answers(network: Recognizer, digits: list[np.ndarray]) -> torch.Tensor:
+    """What the network reads in pictures of 28x28."""
+    return evaluation.predict(network.model, torch.from_numpy(np.stack(digits))).argmax(1)
+
+
+def page(digit: np.ndarray, size: int = 280) -> np.ndarray:
+    """A digit of MNIST as a drawing: dark on light, enlarged."""
+    return 255 - np.asarray(Image.fromarray(digit).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def test_what_is_already_as_mnist_has_it_passes_unchanged(mnist, network):
+    digits = mnist.test.images[:1000].numpy()
+    taken = [mnist_format.to_mnist(digit).digit for digit in digits]
+    assert (answers(network, taken) == answers(network, list(digits))).float().mean() >= 0.998
+
+
+def _as_jpeg(digit):
+    file = io.BytesIO()
+    Image.fromarray(page(digit, 112)).save(file, "JPEG", quality=60)
+    return file.getvalue()
+
+
+def _turned_by_exif(digit):
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(page(digit, 112)).rotate(180).save(file, "PNG", exif=exif)
+    return file.getvalue()
+
+
+def _on_a_gradient(digit):
+    slope = np.linspace(0.55, 1, 112)
+    return np.uint8(page(digit, 112) * slope)
+
+
+CHANGES = {
+    "dark on light": lambda digit: 255 - digit,
+    "shifted": lambda digit: np.roll(digit, (4, -3), (0, 1)) if not digit[-4:].any() else np.roll(digit, -2, 1),
+    "enlarged": lambda digit: page(digit, 300),
+    "reduced": lambda digit: np.pad(np.asarray(Image.fromarray(digit).resize((21, 21), Image.Resampling.BICUBIC)), 4),
+    "turned by EXIF": _turned_by_exif,
+    "JPEG": _as_jpeg,
+    "transparent": lambda digit: Image.merge("LA", (Image.new("L", (28, 28)), Image.fromarray(digit))),
+    "padded": lambda digit: np.pad(digit, ((5, 40), (60, 11))),
+    "on a grey gradient": _on_a_gradient,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_does_not_change_a_digit_does_not_change_the_answer(change, mnist, network):
+    digits = mnist.test.images[:500].numpy()
+    taken = [mnist_format.to_mnist(CHANGES[change](digit)).digit for digit in digits]
+    same = (answers(network, taken) == answers(network, list(digits))).float().mean()
+    assert same >= 0.99, f"{float(same):.3f}"
+
+
+@pytest.mark.parametrize("kind", damage.KINDS)
+def test_damaged_digits_are_still_read(kind, mnist, network):
+    labels = mnist.test.labels[:100]
+    pages = [page(digit) for digit in mnist.test.images[:100].numpy()]
+    taken = [
+        mnist_format.to_mnist(damage.KINDS[kind](sheet, np.random.default_rng(seed)))
+        for seed, sheet in enumerate(pages)
+    ]
+    right = answers(network, [intake.digit for intake in taken]) == labels
+    right &= torch.tensor([intake.reason != "blank" for intake in taken])
+    assert right.float().mean() >= 0.97, f"{float(right.float().mean()):.2f}"
+
+
+def drawing(*lines: tuple, width: int = 12, size: int = 200) -> Image.Image:
+    """Dark strokes on white paper, each through some points."""
+    image = Image.new("L", (size, size), 255)
+    for line in lines:
+        ImageDraw.Draw(image).line(line, fill=0, width=width, joint="curve")
+    return image
+
+
+FIVE = ((70, 60, 70, 100, 110, 95, 130, 120, 120, 150, 90, 160, 65, 150), (78, 50, 130, 50))  # its bar is apart
+
+
+def test_the_form_is_mnists():
+    taken = mnist_format.to_mnist(drawing((100, 30, 100, 170)))
+    rows, columns = np.flatnonzero(taken.digit.any(1)), np.flatnonzero(taken.digit.any(0))
+    assert (rows[0], rows[-1]) == (4, 23)  # 20 long
+    assert abs(columns.mean() - 13.5) <= 1  # and in the middle
+    assert taken.digit.dtype == np.uint8 and taken.digit.max() == 255
+    assert (taken.reason, taken.warnings[0]) == (None, "dark on light, inverted")
+
+
+@pytest.mark.parametrize(("width", "word"), [(1, "thickened"), (40, "thinned"), (20, None)])
+def test_strokes_come_near_mnists(width, word):
+    taken = mnist_format.to_mnist(drawing((60, 30, 140, 170), (60, 170, 140, 30), width=width))
+    weight = 4 * mnist_format.signed_distance(taken.digit > 127)[taken.digit > 127].mean()
+    assert 1.6 <= weight <= 4.6
+    assert (
+        any("strokes" in warning and word in warning for warning in taken.warnings)
+        if word
+        else len(taken.warnings) == 1
+    )
+
+
+def test_a_detached_stroke_is_kept_and_a_speck_dropped():
+    whole = drawing(*FIVE)
+    dirty = whole.copy()
+    ImageDraw.Draw(dirty).ellipse((20, 180, 24, 184), fill=0)
+    assert mnist_format.to_mnist(whole).strokes[50, 100]
+    assert np.array_equal(mnist_format.to_mnist(dirty).digit, mnist_format.to_mnist(whole).digit)
+
+
+def test_two_shapes_far_apart_are_several_digits():
+    both = drawing((40, 40, 40, 160), (150, 40, 150, 160))
+    assert mnist_format.to_mnist(both).reason == "several digits"
+
+
+def blank_pages() -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+    ruled = np.full((300, 300), 245, np.uint8)
+    ruled[20::25] = 150
+    return {
+        "white": np.full((100, 100), 255, np.uint8),
+        "black": np.zeros((100, 100), np.uint8),
+        "faint noise": np.uint8(generator.normal(200, 8, (200, 200)).clip(0, 255)),
+        "strong noise": np.uint8(generator.normal(128, 40, (200, 200)).clip(0, 255)),
+        "a ramp": np.tile(np.linspace(90, 220, 200).astype(np.uint8), (200, 1)),
+        "ruled paper": ruled,
+    }
+
+
+@pytest.mark.parametrize("name", blank_pages())
+def test_nothing_is_an_answer_of_its_own(name, network):
+    prediction = network.predict(blank_pages()[name])
+    assert prediction.digit is None
+    assert prediction.reason in ("blank", "not like a digit")
+
+
+def test_paper_and_ink_are_told_apart_in_a_tight_crop():
+    tight = drawing((10, 10, 190, 10, 60, 190), width=30)
+    assert binarization.dark_on_light(np.asarray(tight, np.float32) / 255)
+    assert not binarization.dark_on_light(np.asarray(ImageOps.invert(tight), np.float32) / 255)
+
+
+@pytest.mark.parametrize("numbers", [[7, 2, 1, 0], [4, 1, 4, 9, 5, 9, 0, 6]])
+def test_a_row_is_split_in_reading_order(numbers, mnist, network):
+    first = [int((mnist.test.labels == number).nonzero()[0]) for number in numbers]
+    sheet = np.concatenate([np.pad(page(mnist.test.images[index].numpy(), 84), 6, constant_values=255)
+                            for index in first], axis=1)  # fmt: skip
+    read = network.read_number(sheet)
+    assert read.number == "".join(map(str, numbers))
+    lefts = [box[0] for box in read.boxes]
+    assert lefts == sorted(lefts)
+    for place, (left, top, right, bottom) in enumerate(read.boxes):
+        assert 96 * place <= left < right <= 96 * (place + 1)
+        assert 0 <= top < bottom <= 96
+
+
+def test_rows_are_read_from_above(mnist, network):
+    digits = [page(mnist.test.images[index].numpy(), 84) for index in range(6)]  # 7 2 1, 0 4 1
+    sheet = np.concatenate([np.concatenate(row, axis=1) for row in (digits[:3], digits[3:])])
+    assert network.read_number(sheet).rows == ("721", "041")
+
+
+def test_digits_that_touch_are_cut_apart(mnist, network):
+    two, zero = (page(mnist.test.images[index].numpy(), 112)[16:96, 20:92] for index in (1, 3))
+    sheet = np.pad(np.concatenate([two, zero], axis=1), 30, constant_values=255)
+    sheet[60:64, 80:120] = 0  # a stroke that joins them
+    assert len(network.read_number(sheet).boxes) == 2
+
+
+def test_nothing_is_split_into_nothing(network):
+    assert network.read_number(np.full((90, 300), 255, np.uint8)).number == ""
+
+
+def test_a_clean_scan_without_ink_is_an_error():
+    with pytest.raises(UserError, match="there is no ink"):
+        mnist_format.as_mnist(np.zeros((8, 8)))
+
+
+def test_more_digits_than_a_picture_has_room_for_are_refused_at_once():
+    down, across = np.indices((640, 640))
+    squares = np.where((down % 33 < 16) & (across % 33 < 16), np.uint8(0), np.uint8(255))
+    with pytest.raises(UserError, match="more than 200 shapes in this picture; show a part of it at a time"):
+        mnist_format.split_digits(squares)
+    assert mnist_format.to_mnist(squares).reason == "several digits"
+
+
+def test_a_line_a_few_pixels_high_is_no_row_of_digits():
+    page = np.full((100, 150), 255, np.uint8)
+    page[50, 10:140] = 0
+    assert len(mnist_format.split_digits(page)) <= 1

@@ -1,0 +1,152 @@
+"""What is read, how sure the answer is, and when there is none."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from digit_recognizer import checkpoints, evaluation, models, recipes
+from digit_recognizer.recipes.strengths import Augmentation
+from digit_recognizer.recognition import calibration, recognizer
+from digit_recognizer.recognition.recognizer import Recognizer
+from digit_recognizer.runtime.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def network() -> Recognizer:
+    return Recognizer.load()
+
+
+@pytest.fixture(scope="module")
+def one() -> Image.Image:
+    image = Image.new("L", (120, 120), 255)
+    ImageDraw.Draw(image).line((70, 15, 55, 105), fill=0, width=11)
+    return image
+
+
+def test_a_prediction_says_all_that_is_to_be_shown(one, network):
+    prediction = network.predict(one)
+    assert prediction.digit == 1 and prediction.reason is None
+    assert sum(prediction.probabilities) == pytest.approx(1, abs=1e-5)
+    assert prediction.confidence == max(prediction.probabilities) > 0.8
+    assert prediction.ranked[0] == 1 and sorted(prediction.ranked) == list(range(10))
+    assert prediction.image.shape == (28, 28) and prediction.image.max() == 255
+    assert "dark on light, inverted" in prediction.warnings
+
+
+def test_many_are_read_as_one_by_one(one, network):
+    pictures = [one, one.rotate(180), Image.new("L", (60, 60), 255)]
+    together = network.predict_many(pictures)
+    assert [prediction.digit for prediction in together] == [network.predict(each).digit for each in pictures]
+    assert network.predict_many([]) == []
+
+
+def test_many_threads_may_read_at_once(optdigits, network):
+    """One recognizer serves all visitors of the page: each gets the answer that he would get alone, bit for bit."""
+    pictures = [255 - image.numpy().repeat(5, 0).repeat(5, 1) for image in optdigits.train.images[:64]]
+    alone = [network.predict(picture).probabilities for picture in pictures]
+    with ThreadPoolExecutor(8) as threads:
+        together = [threads.submit(network.predict, picture) for picture in 4 * pictures]
+    assert [one.result().probabilities for one in together] == 4 * alone
+    assert len(set(alone)) == len(alone)  # or a mixed-up answer would not be seen
+
+
+def test_what_is_refused_says_why(one, network):
+    blank = network.predict(Image.new("L", (60, 60), 255))
+    assert (blank.digit, blank.reason, blank.confidence) == (None, "blank", 0)
+    two = Image.new("L", (240, 120), 255)
+    two.paste(one, (0, 0))
+    two.paste(one, (120, 0))
+    assert network.predict(two).reason == "several digits"
+    strict = Recognizer(network.model, network.temperature, least=1.1)
+    assert (strict.predict(one).digit, strict.predict(one).reason) == (None, "not like a digit")
+
+
+def test_the_names_of_project_001(one, tmp_path, trained, small_recipe):
+    checkpoints.save(tmp_path / "mnist_model.pth", trained[0], small_recipe, {})
+    model = recognizer.load_model(tmp_path / "mnist_model.pth")
+    digit, confidence = recognizer.test_single_image(model, one)
+    assert digit in range(10) and 0 < confidence <= 1
+    assert recognizer.test_single_image(trained[0], one) == (digit, confidence)
+
+
+def test_what_confidence_means_is_kept_with_the_network(one, tmp_path):
+    recipe = recipes.get("mlp_128_adam")
+    meaning = {"temperature": 2.0, "least": 0.2, "refused": 0.01}
+    checkpoints.save(tmp_path / "a.pth", models.build(recipe), recipe, {"meaning": meaning})
+    loaded = Recognizer.load(tmp_path / "a.pth")
+    assert (loaded.temperature, loaded.least) == (2.0, 0.2)
+
+
+@pytest.mark.parametrize(
+    "meaning",
+    [
+        *({"temperature": wrong} for wrong in (0, -1, 1e9, float("nan"), float("inf"), "hot", "2", True, None, [1])),
+        *({"least": wrong} for wrong in (None, -0.1, float("nan"), float("inf"), "0.5", False)),
+        [1], "hot", 3,
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_meaning_that_is_none_is_refused(meaning, tmp_path):
+    recipe = recipes.get("mlp_128_adam")
+    checkpoints.save(tmp_path / "a.pth", models.build(recipe), recipe, {"meaning": meaning})
+    with pytest.raises(UserError, match="is damaged"):
+        Recognizer.load(tmp_path / "a.pth")
+
+
+def test_answers_that_are_no_numbers_are_no_digit(one, network):
+    broken = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    torch.nn.init.constant_(broken[1].weight, 3e38)  # finite, and yet no answer is
+    prediction = Recognizer(broken).predict(one)
+    assert (prediction.digit, prediction.reason) == (None, "not like a digit")
+
+
+def test_softmax_networks_are_read_as_probabilities(one, tmp_path):
+    recipe = recipes.get("mlp_128_64_adam_10ep_softmax")
+    model = models.build(recipe)
+    checkpoints.save(tmp_path / "a.pth", model, recipe, {})
+    prediction = Recognizer.load(tmp_path / "a.pth").predict(one)
+    expected = evaluation.predict(model, torch.from_numpy(prediction.image)[None])[0]
+    assert prediction.probabilities == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_the_temperature_that_was_put_in_is_found():
+    generator = torch.Generator().manual_seed(0)
+    true = torch.randn(20_000, 10, generator=generator) * 2
+    labels = torch.multinomial(true.softmax(1), 1, generator=generator).flatten()
+    for temperature in (0.5, 1.0, 3.0):
+        assert calibration.fit_temperature(true * temperature, labels) == pytest.approx(temperature, rel=0.05)
+
+
+def test_calibration_error_of_a_worked_example():
+    """Ten answers with 0.75, of which six are right, and ten with 0.95, all right: (10 x 0.15 + 10 x 0.05) / 20."""
+    confidence = np.repeat([0.75, 0.95], 10)
+    probabilities = torch.zeros(20, 10, dtype=torch.float64)
+    probabilities[:, 3], probabilities[:, 4] = torch.from_numpy(confidence), torch.from_numpy(1 - confidence)
+    labels = torch.tensor([3] * 6 + [0] * 4 + [3] * 10)
+    assert calibration.calibration_error(probabilities, labels) == pytest.approx(0.1)
+
+
+def test_the_shipped_network_is_as_sure_as_it_is_right(mnist, network):
+    logits = evaluation.predict(network.model, mnist.test.images) / network.temperature
+    assert calibration.calibration_error(logits.softmax(1), mnist.test.labels) <= 0.005
+    assert evaluation.score(logits, mnist.test.labels).accuracy >= 0.995
+    refused = (logits.softmax(1).amax(1) < network.least).double().mean()
+    assert refused <= 0.02
+
+
+def test_a_threshold_needs_digits_that_were_held_out(trained, optdigits):
+    assert calibration.meaning(trained[0], optdigits, Augmentation()) is None
+
+
+def test_the_temperature_is_that_of_digits_as_varied_as_in_training(trained, optdigits):
+    held_out = dataclasses.replace(optdigits, validation=optdigits.test)
+    logits = evaluation.predict(trained[0], optdigits.test.images)
+    plain = calibration.meaning(trained[0], held_out, Augmentation())
+    assert plain["temperature"] == calibration.fit_temperature(logits, optdigits.test.labels)
+    varied = calibration.meaning(trained[0], held_out, Augmentation(rotation=30, shift=3))
+    assert varied["temperature"] > plain["temperature"]  # a network that never saw such digits is too sure of them
+    assert varied == calibration.meaning(trained[0], held_out, Augmentation(rotation=30, shift=3))

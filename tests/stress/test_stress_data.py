@@ -1,0 +1,189 @@
+"""Data that is whole: real processes that start at once, are killed at any moment, or may not write.
+
+They are forked from one that has imported what they need, so that hundreds of them take minutes.
+"""
+
+import contextlib
+import io
+import multiprocessing
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from loopback import FILES, RESOURCES, SUMS, WHOLE, put, send, serving, tree, trickle
+from stress import count, keep
+
+from digit_recognizer import data
+from digit_recognizer.data import sources
+from digit_recognizer.runtime.errors import UserError
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks processes and kills them by a signal")
+
+NAMES = list(FILES)
+# What lies in the folder before: nothing, half of the files, or all of them with one cut short.
+BEFORE = {
+    "empty": {},
+    "half-filled": {file: FILES[file] for file in NAMES[1:3]},
+    "damaged": FILES | {NAMES[0]: FILES[NAMES[0]][:1000]},
+}
+LACKING = {"empty": 4, "half-filled": 2, "damaged": 1}  # how many files that leaves to fetch
+NOBODY = 65534
+
+
+@pytest.fixture(scope="module")
+def forked():
+    """Where processes come from that have imported torchvision already, and hold no threads of this one."""
+    context = multiprocessing.get_context("forkserver")
+    heavy = ["torchvision.datasets.utils", "digit_recognizer.records", "pytest"]
+    context.set_forkserver_preload(heavy)  # not this module, which is not on the path of that process yet
+    return context
+
+
+def load_small(folder: Path, address: str, start=None, user: int | None = None, said=None) -> None:
+    """In a process of its own: MNIST is the small one at this address, and is loaded from a folder."""
+    from torchvision.datasets import MNIST
+
+    os.environ |= {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+    MNIST.mirrors, MNIST.resources, sources.MNIST_MD5 = [address], RESOURCES, SUMS
+    if user is not None:
+        os.setgid(user)
+        os.setuid(user)
+    if start is not None:
+        start.wait(60)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            digits = data.load("mnist", folder)
+        assert digits.md5 == SUMS and len(digits.train.labels) == 12
+        line = "loaded"
+    except UserError as error:
+        line = str(error)
+    if said is not None:
+        said.put(line)
+    elif line != "loaded":
+        raise SystemExit(line)
+
+
+def after(state: str) -> dict[str, bytes]:
+    """What the folder must hold in the end: the four files, and the damaged one under another name."""
+    return WHOLE | ({f"MNIST/raw/{NAMES[0]}.damaged": BEFORE["damaged"][NAMES[0]]} if state == "damaged" else {})
+
+
+def test_processes_that_start_at_once_end_with_one_good_copy(forked, tmp_path):
+    rounds, started = count(1, 10), 0
+    for number in range(rounds):
+        for state, files in BEFORE.items():
+            for size in (2, 4):
+                folder, start = tmp_path / f"{number}-{state}-{size}", forked.Barrier(size)
+                if files:
+                    put(folder, files)
+                with serving(send) as (address, asked):
+                    each = [forked.Process(target=load_small, args=(folder, address, start)) for _ in range(size)]
+                    for process in each:
+                        process.start()
+                    for process in each:
+                        process.join(60)
+                assert [process.exitcode for process in each] == [0] * size
+                assert tree(folder) == after(state)
+                assert len(asked) <= size + 2 * LACKING[state]  # each looks who answers; one of them fetches
+                started += size
+    keep("processes that start at once", {"processes": started, "rounds": rounds * 2 * len(BEFORE), "bad copies": 0})
+
+
+def test_a_download_killed_at_any_moment_leaves_whole_files_and_the_next_run_works(forked, tmp_path):
+    kills, moments = count(4, 60), random.Random(0)
+    caught = 0
+    for number in range(kills):
+        state = list(BEFORE)[number % len(BEFORE)]
+        folder = tmp_path / str(number)
+        if BEFORE[state]:
+            put(folder, BEFORE[state])
+        with serving(trickle(pieces=4, pause=0.02)) as (address, asked):
+            process = forked.Process(target=load_small, args=(folder, address))
+            process.start()
+            while not asked and process.is_alive():
+                time.sleep(0.001)
+            time.sleep(moments.uniform(0, 0.12 * LACKING[state]))  # of which the server takes two thirds
+            process.kill()
+            process.join(60)
+        left = {path: content for path, content in tree(folder).items() if "/.download-" not in path}
+        caught += len(left) < len(tree(folder))
+        before = {f"MNIST/raw/{file}": content for file, content in BEFORE[state].items()}
+        assert all(content in (before.get(path), after(state).get(path)) for path, content in left.items())
+        with serving(send) as (address, _):
+            again = forked.Process(target=load_small, args=(folder, address))
+            again.start()
+            again.join(60)
+        assert again.exitcode == 0
+        assert tree(folder) == after(state)
+        shutil.rmtree(folder)
+    assert caught >= kills // 4  # else the moments are ill chosen
+    keep("killed downloads", {"kills": kills, "in the middle": caught, "files lost or half written": 0})
+
+
+@pytest.fixture
+def readable():
+    """A folder that everyone may read, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+        for path in Path(folder).rglob("*"):
+            path.chmod(0o755)
+
+
+@pytest.mark.parametrize("state", ["whole", *BEFORE])
+def test_a_folder_without_leave_to_write_works_where_all_is_there_and_one_line_says_so_where_not(
+    forked, readable, state
+):
+    files = (BEFORE | {"whole": FILES})[state]
+    put(readable, files)
+    for path in sorted(readable.rglob("*"), reverse=True):
+        path.chmod(0o555)
+    before = tree(readable)
+    said = forked.SimpleQueue()
+    with serving(send) as (address, asked):
+        user = NOBODY if os.geteuid() == 0 else None  # for root there is no folder without leave
+        process = forked.Process(target=load_small, args=(readable, address, None, user, said))
+        process.start()
+        process.join(60)
+    assert process.exitcode == 0
+    line = said.get()
+    said.close()
+    assert tree(readable) == before and asked == []
+    raw = readable / "MNIST" / "raw"
+    assert (line == "loaded") == (state == "whole")
+    assert state == "whole" or f"({raw} cannot be written to; choose another folder with --data-dir)" in line
+
+
+def test_a_disk_mounted_read_only_works_where_all_is_there_and_one_line_says_so_where_not(tmp_path):
+    put(tmp_path / "whole", FILES)
+    put(tmp_path / "half", BEFORE["half-filled"])
+    program = (
+        "import sys; from pathlib import Path; import test_stress_data\n"
+        "for name in ('whole', 'half'):\n"
+        "    said = type('', (), {'put': print}); folder = Path(sys.argv[1], name)\n"
+        "    test_stress_data.load_small(folder, 'http://127.0.0.1:9/', said=said)\n"
+        "(folder / 'new').write_text('')"
+    )
+    mounted = f'mount --bind "{tmp_path}" "{tmp_path}" && mount -o remount,bind,ro "{tmp_path}" && echo mounted && '
+    mounted += f'exec "{sys.executable}" -c "$PROGRAM" "{tmp_path}"'
+    variables = os.environ | {
+        "PROGRAM": program,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+    }
+    command = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-c", mounted]
+    try:
+        ran = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
+    except FileNotFoundError:
+        pytest.skip("needs unshare")
+    if not ran.stdout.startswith("mounted\n"):
+        pytest.skip(f"needs leave to mount: {ran.stderr.strip()}")
+    _, whole, half = ran.stdout.splitlines()
+    assert whole == "loaded"
+    assert half.startswith("MNIST is neither in") and "cannot be written to" in half
+    assert "Read-only file system" in ran.stderr  # it was: the file that the program tried to write last

@@ -1,0 +1,151 @@
+"""A crowd visits the page at once: every answer is the command line's, nobody's is another's, and memory stays flat."""
+
+import asyncio
+import io
+import statistics
+import sys
+import time
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import stress
+from page_client import Server, Visitor, served
+from PIL import Image
+
+from digit_recognizer import data
+from digit_recognizer.apps.web import page, page_answer, page_pictures
+from digit_recognizer.recognition.recognizer import UNLIKE, Prediction, Recognizer
+from digit_recognizer.runtime.text import percent
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the server's memory from /proc")
+VISITORS, READS = stress.count(8, 50), stress.count(3, 20)  # pictures of each visitor
+ROUNDS = stress.count(1, 2)  # crowds one after the other
+SETTLED, LATE = 500, 2000  # predictions between which the server's memory is watched
+GROWTH = 0.05
+SAME = 1.0  # shades of grey of 256, on the average: JPEG changes at most 0.5, another digit's picture 2 or more
+
+
+@pytest.fixture(scope="module")
+def digits(request) -> data.Split:
+    """MNIST's test digits; where MNIST is absent, the embedded set's."""
+    try:
+        return request.getfixturevalue("mnist").test
+    except pytest.skip.Exception:
+        return request.getfixturevalue("optdigits").train
+
+
+def as_uploaded(digit: np.ndarray, place: int) -> bytes:
+    """A digit, uint8 (28, 28), ink bright, dark on light and enlarged, in turn a PNG and a JPEG file."""
+    picture = Image.fromarray(235 - digit // 4 * 3).resize([28 * (5 + place % 7)] * 2, Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    picture.save(file, ("PNG", "JPEG")[place % 2])
+    return file.getvalue()
+
+
+def as_drawn(digit: np.ndarray, place: int) -> bytes:
+    """The same on a canvas, as its PNG file: black on white, anywhere on it."""
+    side = 140 + 10 * (place % 8)
+    canvas = Image.new("RGBA", (page.WIDTH, page.HEIGHT), "white")
+    where = (place * 7 % (page.WIDTH - side), place * 5 % (page.HEIGHT - side))
+    canvas.paste(Image.fromarray(255 - digit).resize((side, side), Image.Resampling.BICUBIC), where)
+    file = io.BytesIO()
+    canvas.save(file, "PNG")
+    return file.getvalue()
+
+
+class Reading:
+    """A picture, and what the command line says of it; drawn, or uploaded by that name."""
+
+    def __init__(self, recognizer: Recognizer, digit: np.ndarray, place: int, drawn: bool) -> None:
+        self.name, self.drawn = f"{place}.png", drawn
+        self.content = (as_drawn if drawn else as_uploaded)(digit, place)
+        self.expected = recognizer.predict(self.content)
+
+    async def ask(self, visitor: Visitor) -> float:
+        """Let the page read it, and check its answer. Returns seconds from sending it to the answer."""
+        await visitor.press("Clear") if self.drawn else await visitor.remove_files()
+        started = time.perf_counter()
+        await (visitor.draw(self.content) if self.drawn else visitor.upload((self.name, self.content)))
+        seconds = time.perf_counter() - started
+        said = visitor.said
+        assert in_words(self.expected) in said, f"{self.name}: {said}"
+        *_, seen = await visitor.pictures()  # the last shows what the network saw
+        seen = np.asarray(Image.open(io.BytesIO(seen)).convert("L"), np.float32)
+        expected = page_pictures.seen(self.expected.image).resize(seen.shape, Image.Resampling.BILINEAR)
+        away = float(np.abs(seen - np.asarray(expected)).mean())
+        assert away < SAME, f"{self.name} was taken for another picture: {away:.1f} shades of grey away"
+        return seconds
+
+
+def in_words(prediction: Prediction) -> str:
+    """The beginning of what the page says of it."""
+    if prediction.reason == UNLIKE:
+        return page_answer.REFUSED[UNLIKE]
+    return f"Read as the digit {prediction.digit} {percent(prediction.confidence)} sure"
+
+
+def readings(recognizer: Recognizer, digits: data.Split, count: int) -> list[list[Reading]]:
+    """For each visitor as many pictures, another for each: the first half uploaded, the others drawn."""
+    chosen, place = [], 0
+    while len(chosen) < count * READS:
+        drawn = len(chosen) % READS >= READS / 2
+        one = Reading(recognizer, digits.images[place].numpy(), place, drawn)
+        if one.expected.reason in (None, UNLIKE):  # the page reads several digits and blank paper in other ways
+            chosen.append(one)
+        place += 1
+    assert place < 1.1 * len(chosen) + 5
+    return [chosen[start : start + READS] for start in range(0, len(chosen), READS)]
+
+
+class Crowd:
+    """Many visitors at once. seconds: of each answer; memory: of the server after it, in megabytes."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.seconds, self.memory, self.requests = server, [], [], 0
+
+    async def visit(self, of_all: Iterable[list[Reading]]) -> None:
+        """Each list of readings is one visitor's; all come at once, and leave at the end."""
+        await asyncio.gather(*(self._one(of_one) for of_one in of_all))
+
+    async def _one(self, of_one: list[Reading]) -> None:
+        drawing = False
+        async with Visitor(self.server.port) as visitor:
+            for reading in of_one:
+                if reading.drawn and not drawing:
+                    await visitor.choose("Where does the picture come from?", "Draw")
+                    drawing = True
+                self.seconds.append(await reading.ask(visitor))
+                self.memory.append(self.server.memory())
+            self.requests += visitor.requests
+
+    def memory_about(self, answers: int) -> float:
+        """Megabytes after so many answers; the median of the hundred about it, as it depends on who is being served."""
+        return round(statistics.median(self.memory[max(0, answers - 50) : answers + 50]), 1)
+
+
+def test_a_crowd_at_once_gets_the_command_lines_answers(digits, tmp_path):
+    of_all = readings(Recognizer.load(), digits, VISITORS)
+    (tmp_path / "models").mkdir()
+    with served(tmp_path / "server", tmp_path / "models") as server:
+        crowd = Crowd(server)
+        started = time.perf_counter()
+        for _ in range(ROUNDS):
+            asyncio.run(crowd.visit(of_all))
+        seconds = time.perf_counter() - started
+    assert len(crowd.seconds) == ROUNDS * VISITORS * READS
+    stress.keep(
+        "page",
+        {
+            "visitors_at_once": VISITORS, "predictions": len(crowd.seconds), "errors": 0, "mixed_up": 0,
+            "predictions_a_second": round(len(crowd.seconds) / seconds, 1),
+            "requests_a_second": round(crowd.requests / seconds, 1),
+            "median_seconds": round(statistics.median(crowd.seconds), 2),
+            "95th_percentile_seconds": round(float(np.percentile(crowd.seconds, 95)), 2),
+            "megabytes_by_predictions": {
+                count: crowd.memory_about(count) for count in range(250, len(crowd.memory) + 1, 250)
+            },
+        },
+    )  # fmt: skip
+    if stress.LONG:
+        assert crowd.memory_about(LATE) < (1 + GROWTH) * crowd.memory_about(SETTLED)

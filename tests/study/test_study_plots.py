@@ -1,0 +1,176 @@
+"""Figures that compare show every number that they are given, where it belongs."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.text import Text
+
+from benchmarks import plots as benchmarks_plots
+from digit_recognizer.data import augmentation
+from digit_recognizer.recipes import RECIPES
+from digit_recognizer.study import plots as study_plots
+from digit_recognizer.study import tables
+
+ROOT = Path(__file__).parents[2]
+ROWS = [
+    {"name": "slow", "ours": True, "accuracies": [0.996, 0.998], "seconds": [100.0, 110.0, 300.0]},
+    {"name": "quick", "ours": False, "accuracies": [0.97, 0.98], "seconds": [10.0]},
+    {"name": "alone", "ours": True, "accuracies": [0.99], "seconds": [2.0]},
+]
+
+
+def test_accuracy_against_cost_puts_each_recipe_at_its_mean_and_median():
+    axes = study_plots.accuracy_against_cost(ROWS, "title").axes[0]
+    points = {
+        line.get_xdata()[0]: line.get_ydata()[0]
+        for line in axes.lines
+        if line.get_marker() in "os" and len(line.get_xdata())
+    }
+    assert points == pytest.approx({110.0: 0.3, 10.0: 2.5, 2.0: 1.0})
+    assert {text.get_text() for text in axes.texts} == {
+        "slow\n99.70 % (n = 2)", "quick\n97.50 % (n = 2)", "alone\n99.00 % (n = 1)",
+    }  # fmt: skip
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    low, high = axes.get_ylim()
+    assert low > high  # fewer mistakes are higher up
+
+
+def test_nothing_of_the_committed_results_lies_outside_the_axes():
+    rows = tables.costs(ROOT / "results")
+    assert len(rows) >= 8
+    axes = study_plots.accuracy_against_cost(rows, "title").axes[0]
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    for row in rows:
+        assert all(left < second < right for second in row["seconds"]), row["name"]
+        assert all(high < 100 * (1 - accuracy) < low for accuracy in row["accuracies"]), row["name"]
+
+
+def test_no_name_in_the_picture_of_costs_covers_another():
+    figure = study_plots.accuracy_against_cost(tables.costs(ROOT / "results"), "title")
+    figure.draw_without_rendering()
+    names = [Text.get_window_extent(text) for text in figure.axes[0].texts]
+    frame = figure.axes[0].get_window_extent()
+    assert len(names) > 9
+    assert all(frame.x0 < name.x0 < name.x1 < frame.x1 and frame.y0 < name.y0 for name in names)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(names, 2))
+
+
+def test_augmentations_are_a_row_each_with_the_digits_as_given():
+    digit = torch.rand(28, 28, generator=torch.Generator().manual_seed(0))
+    rows = augmentation.examples(digit, 7, 4, torch.Generator().manual_seed(0))
+    first, *_, last = rows
+    assert (first, last, len(rows)) == ("none", "hard edges", 12)
+    assert torch.equal(rows["none"][0], digit)
+    assert all((images != digit).any() for name, images in rows.items() if name != "none")
+    assert 0 < (rows["rotation"] - rows["rotation, sharp"]).abs().mean() < 0.1  # the same angles
+    axes = np.reshape(study_plots.augmentations(rows, "title").axes, (len(rows), 4))
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        assert line[0].get_ylabel() == name
+        for place, image in zip(line, images, strict=False):
+            np.testing.assert_allclose(place.images[0].get_array(), image.numpy() * 255, rtol=1e-6)
+        assert not any(place.axison for place in line[len(images) :])
+
+
+def test_costs_join_the_records_with_the_seconds_and_leave_out_what_lacks_either(tmp_path, write_record):
+    for name, accuracy in (("mlp_128_adam", 0.97), ("cnn_in_seconds", 0.99), ("cnn_best", 0.997)):
+        write_record(tmp_path, RECIPES[name], 0, accuracy)
+    runs = {name: [{"seconds": 2.0}, {"seconds": 3.0}] for name in ("mlp_128_adam", "cnn_in_seconds", "mlp_best")}
+    (tmp_path / "benchmark.json").write_text(json.dumps({"ladder": {"runs": runs}}))
+    assert tables.costs(tmp_path) == [
+        {"name": "mlp_128_adam", "ours": False, "accuracies": [0.97], "seconds": [2.0, 3.0]},
+        {"name": "cnn_in_seconds", "ours": True, "accuracies": [0.99], "seconds": [2.0, 3.0]},
+    ]
+
+
+def test_the_ladder_shows_our_recipes_with_seconds_where_there_are_any(tmp_path, write_record):
+    assert tables.ladder(tmp_path) == ""
+    for name, accuracy in (("mlp_128_adam", 0.97), ("cnn_in_seconds", 0.99), ("cnn_best", 0.997)):
+        write_record(tmp_path, RECIPES[name], 0, accuracy)
+    (tmp_path / "benchmark.json").write_text(json.dumps({"ladder": {"runs": {"cnn_in_seconds": [{"seconds": 2.5}]}}}))
+    _, _, *rows = tables.ladder(tmp_path).splitlines()
+    found = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [(row[0], row[1], row[3], row[6]) for row in found] == [
+        ("`cnn_in_seconds`", RECIPES["cnn_in_seconds"].network, "99.00%", "2.5"),
+        ("`cnn_best`", RECIPES["cnn_best"].network, "99.70%", ""),
+    ]
+
+
+def test_speed_shows_the_medians_and_what_was_given_up():
+    result = {
+        "seconds": {"ours": {"1": [1.0, 1.5, 3.0], "2": [0.5]}, "usual": {"1": [6.0]}},
+        "crowd": {
+            "seconds": {"one": {"quiet": [1.0], "busy": [2.0]}, "all": {"quiet": [0.7], "busy": [None, None, 3.0]}}
+        },
+        "peers": {
+            "runs": {"ours": {"1": [{"seconds": 7.0}], "2": [{"seconds": 5.0}]}, "jax": {"1": [{"seconds": 6.0}]}},
+            "fastest_threads": {"ours": 2, "jax": 1},
+        },
+        "scaling": {
+            "images": [{"digits": 60_000, "seconds": 1.2}, {"digits": 600_000, "seconds": 18.0}],
+            "widths": {"128": {"seconds": [0.1, 0.3, 0.2]}, "256": {"seconds": [0.4]}},
+        },
+    }
+    loops, crowd, peers, digits, widths = benchmarks_plots.chart(result, "title").axes
+    assert [bar.get_width() for bar in loops.patches] == [1.5, 0.5, 6.0]
+    assert [label.get_text() for label in loops.get_yticklabels()] == [
+        "ours, 1 thread", "ours, 2 threads", "DataLoader loop, 1 thread",
+    ]  # fmt: skip
+    assert [bar.get_width() for bar in crowd.patches] == [1.0, 2.0, 0.7, 90.0]
+    assert [bar.get_width() for bar in peers.patches] == [5.0, 6.0]
+    assert [label.get_text() for label in peers.get_yticklabels()] == ["ours, 2 threads", "jax, 1 thread"]
+    assert digits.lines[0].get_xydata().tolist() == [[60_000, 20.0], [600_000, 30.0]]
+    assert widths.lines[0].get_xydata().tolist() == [[128, 0.2], [256, 0.4]]
+
+
+@pytest.mark.usefixtures("mnist")
+def test_the_figures_command_draws_the_committed_results(command, tmp_path):
+    assert command("figures", "--results", ROOT / "results", "--out", tmp_path) == (0, "", "")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "augmentation.png",
+        "accuracy_against_cost.png",
+        "accuracy_against_epochs.png",
+        "published_results.png",
+        "speed.png",
+    }
+
+
+def test_figures_of_a_folder_without_records_are_not_drawn(command, tmp_path):
+    nowhere = tmp_path / "nowhere"
+    status, _, said = command("figures", "--results", nowhere, "--out", tmp_path / "figures")
+    assert status == 2
+    assert said == f"error: {nowhere} holds no records of a study; --results says where they are\n"
+    assert not (tmp_path / "figures").exists()
+
+
+STRIPS = [
+    {
+        "label": "002",
+        "accuracies": [0.97, 0.98, 0.975],
+        "published": 0.9787,
+        "interval": (0.96, 0.99),
+        "verdict": "yes",
+    },
+    {"label": "000", "accuracies": [0.96, 0.965], "published": None, "interval": (0.95, 0.97), "verdict": "not stated"},
+]
+
+
+def test_each_seed_and_each_published_number_is_marked_on_its_strip():
+    axes = study_plots.published_results(STRIPS, "title").axes[0]
+    lines = [line for line in axes.lines if len(line.get_xdata())]
+    points = [(round(line.get_ydata()[0]), sorted(line.get_xdata())) for line in lines]
+    assert [place for place, _ in points] == [0, 0, 1]
+    assert points[0][1] == pytest.approx([97.0, 97.5, 98.0]) and points[1][1] == pytest.approx([97.87])
+    assert points[2][1] == pytest.approx([96.0, 96.5])
+    bands = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches][:2]
+    assert bands == [pytest.approx((96.0, 99.0)), pytest.approx((95.0, 97.0))]
+    assert [text.get_text() for text in axes.texts] == ["yes", "not stated"]
+
+
+def test_the_curve_against_epochs_is_the_mean_of_the_seeds():
+    axes = study_plots.accuracy_against_epochs([[0.9, 0.92], [0.95, 0.97]], 0.97, "title").axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[1, 91], [2, 96]])
+    assert axes.lines[1].get_ydata()[0] == pytest.approx(97)

@@ -1,0 +1,407 @@
+"""The study: one record a seed, none made twice; and the committed records are what README says they are."""
+
+import dataclasses
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import harness
+from digit_recognizer import checkpoints, evaluation, models, recipes, records, training
+from digit_recognizer.data import sources
+from digit_recognizer.runtime import files, provenance
+from digit_recognizer.runtime.device import choose_device
+from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.study import departures, ensembles, record_store, sweep, tables
+
+ROOT = Path(__file__).parents[2]
+ASKED = {  # how many seeds the study rests on at least
+    "mlp_512_256_adam_5ep": 30, "mlp_128_64_adam_10ep": 30, "mlp_128_adam": 30, "mlp_128_64_sgd_15ep": 20,
+    "mlp_128_64_adam_200ep": 10, "mlp_128_64_32_adam_200ep": 10,
+}  # fmt: skip
+COMMITTED = sorted((ROOT / "results").glob("*/mnist-seed*.json"))
+
+
+@pytest.fixture(scope="module")
+def small() -> recipes.Recipe:
+    """A recipe on the embedded set, so that it needs no download."""
+    return dataclasses.replace(recipes.get("mlp_128_adam"), dataset="optdigits", epochs=1)
+
+
+@pytest.fixture(scope="module")
+def folder(small, tmp_path_factory) -> Path:
+    """A study of two seeds."""
+    out = tmp_path_factory.mktemp("results")
+    sweep.run([small], 2, out)
+    return out
+
+
+def test_there_is_one_record_a_seed_and_the_seeds_differ(folder, small):
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json"))
+    assert names == ["mlp_128_adam/optdigits-seed0.json", "mlp_128_adam/optdigits-seed1.json"]
+    first, second = record_store.read_all(folder, small)
+    assert (first["seed"], second["seed"]) == (0, 1)
+    assert first["weights"] != second["weights"]
+    assert first["overrides"] == {"epochs": 1, "dataset": "optdigits"}
+
+
+def test_a_record_says_what_a_run_alone_gives(folder, small, optdigits):
+    choose_device("cpu")  # as the study does, whose products it decides on
+    model, history = training.fit(models.build(small, 1), optdigits, small, 1, quiet=True)
+    record = record_store.read_all(folder, small)[1]
+    assert record["weights"] == provenance.weights_hash(model)
+    assert record["history"][0]["train_loss"] == history[0]["train_loss"]
+    assert record["made_with"]["threads"] == 1
+
+
+def test_finished_runs_are_skipped_and_missing_ones_made(folder, small, capsys):
+    path = folder / "mlp_128_adam/optdigits-seed0.json"
+    before = path.stat().st_mtime_ns
+    sweep.run([small], 2, folder)
+    assert capsys.readouterr().out == ""
+    sweep.run([small], 3, folder)
+    assert capsys.readouterr().out.count("\n") == 1
+    assert path.stat().st_mtime_ns == before
+    (folder / "mlp_128_adam/optdigits-seed2.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda text: "", "is no whole record"),
+        (lambda text: text[: len(text) // 2], "is no whole record"),
+        (lambda text: "[]", "is no whole record"),
+        (lambda text: text.replace('"format": 2', '"format": 1'), "is of another run: other format"),
+        (
+            lambda text: text.replace('"recipe": "mlp_128_adam"', '"recipe": "cnn_best"'),
+            "is of another run: other recipe",
+        ),
+        (lambda text: text.replace('"batch_size": 64', '"batch_size": 65'), "is of another run: other settings"),
+        (lambda text: text.replace('"mean_of_batch_means"', '"mean"'), "is no whole record"),
+        (lambda text: text.replace('"count": ', '"count": 0, "was": '), "is no whole record"),
+        (lambda text: text.replace('"seed": 0', '"seed": 5'), "is of another run: other seed"),
+        (lambda text: text.replace('"epoch": 1', '"epoch": 2'), "is no whole record"),
+        (lambda text: re.sub('"correct": [0-9]+', '"correct": 1', text), "is no whole record"),
+    ],
+)
+def test_a_damaged_record_is_named_set_aside_and_made_again(damage, words, folder, small, tmp_path, capsys):
+    good = folder / "mlp_128_adam/optdigits-seed0.json"
+    path = tmp_path / "mlp_128_adam/optdigits-seed0.json"
+    path.parent.mkdir()
+    damaged = damage(good.read_text())
+    for again in ("", "1"):  # what was set aside is never written over
+        path.write_text(damaged)
+        with pytest.raises(UserError, match="optdigits-seed0"):
+            record_store.read_all(tmp_path, small)
+        sweep.run([small], 1, tmp_path)
+        out = capsys.readouterr().out
+        assert words in out and f"set aside as optdigits-seed0.json.aside{again}, and run again" in out
+        assert path.with_name(f"optdigits-seed0.json.aside{again}").read_text() == damaged
+        assert json.loads(path.read_text())["weights"] == json.loads(good.read_text())["weights"]
+    assert [record["seed"] for record in record_store.read_all(tmp_path, small)] == [0]
+
+
+class Stopped(Exception):
+    """What a test ends a study with."""
+
+
+def stopped_after(epochs: int, monkeypatch, recipe: recipes.Recipe, out: Path) -> Path:
+    """The progress file that a study leaves which ends after so many epochs of its first run."""
+    plain = checkpoints.save_progress
+
+    def save(path, *rest):
+        plain(path, *rest)
+        if len(rest[-1]["history"]) == epochs:
+            raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(checkpoints, "save_progress", save)
+        sweep.run([recipe], 1, out, workers=1)
+    return out / "mlp_128_adam/optdigits-seed0.stopped.pth"
+
+
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_a_run_that_was_stopped_goes_on_where_it_was(done, small, tmp_path, monkeypatch):
+    recipe = dataclasses.replace(small, epochs=3)
+    path = stopped_after(done, monkeypatch, recipe, tmp_path / "stopped")
+    assert [other.name for other in path.parent.iterdir()] == [path.name]
+    trained, plain = [], training.train_one_epoch
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train_one_epoch", lambda *all: trained.append(all[3]) or plain(*all))
+        sweep.run([recipe], 1, tmp_path / "stopped", workers=1)
+    assert trained == [1, 2, 3][done:]
+    sweep.run([recipe], 1, tmp_path / "whole")
+    (resumed,), (whole,) = (record_store.read_all(tmp_path / name, recipe) for name in ("stopped", "whole"))
+    assert resumed["weights"] == whole["weights"] and not path.exists()
+    losses = [[row["train_loss"] for row in record["history"]] for record in (resumed, whole)]
+    assert losses[0] == losses[1] and len(losses[0]) == 3
+
+
+def cut(path: Path, monkeypatch) -> int:
+    path.write_bytes(path.read_bytes()[:-100])
+    return 2
+
+
+def of_another_commit(path: Path, monkeypatch) -> int:
+    monkeypatch.setattr(provenance, "_commit", lambda: {"commit": "another", "changed": False})
+    return 2
+
+
+def of_more_epochs(path: Path, monkeypatch) -> int:
+    return 1
+
+
+@pytest.mark.parametrize("change", [cut, of_another_commit, of_more_epochs])
+def test_what_cannot_be_gone_on_from_is_said_and_its_run_begun_anew(change, small, tmp_path, monkeypatch, capsys):
+    path = stopped_after(1, monkeypatch, dataclasses.replace(small, epochs=2), tmp_path)
+    recipe = dataclasses.replace(small, epochs=change(path, monkeypatch))
+    sweep.run([recipe], 1, tmp_path, workers=1)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(str(path)) and first.endswith("; the run begins anew") and "test accuracy" in second
+    (record,) = record_store.read_all(tmp_path, recipe)
+    assert len(record["history"]) == recipe.epochs and not path.exists()
+
+
+def test_a_cluster_is_not_asked_to_keep_anything_here(small, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(sweep, "_computed", lambda jobs, *rest: given.extend(jobs) or [])
+    monkeypatch.setattr(sweep.executors, "check", lambda *_: None)
+    sweep.run([small], 1, tmp_path, backend="dask", scheduler="somewhere")
+    sweep.run([small], 1, tmp_path)
+    assert [job[3] for job in given] == [None, tmp_path / "mlp_128_adam/optdigits-seed0.stopped.pth"]
+
+
+def test_a_second_study_in_the_same_folder_is_refused(small, tmp_path):
+    with sweep._alone_in(tmp_path), pytest.raises(UserError, match="another study is writing to") as caught:
+        sweep.run([small], 1, tmp_path)
+    assert "\n" not in str(caught.value)
+    sweep.run([small], 1, tmp_path)  # and not any more
+    assert len(record_store.read_all(tmp_path, small)) == 1
+
+
+def test_two_studies_started_at_once_lose_and_double_nothing(tmp_path, no_network):
+    code = (
+        "import dataclasses, sys; from digit_recognizer import recipes; "
+        "from digit_recognizer.cli import command_line; from digit_recognizer.study import sweep; "
+        "small = dataclasses.replace(recipes.get('mlp_128_adam'), dataset='optdigits', epochs=1); "
+        "command_line.run(lambda: sweep.run([small], 4, sys.argv[1], workers=1))"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         text=True) for _ in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=120) for process in both]
+    printed = sorted(line for out, _ in said for line in out.splitlines())
+    assert [line.split(",")[1].split(":")[0] for line in printed] == [f" seed {seed}" for seed in range(4)]
+    assert all("Traceback" not in err for _, err in said)
+    assert all(not err or "another study is writing to" in err or "runs" in err for _, err in said)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills processes by a signal")
+def test_a_killed_study_leaves_whole_records_and_goes_on(small, folder, tmp_path, no_network):
+    code = (
+        "import dataclasses, sys; from digit_recognizer import recipes; from digit_recognizer.study import sweep; "
+        "small = dataclasses.replace(recipes.get('mlp_128_adam'), dataset='optdigits', epochs=1); "
+        "sweep.run([small], 40, sys.argv[1], workers=1)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        for _ in range(3):
+            process.stdout.readline()
+        process.kill()
+    before = record_store.read_all(tmp_path, small)  # all whole
+    assert 3 <= len(before) < 40
+    sweep.run([small], len(before) + 1, tmp_path)
+    after = record_store.read_all(tmp_path, small)
+    assert after[: len(before)] == before and len(after) == len(before) + 1
+    alone = record_store.read_all(folder, small)
+    assert [record["weights"] for record in after[:2]] == [record["weights"] for record in alone]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--report", "--seeds", "3"], "--report takes no --seeds"),
+        (["--report", "--recipes", "all"], "--report takes no --recipes"),
+        (["--report", "--workers", "2"], "--report takes no --workers"),
+        (["--report", "--backend", "dask"], "--report takes no --backend"),
+        (["--report", "--out", "nowhere"], "there is no folder nowhere with records"),
+        (["--quick", "--seeds", "3"], "--quick takes no --seeds"),
+        (["--quick", "--out", "mine"], "--quick takes no --out"),
+    ],
+)
+def test_a_flag_that_would_be_ignored_is_refused(flags, words, command):
+    status, _, error = command("study", *flags)
+    assert (status, error.count("\n")) == (2, 1)
+    assert words in error
+
+
+def test_quick_tries_every_recipe_and_keeps_nothing(small, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(sweep.tempfile, "tempdir", None)
+    sweep.quick([small, recipes.get("mlp_128_64_adam_10ep", dataset="optdigits")], None)
+    assert capsys.readouterr().out.count("\n") == 4
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_an_ensemble_is_of_the_first_seeds_and_is_never_made_of_fewer(small, tmp_path):
+    sweep.run([small], 3, tmp_path)
+    path = tmp_path / "mlp_128_adam/optdigits-ensemble.json"
+    before = path.read_text()
+    assert list(json.loads(before)["scores"]) == ["1", "3"]
+    for seed in (0, 1):
+        record_store.path_of(tmp_path, small, seed).with_suffix(".npy").unlink()  # as in a fresh checkout
+    sweep.run([small], 5, tmp_path)
+    assert path.read_text() == before
+    path.with_name("mnist-ensemble.json").write_text("")
+    with pytest.raises(UserError, match="is no ensemble's scores"):
+        tables.ensembles(tmp_path)
+
+
+def test_an_ensemble_that_an_interrupted_study_did_not_come_to_is_made_by_the_next(small, tmp_path):
+    sweep.run([small], 3, tmp_path)
+    path = tmp_path / "mlp_128_adam/optdigits-ensemble.json"
+    before = path.read_text()
+    path.unlink()
+    sweep.run([small], 3, tmp_path)
+    assert path.read_text() == before
+
+
+def test_certain_members_have_a_finite_loss():
+    certain = torch.zeros(2, 10)
+    certain[:, 0] = 1
+    found = ensembles.together(recipes.get(), ["a", "b", "c"], [certain.numpy()] * 3, torch.tensor([0, 1]))
+    assert found["scores"]["3"]["accuracy"] == 0.5 and 40 < found["scores"]["3"]["loss"] < 50
+
+
+def test_qmnists_recipe_runs_on_what_is_on_disk(tmp_path):
+    recipe = recipes.get("mlp_128_64_sgd_15ep")
+    names = lambda: [one.dataset for one in sweep.with_data([recipe, recipes.get()], tmp_path)]  # noqa: E731
+    assert names() == ["mnist", "mnist"]
+    (tmp_path / "QMNIST/raw").mkdir(parents=True)
+    for file in sources.QMNIST_FILES:
+        files.write_atomically(tmp_path / "QMNIST/raw" / file, b"")
+    assert names() == ["qmnist", "qmnist-writers", "mnist"]
+
+
+def test_runs_in_several_processes_give_the_same_weights_and_an_ensemble(folder, small, optdigits, tmp_path):
+    sweep.run([small], 3, tmp_path, workers=2)
+    alone, together = record_store.read_all(folder, small), record_store.read_all(tmp_path, small)
+    assert [record["weights"] for record in together[:2]] == [record["weights"] for record in alone]
+    found = json.loads((tmp_path / "mlp_128_adam/optdigits-ensemble.json").read_text())
+    assert found["weights"] == [record["weights"] for record in together]
+    assert found["scores"]["1"]["correct"] == together[0]["scores"]["correct"]
+    networks = [training.fit(models.build(small, seed), optdigits, small, seed, quiet=True)[0] for seed in range(3)]
+    mean = sum(evaluation.predict(model, optdigits.test.images).softmax(1) for model in networks)
+    assert found["scores"]["3"]["correct"] == int((mean.argmax(1) == optdigits.test.labels).sum())
+    assert list(found["scores"]) == ["1", "3"]
+
+
+def test_the_weights_hash_sees_a_single_bit():
+    model = models.build(recipes.get("mlp_128_adam"))
+    before = provenance.weights_hash(model)
+    with torch.no_grad():
+        model[2].bias[0] = torch.nextafter(model[2].bias[0], torch.tensor(1.0))
+    assert provenance.weights_hash(model) != before
+
+
+def test_only_mnist_goes_by_the_plain_names(tmp_path):
+    recipe = recipes.get()
+    mnist, embedded = (records.outputs(tmp_path, recipe, name, 3) for name in ("mnist", "optdigits"))
+    assert mnist.model == tmp_path / "mnist_model.pth"
+    assert mnist.record == tmp_path / "runs/mlp_512_256_adam_5ep/mnist-seed3.json"
+    assert mnist.figures == tmp_path / "figures"
+    assert embedded.figures == tmp_path / "figures/optdigits"
+    for field in dataclasses.fields(records.Outputs):
+        assert getattr(mnist, field.name) != getattr(embedded, field.name)
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_committed_record_is_of_the_published_recipe_on_the_whole_of_mnist(path):
+    record = json.loads(path.read_text())
+    recipe = recipes.RECIPES[path.parent.name]
+    changed = {} if recipe.dataset == "mnist" else {"dataset": "mnist"}
+    assert (record["recipe"], record["overrides"], record["dataset"]) == (recipe.name, changed, "mnist")
+    assert path.stem == f"mnist-seed{record['seed']}"
+    assert record["md5"] == sources.MNIST_MD5
+    assert record["scores"]["count"] == 10_000
+    assert record["scores"]["accuracy"] == record["scores"]["correct"] / 10_000
+    assert len(record["history"]) == recipe.epochs
+    last = record["history"][-1]
+    assert last["held_out"] == ("validation" if recipe.validation else "test")
+    assert recipe.validation or last["held_out_accuracy"] == record["scores"]["accuracy"]
+    assert record["made_with"]["commit"] and record["made_with"]["changed"] is False
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_enough_seeds_are_committed(name):
+    found = record_store.read_all(ROOT / "results", dataclasses.replace(recipes.get(name), dataset="mnist"))
+    assert [record["seed"] for record in found] == list(range(len(found)))
+    assert len(found) >= ASKED[name]
+
+
+def test_the_default_recipe_reaches_its_bar_over_ten_seeds():
+    found = record_store.read_all(ROOT / "results", recipes.get())
+    assert [record["seed"] for record in found][:10] == list(range(10))
+    assert statistics.mean(record["scores"]["accuracy"] for record in found) >= 0.976
+    train = statistics.mean(record["history"][-1]["train_accuracy"] for record in found)
+    assert 0.986 <= train <= 0.989
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("table", tables.published),
+        ("departures", departures.page),
+        ("ladder", tables.ladder),
+        ("ensembles", tables.ensembles),
+    ],
+)
+def test_readme_shows_what_the_committed_records_say(name, make):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(rf"<!-- {name} of `[^`]+`; .* -->\n(.*?)\n<!-- end of {name} -->", text, re.DOTALL)
+    assert shown[1] == make(ROOT / "results")
+
+
+def test_readme_says_what_the_whole_study_costs():
+    studied = [dataclasses.replace(recipe, dataset="mnist") for recipe in sweep.STUDIED]
+    found = [record for recipe in studied for record in record_store.read_all(ROOT / "results", recipe)]
+    minutes = sum(record["seconds"] for record in found) / 60
+    epochs = sum(len(record["history"]) for record in found)
+    usual = harness.kept(ROOT / "results")["median"]["usual"]
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"all {len(found)} trainings, {epochs:,} epochs, took {minutes:.0f} minutes of one core" in text
+    assert f"on two cores {minutes / 2:.0f} minutes and a little" in text
+    assert f"they would take {epochs * usual / 3600:.1f} hours, at the {usual:.1f} seconds that an epoch" in text
+
+
+def test_readmes_first_numbers_are_the_means_of_the_committed_records():
+    found = record_store.read_all(ROOT / "results", recipes.get())
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    last = [record["history"][-1] for record in found]
+    expected = {
+        "train loss": f"{statistics.mean(row['train_loss'] for row in last):.4f}",
+        "train accuracy": f"{statistics.mean(row['train_accuracy'] for row in last):.2%}",
+        "test loss": f"{statistics.mean(record['scores']['mean_of_batch_means'] for record in found):.4f}",
+        "test accuracy": f"{statistics.mean(record['scores']['accuracy'] for record in found):.2%}",
+    }
+    assert f"| measured, mean of {len(found)} seeds |" in text
+    for name, value in expected.items():
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
+        assert line.split("|")[3].strip() == value
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "", '{"seed": 0}'])
+def test_a_record_without_its_fields_is_named(content, small, tmp_path):
+    path = tmp_path / "mlp_128_adam/optdigits-seed0.json"
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"optdigits-seed0\.json"):
+        record_store.read_all(tmp_path, small)
