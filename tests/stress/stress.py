@@ -1,4 +1,4 @@
-"""How long the tests of trust run: a short seeded slice as a rule, all of it by `make stress`, which keeps its figures."""
+"""How long the tests of trust run: a short seeded slice as a rule; all of it by `make stress`, which keeps figures."""
 
 import json
 import os
