@@ -43,7 +43,7 @@ def batches(
     for images, labels in data.batches(train, several, generator):
         inputs = flatten(normalize(data.to_pixels(images)))
         for few, truths in zip(inputs.split(batch_size), labels.split(batch_size), strict=True):
-            yield distributed.share(few), distributed.share(truths), len(truths)
+            yield distributed.shard(few), distributed.shard(truths), len(truths)
 
 
 class Gradients:

@@ -82,7 +82,7 @@ def save_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int, pro
     model_file.write(path, {"run": run, "progress": progress})
 
 
-@distributed.together()
+@distributed.raise_together()
 def load_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int) -> dict[str, Any]:
     """What save_progress wrote. Raises UserError where it is absent, damaged or of another run."""
     if not Path(path).exists():

@@ -45,10 +45,10 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     logits = [
-        model(data.to_pixels(part.to(device))).float().cpu() for part in distributed.share(images).split(batch_size)
+        model(data.to_pixels(part.to(device))).float().cpu() for part in distributed.shard(images).split(batch_size)
     ]
     model.train(was_training)
-    return distributed.whole(torch.cat(logits), len(images))
+    return distributed.all_gather_rows(torch.cat(logits), len(images))
 
 
 def score(logits: Tensor, labels: Tensor) -> Scores:

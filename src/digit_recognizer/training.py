@@ -18,8 +18,9 @@ from digit_recognizer.evaluation import Scores
 from digit_recognizer.progress import Learner
 from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.recipes.strengths import Augmentation
-from digit_recognizer.runtime import distributed, sync_batch_norm
+from digit_recognizer.runtime import distributed
 from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.runtime.sync_batch_norm import sync_batch_norm
 
 
 def fit(
@@ -39,7 +40,7 @@ def fit(
     Returns the model and its history, a row an epoch (see progress).
     """
     _check_batch_size(recipe.batch_size, len(digits.train.labels))
-    quiet = quiet or not distributed.is_first()
+    quiet = quiet or not distributed.is_main_process()
     tqdm.set_lock(threading.RLock())  # its own is shared by processes: one that is killed would leave it behind
     device = next(model.parameters()).device
     train = Split(digits.train.images.to(device), digits.train.labels.to(device))
@@ -69,9 +70,9 @@ def _check_batch_size(size: int, digits: int) -> None:
     """Raise UserError where a batch is more than all digits, or less than one for each process."""
     if size > digits:
         raise UserError(f"the batch size {size:,} is larger than the {digits:,} training digits")
-    if size < distributed.count():
+    if size < distributed.world_size():
         raise UserError(
-            f"a batch of {size} cannot be shared by {distributed.count()} processes; "
+            f"a batch of {size} cannot be shared by {distributed.world_size()} processes; "
             "take fewer of these or a larger --batch-size"
         )
 
@@ -96,7 +97,7 @@ def train_one_epoch(
         gradients = functools.partial(_by_autograd, model, recipe)
     model.train()
     with (
-        sync_batch_norm.over_all_processes(model),
+        sync_batch_norm(model),
         # No bar where nobody watches: in a file, a log or a stored notebook.
         tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None) as bar,
     ):
@@ -105,14 +106,14 @@ def train_one_epoch(
             for group in optimizer.param_groups:
                 group["lr"] = optimizers.learning_rate(recipe, min(1, (epoch - 1 + middle) / recipe.epochs))
             answers.append(gradients(inputs, labels, whole))
-            distributed.add_gradients(model)
+            distributed.all_reduce_gradients(model)
             optimizers.step(optimizer)
             truths.append(labels)
             if bar.update(whole):  # true when it is drawn anew; reading the numbers each time would cost more
                 now = _running(answers[-1:], truths[-1:])
                 bar.set_postfix_str(f"batch loss {now.mean_loss:.4f}, accuracy {now.accuracy:.2%}", refresh=False)
     scores = _running(answers, truths)
-    scores = Scores(*map(sum, zip(*distributed.gather(scores), strict=True)))
+    scores = Scores(*map(sum, zip(*distributed.all_gather(scores), strict=True)))
     return time.perf_counter() - began, scores
 
 
@@ -128,7 +129,7 @@ def _batches(
         whole, pixels = len(labels), augmentation.augment(data.to_pixels(images), strengths, generator, labels)
         if recipe.non_digits:
             pixels, labels = outliers.beside(pixels, labels, recipe, generator)
-        yield distributed.share(pixels), distributed.share(labels), whole
+        yield distributed.shard(pixels), distributed.shard(labels), whole
 
 
 def _by_autograd(model: nn.Module, recipe: Recipe, pixels: Tensor, labels: Tensor, whole: int) -> Tensor:

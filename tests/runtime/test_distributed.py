@@ -20,9 +20,10 @@ from digit_recognizer import checkpoints, data, evaluation, models, recipes, tra
 from digit_recognizer.cli import command_line
 from digit_recognizer.recipes.recipe import Convolution, Recipe
 from digit_recognizer.recipes.strengths import Augmentation
-from digit_recognizer.runtime import distributed, files, provenance, sync_batch_norm
+from digit_recognizer.runtime import distributed, files, provenance
 from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.runtime.sync_batch_norm import sync_batch_norm
 
 SCRIPT = Path(__file__).parents[2] / "mnist_recognition.py"
 SHORT = ("--dataset", "optdigits", "--recipe", "mlp_128_adam", "--epochs", "1", "--device", "cpu")
@@ -53,12 +54,12 @@ TRAINED = {
 def main() -> None:
     """What one of several processes does; the first one saves what came out into the folder given."""
     choose_device("cpu")
-    if sys.argv[2:] == ["kill"] and not distributed.is_first():
+    if sys.argv[2:] == ["kill"] and not distributed.is_main_process():
         os.kill(os.getpid(), signal.SIGKILL)
     folder, digits = Path(sys.argv[1]), data.load("optdigits")
     results = trained(digits) | {"resumed": resumed(folder, digits)}
-    results["mistakes"] = distributed.gather(mistakes(folder, digits))
-    if distributed.is_first():
+    results["mistakes"] = distributed.all_gather(mistakes(folder, digits))
+    if distributed.is_main_process():
         torch.save(results, folder / "results.pth")
 
 
@@ -71,7 +72,7 @@ class Double(torch.nn.Module):
 
 def trained(digits: data.Digits) -> dict:
     """Train the recipes in as many processes as there are, and predict many digits and few."""
-    results: dict = {"shares": distributed.gather(distributed.share(torch.arange(64)).tolist())}
+    results: dict = {"shares": distributed.all_gather(distributed.shard(torch.arange(64)).tolist())}
     for name, recipe in TRAINED.items():
         model = models.build(recipe)
         if name == "cnn":
@@ -81,8 +82,8 @@ def trained(digits: data.Digits) -> dict:
         results[name] = {
             "weights": model.state_dict(),
             "history": history,
-            "hashes": distributed.gather(provenance.weights_hash(model)),
-            "generators": distributed.gather(kept[-1]["generator"]),
+            "hashes": distributed.all_gather(provenance.weights_hash(model)),
+            "generators": distributed.all_gather(kept[-1]["generator"]),
             "scores": evaluation.score(evaluation.predict(model, digits.test.images), digits.test.labels),
             "few": evaluation.predict(model, digits.test.images[:2]),
             "plain": not any("forward" in vars(layer) for layer in model.modules()),
@@ -103,9 +104,9 @@ def mistakes(folder: Path, digits: data.Digits) -> list[str]:
     """What this process says where one of several, or all, cannot go on."""
     (folder / "file").write_bytes(b"")
 
-    @distributed.together()
+    @distributed.raise_together()
     def fail_in_others() -> None:
-        if not distributed.is_first():
+        if not distributed.is_main_process():
             raise UserError("what others lack")
 
     tiny = recipes.get("mlp_128_adam", batch_size=1)
@@ -274,9 +275,9 @@ def test_shared_statistics_of_one_share_are_pytorchs_own(kind, places, monkeypat
     ours, theirs = kind(3).double(), kind(3).double()
     values = torch.randn(6, 3, *places, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 100
     inputs = [values.clone().requires_grad_() for _ in range(2)]
-    monkeypatch.setattr(distributed, "count", lambda: 2)
-    monkeypatch.setattr(distributed, "add", lambda terms: terms)
-    with sync_batch_norm.over_all_processes(ours):
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "all_reduce", lambda terms: terms)
+    with sync_batch_norm(ours):
         results = [layer(pixels) for layer, pixels in zip((ours, theirs), inputs, strict=True)]
     for result in results:
         (result.sin() * values).sum().backward()
@@ -289,9 +290,9 @@ def test_shared_statistics_of_one_share_are_pytorchs_own(kind, places, monkeypat
 
 def test_one_process_passes_through_untouched():
     tensor = torch.arange(3.0)
-    assert distributed.count() == 1 and distributed.is_first()
-    assert distributed.share(tensor) is tensor and distributed.whole(tensor, 3) is tensor
-    assert distributed.gather(5) == [5] and distributed.from_first(lambda: 7) == distributed.in_turn(lambda: 7) == 7
+    assert distributed.world_size() == 1 and distributed.is_main_process()
+    assert distributed.shard(tensor) is tensor and distributed.all_gather_rows(tensor, 3) is tensor
+    assert distributed.all_gather(5) == [5] and distributed.run_on_main_process(lambda: 7) == distributed.local_main_process_first(lambda: 7) == 7
     assert not torch.distributed.is_initialized()
 
 

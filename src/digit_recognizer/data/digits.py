@@ -82,8 +82,8 @@ def load(
     root = root_of(folder)
     try:
         if name.startswith("qmnist"):
-            return distributed.in_turn(functools.partial(_qmnist, root, name))
-        digits = distributed.in_turn(functools.partial(_mnist, root)) if name == "mnist" else _optdigits()
+            return distributed.local_main_process_first(functools.partial(_qmnist, root, name))
+        digits = distributed.local_main_process_first(functools.partial(_mnist, root)) if name == "mnist" else _optdigits()
     except download.UnreachableError as error:
         if not fall_back:
             raise UserError(f"{error}; put there what is missing: {', '.join(error.files)}") from error

@@ -6,7 +6,7 @@ from digit_recognizer.runtime import distributed
 from digit_recognizer.runtime.errors import UserError
 
 
-@distributed.together()
+@distributed.raise_together()
 def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
     """The device of that name, auto taking CUDA, then MPS, then the CPU; and with how many threads the CPU computes.
 
@@ -18,12 +18,12 @@ def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
     Where torchrun started this process it joins the others here, which take a GPU each where all have one, else CPUs.
     Raises UserError for a device that is unknown or not there, and for threads below 1 or above 1,024.
     """
-    distributed.join()
+    distributed.init_process_group()
     if not 1 <= threads <= 1024:
         raise UserError(f"threads must be at least 1 and at most 1,024, not {threads}")
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    alone = distributed.count() == 1  # MPS has nothing that adds numbers over processes
+    alone = distributed.world_size() == 1  # MPS has nothing that adds numbers over processes
     there = {"cuda": distributed.all_have_cuda(), "mps": alone and torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, available in there.items() if available)

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 _rank, _count = 0, 1  # which process this is, and of how many
 
 
-def join() -> None:
+def init_process_group() -> None:
     """Join the processes that torchrun started with this one, if it did; all but the first then print nothing.
 
     Raises UserError where they cannot be joined: a port that is taken, a variable of torchrun's that is missing.
@@ -59,12 +59,12 @@ def _leave() -> None:
     distributed.destroy_process_group()
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return _count
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this is the one process that prints, draws bars and writes files."""
     return _rank == 0
 
@@ -85,7 +85,7 @@ def all_have_cuda() -> bool:
 
     if _count == 1:
         return torch.cuda.is_available()
-    return all(gather(torch.cuda.device_count() > _local_rank()))
+    return all(all_gather(torch.cuda.device_count() > _local_rank()))
 
 
 def _local_rank() -> int:
@@ -94,38 +94,38 @@ def _local_rank() -> int:
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
+def raise_together() -> Iterator[None]:
     """What is a UserError in one process within becomes one in all, so that none waits for a process that gave up."""
     problem = None
     try:
         yield
     except UserError as error:
         problem = error
-    for each in gather(problem):
+    for each in all_gather(problem):
         if each is not None:
             raise each
 
 
-def from_first(function: Callable[[], Result]) -> Result:
+def run_on_main_process(function: Callable[[], Result]) -> Result:
     """Call it in the first process only. Its result, or its UserError, is everyone's."""
     results = []
-    with together():
-        if is_first():
+    with raise_together():
+        if is_main_process():
             results.append(function())
-    return gather(results)[0][0]
+    return all_gather(results)[0][0]
 
 
-def in_turn(function: Callable[[], Result]) -> Result:
+def local_main_process_first(function: Callable[[], Result]) -> Result:
     """Call it in the first process of each machine and then in its others, which find what that one has fetched."""
     results = []
     for others in (False, True):
-        with together():
+        with raise_together():
             if (_local_rank() > 0) is others:
                 results.append(function())
     return results[0]
 
 
-def gather(value: Result) -> list[Result]:
+def all_gather(value: Result) -> list[Result]:
     """The value of every process, in order. value: anything that can be pickled, tensors on the CPU."""
     values = [value] * _count
     if _count > 1:
@@ -133,36 +133,36 @@ def gather(value: Result) -> list[Result]:
     return values
 
 
-def share(tensor: Tensor) -> Tensor:
+def shard(tensor: Tensor) -> Tensor:
     """This process's rows, contiguous; in all processes together each row once, the numbers of rows alike to one."""
     return tensor if _count == 1 else tensor.tensor_split(_count)[_rank]
 
 
-def whole(rows: Tensor, count: int) -> Tensor:
+def all_gather_rows(rows: Tensor, count: int) -> Tensor:
     """All processes' shares as one tensor of that many rows, on the CPU."""
     if _count == 1:
         return rows
     import torch
 
     table = torch.zeros(count, *rows.shape[1:], dtype=rows.dtype)
-    share(table).copy_(rows)
-    return add(table)  # one number and zeros: exact
+    shard(table).copy_(rows)
+    return all_reduce(table)  # one number and zeros: exact
 
 
-def add(terms: Tensor) -> Tensor:
+def all_reduce(terms: Tensor) -> Tensor:
     """Replace the terms, in place, with their sums over all processes."""
     _exchange("all_reduce", terms)
     return terms
 
 
-def add_gradients(model: nn.Module) -> None:
+def all_reduce_gradients(model: nn.Module) -> None:
     """Give every process the sum of all processes' gradients; one message for the whole network."""
     if _count == 1:
         return
     import torch
 
     gradients = [weights.grad for weights in model.parameters() if weights.grad is not None]
-    sums = add(torch.cat([gradient.flatten() for gradient in gradients]))
+    sums = all_reduce(torch.cat([gradient.flatten() for gradient in gradients]))
     for gradient, part in zip(gradients, sums.split([gradient.numel() for gradient in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
 

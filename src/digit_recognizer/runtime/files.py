@@ -21,7 +21,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     processes, which must all call this, the first one writes.
     Raises UserError when the folder cannot be written or the disk is full; the old file is then untouched.
     """
-    distributed.from_first(functools.partial(_write, Path(path), content))
+    distributed.run_on_main_process(functools.partial(_write, Path(path), content))
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -57,7 +57,7 @@ def _remove_forgotten(path: Path) -> None:
 
 def check_writable(folder: str | Path) -> None:
     """Make the folder if need be and try it out, so that a long run does not fail at its end. Raises UserError."""
-    distributed.from_first(functools.partial(_try_out, Path(folder)))
+    distributed.run_on_main_process(functools.partial(_try_out, Path(folder)))
 
 
 def _try_out(folder: Path) -> None:

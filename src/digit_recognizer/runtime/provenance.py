@@ -30,7 +30,7 @@ def collect(model: nn.Module) -> dict[str, Any]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "products": torch.get_float32_matmul_precision(),
         "threads": torch.get_num_threads(),
-        "processes": distributed.count(),
+        "processes": distributed.world_size(),
         **_commit(),
     }
 

@@ -15,12 +15,12 @@ from digit_recognizer.runtime import distributed
 
 
 @contextlib.contextmanager
-def over_all_processes(model: nn.Module) -> Iterator[None]:
+def sync_batch_norm(model: nn.Module) -> Iterator[None]:
     """Within, the network's batch normalisation takes mean and variance over the shares of all processes.
 
     The layers stay what they are, and so do their weights' names. A process alone keeps PyTorch's own arithmetic.
     """
-    several = distributed.count() > 1
+    several = distributed.world_size() > 1
     layers = [layer for layer in model.modules() if several and isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
     for layer in layers:
         vars(layer)["forward"] = functools.partial(_normalize, layer)  # hides that of its class
@@ -62,8 +62,8 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, terms: Tensor) -> Tensor:
-        return distributed.add(terms.clone())
+        return distributed.all_reduce(terms.clone())
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return distributed.add(gradient.clone())
+        return distributed.all_reduce(gradient.clone())
