@@ -61,8 +61,8 @@ def main() -> None:
     plots.save(plots.first_layer(models.first_weights(model), recipe.name), out.figures / "first_layer.png")
 
     # save
-    meaning = calibration.meaning(model, digits, recipe.augmentation)
-    record = records.describe(recipe, digits, options.seed, model, history, scores, meaning)
+    calibrated = calibration.calibrate(model, digits, recipe.augmentation)
+    record = records.describe(recipe, digits, options.seed, model, history, scores, calibrated)
     checkpoints.save(out.model, model, recipe, record)
     records.save(out.record, record)
     out.progress.unlink(missing_ok=True)

@@ -45,11 +45,11 @@ def describe(
     model: nn.Module,
     history: list[dict[str, Any]],
     scores: Scores,
-    meaning: dict[str, float] | None = None,
+    calibration: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """All that is to be known of a finished run, in plain types: what was trained, on what, how, and what came out.
 
-    meaning: see recognition.calibration.meaning. Accuracies are fractions, losses nats per digit, seconds are of
+    calibration: see recognition.calibration.calibrate. Accuracies are fractions, losses nats per digit, seconds are of
     training alone.
     """
     return {
@@ -57,7 +57,7 @@ def describe(
         "dataset": digits.name,
         "md5": dict(digits.md5),
         "scores": scores_as_dict(scores),
-        "meaning": meaning,
+        "meaning": calibration,
         "history": history,
         "seconds": sum(row["seconds"] for row in history),
         "weights": provenance.weights_hash(model),

@@ -194,7 +194,7 @@ def test_a_prediction_computes_with_one_thread(page):
 
 
 def test_a_cat_is_refused(trained):
-    careful = Recognizer(trained[0], least=1.1)
+    careful = Recognizer(trained[0], min_confidence=1.1)
     for whole in (False, True):
         answer = reading.read(careful, skimage.data.chelsea(), whole)
         assert (answer.reason, answer.text, answer.confidence) == ("not like a digit", "", 0)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from digit_recognizer import checkpoints, evaluation, models, recipes
-from digit_recognizer.recipes.strengths import Augmentation
+from digit_recognizer.recipes.recipe import Augmentation
 from digit_recognizer.recognition import calibration, recognizer
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
@@ -61,7 +61,7 @@ def test_what_is_refused_says_why(one, network):
     two.paste(one, (0, 0))
     two.paste(one, (120, 0))
     assert network.predict(two).reason == "several digits"
-    strict = Recognizer(network.model, network.temperature, least=1.1)
+    strict = Recognizer(network.model, network.temperature, min_confidence=1.1)
     assert (strict.predict(one).digit, strict.predict(one).reason) == (None, "not like a digit")
 
 
@@ -78,7 +78,7 @@ def test_what_confidence_means_is_kept_with_the_network(one, tmp_path):
     meaning = {"temperature": 2.0, "least": 0.2, "refused": 0.01}
     checkpoints.save(tmp_path / "a.pth", models.build(recipe), recipe, {"meaning": meaning})
     loaded = Recognizer.load(tmp_path / "a.pth")
-    assert (loaded.temperature, loaded.least) == (2.0, 0.2)
+    assert (loaded.temperature, loaded.min_confidence) == (2.0, 0.2)
 
 
 @pytest.mark.parametrize(
@@ -134,19 +134,19 @@ def test_the_shipped_network_is_as_sure_as_it_is_right(mnist, network):
     logits = evaluation.predict(network.model, mnist.test.images) / network.temperature
     assert calibration.calibration_error(logits.softmax(1), mnist.test.labels) <= 0.005
     assert evaluation.score(logits, mnist.test.labels).accuracy >= 0.995
-    refused = (logits.softmax(1).amax(1) < network.least).double().mean()
+    refused = (logits.softmax(1).amax(1) < network.min_confidence).double().mean()
     assert refused <= 0.02
 
 
 def test_a_threshold_needs_digits_that_were_held_out(trained, optdigits):
-    assert calibration.meaning(trained[0], optdigits, Augmentation()) is None
+    assert calibration.calibrate(trained[0], optdigits, Augmentation()) is None
 
 
 def test_the_temperature_is_that_of_digits_as_varied_as_in_training(trained, optdigits):
     held_out = dataclasses.replace(optdigits, validation=optdigits.test)
     logits = evaluation.predict(trained[0], optdigits.test.images)
-    plain = calibration.meaning(trained[0], held_out, Augmentation())
+    plain = calibration.calibrate(trained[0], held_out, Augmentation())
     assert plain["temperature"] == calibration.fit_temperature(logits, optdigits.test.labels)
-    varied = calibration.meaning(trained[0], held_out, Augmentation(rotation=30, shift=3))
+    varied = calibration.calibrate(trained[0], held_out, Augmentation(rotation=30, shift=3))
     assert varied["temperature"] > plain["temperature"]  # a network that never saw such digits is too sure of them
-    assert varied == calibration.meaning(trained[0], held_out, Augmentation(rotation=30, shift=3))
+    assert varied == calibration.calibrate(trained[0], held_out, Augmentation(rotation=30, shift=3))

@@ -1,0 +1,6 @@
+"""From a picture to a digit with a calibrated confidence.
+
+recognizer    Recognizer: pictures to Prediction and Number
+calibration   temperature, rejection threshold and calibration error
+plots         figures of how pictures were read, and of confidence
+"""

@@ -1,4 +1,4 @@
-"""Whether a network is as sure as it is right, and from when on it should rather say nothing."""
+"""Calibration of a network: temperature scaling, the rejection threshold, the expected calibration error."""
 
 import torch
 import torch.nn.functional as F
@@ -6,40 +6,40 @@ from torch import Tensor, nn
 
 from digit_recognizer import data, evaluation
 from digit_recognizer.data import augmentation
-from digit_recognizer.recipes.strengths import Augmentation
+from digit_recognizer.recipes.recipe import Augmentation
 
-TIMES = 4  # that each validation digit is changed anew, so that more than a handful of mistakes decide
-REFUSED = 0.004  # of the validation digits, at most, that are refused; of strangers' it may be more
+AUGMENTED_COPIES = 4  # of each validation digit: more mistakes give a steadier temperature
+MAX_REJECTION_RATE = 0.004  # of the validation digits; it may be higher on other people's digits
 
 
-def meaning(model: nn.Module, digits: data.Digits, strengths: Augmentation) -> dict[str, float] | None:
-    """By which temperature a network's answers are probabilities, and the least confidence that is an answer.
+def calibrate(model: nn.Module, digits: data.Digits, settings: Augmentation) -> dict[str, float] | None:
+    """Fit the temperature and the rejection threshold on the validation digits. Returns None without any.
 
-    Both from the validation part, None where there is none: the temperature from its digits changed as in training,
-    by these strengths, the least confidence from them as they are. "refused" is the fraction that is then refused.
+    The temperature comes from digits augmented as in training, with these settings. The threshold, the least confidence
+    that is accepted, comes from the digits as they are; "refused" is the fraction of them below it.
     """
     if digits.validation is None:
         return None
-    temperature = fit_temperature(*_changed(model, digits.validation, strengths))
+    temperature = fit_temperature(*_predict_augmented(model, digits.validation, settings))
     logits = evaluation.predict(model, digits.validation.images)
     confidence = (logits / temperature).softmax(1).amax(1)
-    least = float(confidence.sort().values[int(REFUSED * len(confidence))])
-    refused = float((confidence < least).double().mean())
-    return {"temperature": temperature, "least": least, "refused": refused}
+    min_confidence = float(confidence.sort().values[int(MAX_REJECTION_RATE * len(confidence))])
+    rejection_rate = float((confidence < min_confidence).double().mean())
+    return {"temperature": temperature, "least": min_confidence, "refused": rejection_rate}
 
 
-def _changed(model: nn.Module, part: data.Split, strengths: Augmentation) -> tuple[Tensor, Tensor]:
-    """Logits and labels of all digits, each changed at random several times."""
+def _predict_augmented(model: nn.Module, split: data.Split, settings: Augmentation) -> tuple[Tensor, Tensor]:
+    """Logits and labels of all digits, each augmented at random several times."""
     generator = torch.Generator().manual_seed(0)
-    changed = []
-    for _ in range(TIMES):
-        pixels = augmentation.augment(data.to_pixels(part.images), strengths, generator, part.labels)
-        changed.append(evaluation.predict(model, (255 * pixels[:, 0]).round().to(torch.uint8)))
-    return torch.cat(changed), part.labels.repeat(TIMES)
+    logits = []
+    for _ in range(AUGMENTED_COPIES):
+        pixels = augmentation.augment(data.to_pixels(split.images), settings, generator, split.labels)
+        logits.append(evaluation.predict(model, (255 * pixels[:, 0]).round().to(torch.uint8)))
+    return torch.cat(logits), split.labels.repeat(AUGMENTED_COPIES)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """What logits are to be divided by for the least loss, to a thousandth (Guo and others 2017).
+    """Return the divisor of the logits that gives the least cross-entropy, to one percent (Guo and others 2017).
 
     logits: float (n, 10); labels: int64 (n,).
     """
@@ -49,13 +49,13 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """Expected calibration error: how far confidence and accuracy lie apart, averaged over equally wide bins.
+    """Return the expected calibration error: |confidence - accuracy|, averaged over bins of equal width.
 
     probabilities: float (n, 10); labels: int64 (n,). A fraction, 0 at best.
     """
-    confidence, answers = probabilities.double().max(1)
-    right = (answers == labels).double()
-    place = (confidence * bins).long().clamp(max=bins - 1)
+    confidence, predicted = probabilities.double().max(1)
+    correct = (predicted == labels).double()
+    bin_index = (confidence * bins).long().clamp(max=bins - 1)
     zeros = torch.zeros(bins, dtype=torch.float64)
-    apart = zeros.index_add(0, place, confidence - right)
-    return float(apart.abs().sum() / len(labels))
+    differences = zeros.index_add(0, bin_index, confidence - correct)
+    return float(differences.abs().sum() / len(labels))

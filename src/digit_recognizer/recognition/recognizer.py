@@ -74,24 +74,22 @@ class Logarithm(nn.Module):
 class Recognizer:
     """A network, and what its answers mean: by which temperature they are probabilities, and when they are none."""
 
-    def __init__(self, model: nn.Module, temperature: float = 1.0, least: float = 0.0) -> None:
-        self.model, self.temperature, self.least = model.eval(), temperature, least
+    def __init__(self, model: nn.Module, temperature: float = 1.0, min_confidence: float = 0.0) -> None:
+        self.model, self.temperature, self.min_confidence = model.eval(), temperature, min_confidence
 
     @classmethod
-    def load(
-        cls, path: str | Path | None = None, mean: float | None = None, deviation: float | None = None
-    ) -> "Recognizer":
+    def load(cls, path: str | Path | None = None, mean: float | None = None, std: float | None = None) -> "Recognizer":
         """The network of a file, or the one that comes with the package. Raises UserError; see checkpoints.load."""
-        if path is None and (mean is not None or deviation is not None):
+        if path is None and (mean is not None or std is not None):
             raise UserError(
                 "the network of the package knows how its pixels were normalised; leave out --mean and --std"
             )
-        checkpoint = checkpoints.pretrained(SHIPPED) if path is None else checkpoints.load(path, mean, deviation)
+        checkpoint = checkpoints.pretrained(SHIPPED) if path is None else checkpoints.load(path, mean, std)
         model = checkpoint.model
-        temperature, least = _meaning(path, checkpoint.record or {})
+        temperature, min_confidence = _calibration(path, checkpoint.record or {})
         if checkpoint.recipe is not None and checkpoint.recipe.output == "softmax":
             model = nn.Sequential(model, Logarithm())
-        return cls(model, temperature, least)
+        return cls(model, temperature, min_confidence)
 
     def predict(self, picture: Any) -> Prediction:
         """Read one picture: a path, bytes, a Pillow image or an array. Raises UserError for what is no picture."""
@@ -129,25 +127,26 @@ class Recognizer:
         if intake.reason == "blank":
             return Prediction(None, 0.0, (0.1,) * 10, intake.digit, "blank", intake.warnings)
         confidence = max(probabilities)
-        reason = intake.reason or (None if confidence >= self.least else UNLIKE)  # what is no number is neither
+        is_sure = confidence >= self.min_confidence  # False for NaN
+        reason = intake.reason or (None if is_sure else UNLIKE)
         digit = None if reason else probabilities.index(confidence)
         return Prediction(digit, confidence, tuple(probabilities), intake.digit, reason, intake.warnings)
 
 
-def _meaning(path: str | Path | None, record: dict[str, Any]) -> tuple[float, float]:
-    """Temperature and least confidence of a record. Raises UserError where they are no numbers to go by."""
-    meaning = record.get("meaning") or {}
-    if isinstance(meaning, dict):
-        temperature, least = meaning.get("temperature", 1.0), meaning.get("least", 0.0)
-        numbers = type(temperature) in (int, float) and type(least) in (int, float)
-        if numbers and 0.001 <= temperature <= 1000 and 0 <= least < float("inf"):
-            return temperature, least
-    raise UserError(f"{path} is damaged: it does not say what its confidence means; take another copy of it")
+def _calibration(path: str | Path | None, record: dict[str, Any]) -> tuple[float, float]:
+    """Return temperature and min_confidence of a record. Raises UserError where they are not usable numbers."""
+    calibration = record.get("meaning") or {}
+    if isinstance(calibration, dict):
+        temperature, min_confidence = calibration.get("temperature", 1.0), calibration.get("least", 0.0)
+        are_numbers = type(temperature) in (int, float) and type(min_confidence) in (int, float)
+        if are_numbers and 0.001 <= temperature <= 1000 and 0 <= min_confidence < float("inf"):
+            return temperature, min_confidence
+    raise UserError(f"{path} is damaged: the calibration of its confidence is not usable; take another copy of it")
 
 
-def load_model(path: str | Path, mean: float | None = None, deviation: float | None = None) -> Recognizer:
+def load_model(path: str | Path, mean: float | None = None, std: float | None = None) -> Recognizer:
     """Project 001's name for loading a network; see Recognizer.load."""
-    return Recognizer.load(path, mean, deviation)
+    return Recognizer.load(path, mean, std)
 
 
 def test_single_image(model: Recognizer | nn.Module, image: Any) -> tuple[int | None, float]:

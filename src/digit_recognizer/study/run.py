@@ -61,8 +61,8 @@ def train(
     model, history = training.fit(model, digits, recipe, seed, quiet=quiet, start=start, after_epoch=keep)
     logits = evaluation.predict(model, digits.test.images)
     scores = evaluation.score(logits, digits.test.labels)
-    meaning = calibration.meaning(model, digits, recipe.augmentation)
-    record = records.describe(recipe, digits, seed, model, history, scores, meaning)
+    calibrated = calibration.calibrate(model, digits, recipe.augmentation)
+    record = records.describe(recipe, digits, seed, model, history, scores, calibrated)
     batch_means = evaluation.mean_of_batch_means(logits, digits.test.labels, recipe.batch_size)
     record["scores"]["mean_of_batch_means"] = batch_means  # as notebooks report the loss
     return record, logits
