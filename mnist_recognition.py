@@ -7,14 +7,15 @@
 The notebook MNIST_Recognition_machine.ipynb makes the same calls in the same order.
 """
 
+import argparse
 import functools
 
-from digit_recognizer.cli import command_line, parser
+from digit_recognizer.cli import parser, train
 
 
-def main() -> None:
+def main(options: argparse.Namespace | None = None) -> None:
     """Look at the digits, train, score, look at the mistakes, save."""
-    options = parser.of_training(__doc__)  # before torch is imported: --help is immediate
+    options = options or train.parse_flags(__doc__)  # before torch is imported: --help is immediate
 
     from digit_recognizer import checkpoints, data, evaluation, models, plots, recipes, records, training
     from digit_recognizer.recognition import calibration
@@ -70,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    parser.run_main(main)

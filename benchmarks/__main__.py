@@ -5,8 +5,7 @@ import importlib
 import os
 from pathlib import Path
 
-from digit_recognizer.cli import command_line
-from digit_recognizer.cli.parser import positive
+from digit_recognizer.cli.parser import Parser, positive, run_main
 from digit_recognizer.runtime.errors import UserError
 
 MODULES = {
@@ -35,7 +34,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = command_line.Parser(prog="python -m benchmarks", description=__doc__)
+    parser = Parser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--rounds", metavar="N", type=positive, default=5, help="of all loops in turn; by default 5")
     kinds = parser.add_mutually_exclusive_group()
@@ -62,4 +61,4 @@ def _draw(out: str, path: str) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_main(main)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
-from digit_recognizer.cli import command_line
+from digit_recognizer.cli.parser import Parser, run_main
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import columns
 
@@ -158,7 +158,7 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """One training by one peer, in this process: its cores and threads first, then its imports."""
-    parser = command_line.Parser(prog="python -m benchmarks.compare_frameworks", description=main.__doc__)
+    parser = Parser(prog="python -m benchmarks.compare_frameworks", description=main.__doc__)
     parser.add_argument("name", metavar="NAME", choices=PACKAGES, help=", ".join(PACKAGES))
     parser.add_argument("--threads", metavar="N", type=int, help="and cores; by default all")
     parser.add_argument("--epochs", metavar="N", type=int, help="instead of the recipe's")
@@ -193,4 +193,4 @@ def _version(package: str) -> str | None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_main(main)

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import harness
 from benchmarks.harness import GIVEN_UP
-from digit_recognizer.cli import command_line
+from digit_recognizer.cli.parser import Parser, run_main
 from digit_recognizer.runtime.errors import UserError
 
 # What is set before torch is imported, and whether all cores compute or one.
@@ -88,7 +88,7 @@ def _shown(seconds: float | None) -> str:
 
 def main() -> None:
     """One epoch with that many threads, in this process; prints its seconds."""
-    parser = command_line.Parser(prog="python -m benchmarks.contention", description=main.__doc__)
+    parser = Parser(prog="python -m benchmarks.contention", description=main.__doc__)
     parser.add_argument("threads", metavar="THREADS", type=int)
     threads = parser.parse_args().threads
     from benchmarks import epoch as benchmarks_epoch
@@ -102,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_main(main)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
-from digit_recognizer.cli import command_line
+from digit_recognizer.cli.parser import Parser, run_main
 from digit_recognizer.runtime.errors import UserError
 
 COPIES = (1, 10, 100)  # of MNIST's 60,000 training digits
@@ -94,7 +94,7 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """One epoch of the default recipe on that many copies of MNIST's training digits; prints what it took as JSON."""
-    parser = command_line.Parser(prog="python -m digit_recognizer.scaling", description=main.__doc__)
+    parser = Parser(prog="python -m digit_recognizer.scaling", description=main.__doc__)
     parser.add_argument("copies", metavar="COPIES", type=int)
     copies = parser.parse_args().copies
     if copies < 1:
@@ -120,4 +120,4 @@ def _peak() -> float:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_main(main)

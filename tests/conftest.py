@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from digit_recognizer import __main__, data, models, recipes, records, training
-from digit_recognizer.cli import command_line
+from digit_recognizer import data, models, recipes, records, training
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import record_store
 
@@ -89,13 +88,14 @@ def no_network(monkeypatch) -> None:
 
 @pytest.fixture
 def command(monkeypatch, capsys):
-    """Call python -m digit_recognizer in this process. Returns exit status, standard output, standard error."""
+    """Call digits in this process. Returns exit status, standard output, standard error."""
+    from digit_recognizer.cli import main
 
     def call(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["digit_recognizer", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["digits", *map(str, arguments)])
         status = 0
         try:
-            command_line.run(__main__.main)
+            main.start()
         except SystemExit as ended:
             status = ended.code
         return status, *capsys.readouterr()

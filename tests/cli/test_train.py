@@ -250,7 +250,7 @@ def test_a_stopped_run_goes_on_to_the_very_weights_of_one_that_was_not(stopped, 
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX has pipes that break")
 def test_a_reader_that_goes_away_ends_the_command_quietly():
-    program = "from digit_recognizer.cli import command_line; command_line.run(lambda: print('a line\\n' * 100_000))"
+    program = "from digit_recognizer.cli.parser import run_main; run_main(lambda: print('a line\\n' * 100_000))"
     command = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert command.stdout.readline() == b"a line\n"
     command.stdout.close()

@@ -1,0 +1,71 @@
+"""The console script `digits`, also `python -m digit_recognizer`: finds the command and calls it."""
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Callable
+
+from digit_recognizer import __version__
+from digit_recognizer.cli import apps, models, parser, study, train
+from digit_recognizer.runtime.errors import UserError
+
+Flags = Callable[[argparse.ArgumentParser], None]
+Command = Callable[[argparse.Namespace], int | None]
+COMMANDS: dict[str, tuple[Flags, Command]] = {
+    "train": (train.add_flags, train.train),
+    "predict": (apps.add_predict_flags, apps.predict),
+    "draw": (apps.add_draw_flags, apps.draw),
+    "serve": (apps.add_serve_flags, apps.serve),
+    "evaluate": (models.add_evaluate_flags, models.evaluate),
+    "export": (models.add_export_flags, models.export),
+    "study": (study.add_study_flags, study.study),
+    "compare": (study.add_compare_flags, study.compare),
+    "verify": (study.add_verify_flags, study.verify),
+    "figures": (study.add_figures_flags, study.figures),
+}
+
+
+def start() -> None:
+    """The entry point."""
+    parser.run_main(main)
+
+
+def main() -> int | None:
+    """Read the command line and call the command. Returns its exit status.
+
+    Without a command, print the help; with a command that lacks its arguments, that command's help.
+    """
+    digits, commands = _parsers()
+    if len(sys.argv) == 1:
+        digits.print_help()
+        return 0
+    name = sys.argv[1]
+    if name not in COMMANDS and not name.startswith("-"):
+        raise UserError(_unknown(name))
+    if len(sys.argv) == 2 and name in COMMANDS and any(argument.required for argument in commands[name]._actions):
+        commands[name].print_help(sys.stderr)
+        return 2
+    options = digits.parse_args()
+    if os.environ.get("LOCAL_WORLD_SIZE", "1") != "1" and name != "train":  # set by torchrun
+        raise UserError("only training runs in several processes; start this command without torchrun")
+    return options.command(options)
+
+
+def _parsers() -> tuple[parser.Parser, dict[str, parser.Parser]]:
+    """The parser of the command line, and those of the commands by name. A command's help is its docstring."""
+    digits = parser.Parser(prog="digits", description="Read handwritten digits, and train the networks that do.")
+    digits.add_argument("--version", action="version", version=f"digits {__version__}")
+    subparsers = digits.add_subparsers(metavar="COMMAND", required=True)
+    commands = {}
+    for name, (add_flags, command) in COMMANDS.items():
+        commands[name] = subparsers.add_parser(name, help=command.__doc__, description=command.__doc__)
+        commands[name].set_defaults(command=command)
+        add_flags(commands[name])
+    return digits, commands
+
+
+def _unknown(name: str) -> str:
+    nearest = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(COMMANDS)}"
+    return f"unknown command '{name}'; {hint}"

@@ -1,0 +1,51 @@
+"""digits train: the flags of mnist_recognition.py, the script that holds the training itself, as in the notebook."""
+
+import argparse
+from typing import Any
+
+from digit_recognizer import recipes
+from digit_recognizer.cli.parser import Parser, add_dataset
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train a network and score it, as mnist_recognition.py does."""
+    import mnist_recognition  # installed beside this package
+
+    mnist_recognition.main(options)
+
+
+def parse_flags(description: str) -> argparse.Namespace:
+    """The flags of mnist_recognition.py, from the command line. None stands for the recipe's own value."""
+    parser = Parser(description=description)
+    add_flags(parser)
+    return parser.parse_args()
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of the main script."""
+    add = parser.add_argument
+    add("--recipe", metavar="NAME", default=recipes.DEFAULT, help=f"what to train (default: {recipes.DEFAULT})")
+    add_dataset(parser, "the recipe's, or optdigits if that is unavailable")
+    add("--out", metavar="DIR", default=".", help="folder for the model, figures/ and runs/ (default: the current one)")
+    add("--epochs", metavar="N", type=int, help="instead of the recipe's")
+    add("--batch-size", metavar="N", type=int, help="instead of the recipe's")
+    add("--learning-rate", metavar="X", type=float, help="instead of the recipe's")
+    add("--seed", metavar="N", type=_seed, default=0, help="of the initial weights and the batch order (default: 0)")
+    add("--device", default="auto", help="auto, cpu, cuda or mps (default: auto, the fastest available)")
+    help_threads = "CPU threads (default: 1, enough for small networks; more than the cores only cost time)"
+    add("--threads", metavar="N", type=int, default=1, help=help_threads)
+    add("--resume", action="store_true", help="continue a stopped run after its last finished epoch")
+    add("--quiet", action="store_true", help="print only the result")
+    add("--list", action=_ListRecipes, nargs=0, help="list all recipes and exit")
+
+
+class _ListRecipes(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(recipes.table())
+        parser.exit()
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**63:  # more than PyTorch's generators take
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {2**63 - 1}, not '{text}'")
+    return int(text)
