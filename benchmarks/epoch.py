@@ -76,7 +76,7 @@ def usual_set(data_dir: str | Path | None, recipe: Recipe) -> Any:
     """MNIST's training set with the transforms that the published projects use."""
     from torchvision import datasets, transforms
 
-    steps = [transforms.ToTensor(), transforms.Normalize((recipe.mean,), (recipe.deviation,))]
+    steps = [transforms.ToTensor(), transforms.Normalize((recipe.mean,), (recipe.std,))]
     return datasets.MNIST(data.root_of(data_dir), train=True, transform=transforms.Compose(steps))
 
 

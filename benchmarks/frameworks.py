@@ -206,7 +206,7 @@ def train(name: str, digits: Digits, recipe: Recipe) -> dict[str, Any]:
 
 def _pixels(images: Tensor, recipe: Recipe) -> Tensor:
     """uint8 (n, 28, 28) to normalised float32 (n, 784)."""
-    return data.to_pixels(images).sub_(recipe.mean).div_(recipe.deviation).flatten(1)
+    return data.to_pixels(images).sub_(recipe.mean).div_(recipe.std).flatten(1)
 
 
 @torch.inference_mode()

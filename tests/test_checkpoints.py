@@ -19,7 +19,7 @@ from digit_recognizer.runtime import files, model_file, provenance
 from digit_recognizer.runtime.errors import UserError
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
-MNIST = {"mean": 0.1307, "deviation": 0.3081}
+MNIST = {"mean": 0.1307, "std": 0.3081}
 
 
 class CopiesAFile:
@@ -214,14 +214,14 @@ def test_published_state_dicts_are_read_whatever_their_names(manner, first, step
     logits = evaluation.predict(checkpoint.model, optdigits.test.images)
     assert torch.equal(logits, evaluation.predict(model, optdigits.test.images))
     assert (checkpoint.recipe, checkpoint.record, checkpoint.model.training) == (None, None, False)
-    other = checkpoints.load_model(path, mean=0.5, deviation=0.5)
+    other = checkpoints.load_model(path, mean=0.5, std=0.5)
     assert not torch.equal(evaluation.predict(other, optdigits.test.images), logits)
 
 
 def test_a_published_module_in_pytorchs_older_file_format_is_read(tmp_path, optdigits):
     module = nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
     torch.save(module.state_dict(), tmp_path / "published.pth", _use_new_zipfile_serialization=False)
-    model = checkpoints.load_model(tmp_path / "published.pth", mean=0.0, deviation=1.0)
+    model = checkpoints.load_model(tmp_path / "published.pth", mean=0.0, std=1.0)
     pixels = optdigits.test.images / 255
     assert torch.equal(evaluation.predict(model, optdigits.test.images), module(pixels).detach())
 
@@ -231,9 +231,9 @@ def test_a_published_module_in_pytorchs_older_file_format_is_read(tmp_path, optd
     [
         ({}, "give --mean and --std"),
         ({"mean": 0.5}, "give --mean and --std"),
-        ({"deviation": 0.5}, "give --mean and --std"),
-        ({"mean": 0.5, "deviation": 0.0}, "--std must be greater than zero"),
-        ({"mean": 0.5, "deviation": float("nan")}, "--std must be greater than zero"),
+        ({"std": 0.5}, "give --mean and --std"),
+        ({"mean": 0.5, "std": 0.0}, "--std must be greater than zero"),
+        ({"mean": 0.5, "std": float("nan")}, "--std must be greater than zero"),
     ],
     ids=str,
 )

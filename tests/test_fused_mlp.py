@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from digit_recognizer import _fused_mlp, data, models, optimizers, recipes, training
-from digit_recognizer.recipes.strengths import Augmentation
+from digit_recognizer.recipes.recipe import Augmentation
 from digit_recognizer.runtime import provenance
 
 PLAIN = [recipe for recipe in recipes.RECIPES.values() if _fused_mlp.fits(models.build(recipe), recipe)]
@@ -97,7 +97,8 @@ def test_the_published_networks_with_logits_are_plain_and_others_are_not():
         assert _fused_mlp.fits(models.build(recipe), recipe) is plain
     augmented = {"augmentation": Augmentation(shift=1)}
     for changes in (
-        {"output": "log_softmax"}, {"output": "softmax"}, {"precision": "bfloat16"}, {"non_digits": 0.25}, augmented,
+        {"output": "log_softmax"}, {"output": "softmax"}, {"precision": "bfloat16"}, {"outlier_fraction": 0.25},
+        augmented,
     ):  # fmt: skip
         recipe = recipes.get(**changes)
         assert not _fused_mlp.fits(models.build(recipe), recipe)
@@ -129,7 +130,7 @@ def test_steps_are_the_optimisers_bit_for_bit_with_its_state(changes, optdigits,
 
 
 @pytest.mark.parametrize(
-    "changes", [{"non_digits": 0.25}, {"precision": "bfloat16"}, {"augmentation": Augmentation(shift=1)}], ids=str
+    "changes", [{"outlier_fraction": 0.25}, {"precision": "bfloat16"}, {"augmentation": Augmentation(shift=1)}], ids=str
 )
 def test_what_is_more_than_plain_goes_by_autograd(changes, optdigits, small_recipe, monkeypatch):
     few = dataclasses.replace(optdigits, train=optdigits.train.take(torch.arange(128)))

@@ -33,10 +33,10 @@ def test_a_network_has_as_many_parameters_as_published(name):
     assert recipe.parameter_count == PARAMETERS.get(name, recipe.parameter_count)
 
 
-@pytest.mark.parametrize(("mean", "deviation"), [(0.1307, 0.3081), (0.5, 0.5), (0.28, 0.35)])
-def test_normalize_equals_torchvisions_bit_for_bit(mean, deviation):
+@pytest.mark.parametrize(("mean", "std"), [(0.1307, 0.3081), (0.5, 0.5), (0.28, 0.35)])
+def test_normalize_equals_torchvisions_bit_for_bit(mean, std):
     grays = (torch.arange(256, dtype=torch.float32) / 255).view(1, 1, 16, 16)
-    ours, theirs = models.Normalize(mean, deviation), transforms.Normalize((mean,), (deviation,))
+    ours, theirs = models.Normalize(mean, std), transforms.Normalize((mean,), (std,))
     for pixels in (grays, random_pixels()):
         assert torch.equal(ours(pixels), theirs(pixels))
 
@@ -64,7 +64,7 @@ def test_the_weights_are_those_pytorch_draws_by_default(name, seed):
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_the_answers_are_those_of_the_network_written_by_hand(name):
     recipe = recipes.get(name)
-    normalized = transforms.Normalize((recipe.mean,), (recipe.deviation,))(random_pixels())
+    normalized = transforms.Normalize((recipe.mean,), (recipe.std,))(random_pixels())
     with torch.inference_mode():
         theirs = by_hand(recipe.widths, 0)(normalized)
         if recipe.output == "log_softmax":

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from digit_recognizer import data
 from digit_recognizer.data import Split
 from digit_recognizer.models import MLP
-from digit_recognizer.recipes.recipe import Recipe
-from digit_recognizer.recipes.strengths import Augmentation
+from digit_recognizer.recipes.recipe import Augmentation, Recipe
 from digit_recognizer.runtime import distributed
 
 TOGETHER = 512  # digits normalised at a time, or one batch where that is larger; more of them gain nothing
@@ -26,7 +25,7 @@ def fits(model: nn.Module, recipe: Recipe) -> bool:
 
     And whether the recipe asks for nothing more: it sees the digits as they are and computes in float32.
     """
-    plain = recipe.precision == "float32" and recipe.augmentation == Augmentation() and not recipe.non_digits
+    plain = recipe.precision == "float32" and recipe.augmentation == Augmentation() and not recipe.outlier_fraction
     return plain and isinstance(model, MLP) and all(isinstance(layer, nn.Linear | nn.ReLU) for layer in list(model)[2:])
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from digit_recognizer import models
-from digit_recognizer.recipes.recipe import Published, Recipe, typed
+from digit_recognizer.recipes.recipe import Published, Recipe, from_plain_types
 from digit_recognizer.runtime import distributed, model_file
 from digit_recognizer.runtime.errors import UserError
 
@@ -43,19 +43,19 @@ def save(path: str | Path, model: nn.Module, recipe: Recipe, record: dict[str, A
     model_file.write(path, {"recipe": dataclasses.asdict(recipe), "state": state, "record": record})
 
 
-def load(path: str | Path, mean: float | None = None, deviation: float | None = None) -> Checkpoint:
+def load(path: str | Path, mean: float | None = None, std: float | None = None) -> Checkpoint:
     """Read a network and rebuild it from the file alone.
 
-    mean, deviation: of the pixels in [0, 1], as a bare state dict of linear layers was trained with; our own files
+    mean, std: of the pixels in [0, 1], as a bare state dict of linear layers was trained with; our own files
     know theirs. Raises UserError for what is not a network of ours or of linear layers, or not what was saved.
     """
     content = model_file.read(path)
     if model_file.is_ours(content):
-        if mean is not None or deviation is not None:
+        if mean is not None or std is not None:
             raise UserError(f"{path} knows how its pixels were normalised; leave out --mean and --std")
         return _ours(path, content)
     if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
-        return Checkpoint(_bare(path, content, mean, deviation), None, None)
+        return Checkpoint(_bare(path, content, mean, std), None, None)
     raise UserError(f"{path} holds neither a network of this project nor a state dict of linear layers")
 
 
@@ -71,9 +71,9 @@ def pretrained(recipe: str) -> Checkpoint:
     return load(path)
 
 
-def load_model(path: str | Path, mean: float | None = None, deviation: float | None = None) -> nn.Module:
+def load_model(path: str | Path, mean: float | None = None, std: float | None = None) -> nn.Module:
     """The network of a file, ready to predict; see load."""
-    return load(path, mean, deviation).model
+    return load(path, mean, std).model
 
 
 def save_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int, progress: dict[str, Any]) -> None:
@@ -103,8 +103,10 @@ def load_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int) -> 
 def _run_fields(recipe: Recipe) -> dict[str, Any]:
     """What must agree for a run to go on: all but, where no step depends on it, the number of epochs."""
     fields = dataclasses.asdict(recipe)
-    del fields["published"], fields["departures"], fields["source"]
-    if recipe.schedule == "constant" and not recipe.clean_epochs:  # else each epoch depends on how many there are
+    del fields["published"], fields["unspecified_details"], fields["source"]
+    if (
+        recipe.schedule == "constant" and not recipe.epochs_without_augmentation
+    ):  # else each epoch depends on how many there are
         del fields["epochs"]
     return fields
 
@@ -143,15 +145,13 @@ def _finite(path: str | Path, model: nn.Module) -> nn.Module:
 
 
 def _recipe(fields: Mapping[str, Any]) -> Recipe:
-    """A recipe from its fields in plain types; those that an older format lacks keep their defaults."""
+    """A recipe from its fields in plain types."""
     fields = dict(fields)
     fields["published"] = Published(**fields["published"])
-    if "log_softmax" in fields:  # of an older format
-        fields["output"] = "log_softmax" if fields.pop("log_softmax") else "logits"
-    return Recipe(**typed(fields))
+    return Recipe(**from_plain_types(fields))
 
 
-def _bare(path: str | Path, state: Mapping[str, Tensor], mean: float | None, deviation: float | None) -> nn.Module:
+def _bare(path: str | Path, state: Mapping[str, Tensor], mean: float | None, std: float | None) -> nn.Module:
     """An MLP from a state dict of linear layers (fc1.weight, layer_1.weight, 0.weight, ...), widths read off it."""
     weights = [value for value in state.values() if value.ndim == 2]
     biases = [value for value in state.values() if value.ndim == 1]
@@ -162,11 +162,11 @@ def _bare(path: str | Path, state: Mapping[str, Tensor], mean: float | None, dev
         fits &= weight.is_floating_point() and bias.is_floating_point()
     if not fits or widths[0] != 784 or widths[-1] != 10:
         raise UserError(f"{path} is not a chain of linear layers from 784 pixels to 10 digits")
-    if mean is None or deviation is None:
+    if mean is None or std is None:
         raise UserError(f"{path} does not say how its pixels were normalised; give --mean and --std (0 and 1 for none)")
-    if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
-        raise UserError(f"--std must be greater than zero, and both finite, not --mean {mean} --std {deviation}")
-    model = models.MLP(widths, mean, deviation)
+    if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
+        raise UserError(f"--std must be greater than zero, and both finite, not --mean {mean} --std {std}")
+    model = models.MLP(widths, mean, std)
     with torch.no_grad():
         layers = [layer for layer in model if isinstance(layer, nn.Linear)]
         for layer, weight, bias in zip(layers, weights, biases, strict=True):

@@ -25,14 +25,12 @@ DIGITS = 1000  # are compared: of optdigits, which is always there
 TOLERANCE = 1e-5  # as a fraction of the largest logit, since float32 rounds in proportion
 
 
-def run(
-    path: str | Path, format: str, out: str | Path, mean: float | None = None, deviation: float | None = None
-) -> None:
+def run(path: str | Path, format: str, out: str | Path, mean: float | None = None, std: float | None = None) -> None:
     """Export the network of a file (see checkpoints.load), and print what was written. Raises UserError."""
     out = Path(out)
     if out.exists() and not out.is_file():
         raise UserError(f"{out} is a folder or no ordinary file; give --out the name of a file")
-    checkpoint = checkpoints.load(path, mean, deviation)
+    checkpoint = checkpoints.load(path, mean, std)
     if out.exists() and out.samefile(path):
         raise UserError(f"{out} is the model itself; give --out another name")
     difference = write(out, checkpoint.model, format, description(checkpoint))

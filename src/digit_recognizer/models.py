@@ -11,17 +11,17 @@ from digit_recognizer.recipes.recipe import Convolution, Recipe
 
 
 class Normalize(nn.Module):
-    """Subtract the mean, divide by the deviation: the same arithmetic as torchvision's Normalize.
+    """Subtract the mean, divide by the standard deviation: the same arithmetic as torchvision's Normalize.
 
     It is a layer, with its two numbers among the weights, so that a saved network cannot be fed with wrong ones.
     """
 
-    def __init__(self, mean: float, deviation: float) -> None:
+    def __init__(self, mean: float, std: float) -> None:
         super().__init__()
         self.mean: Tensor
-        self.deviation: Tensor
+        self.deviation: Tensor  # the name under which the standard deviation stands in every saved state dict
         self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("deviation", torch.tensor(deviation))
+        self.register_buffer("deviation", torch.tensor(std))
 
     def forward(self, pixels: Tensor) -> Tensor:
         return (pixels - self.mean).div_(self.deviation)
@@ -37,11 +37,11 @@ class MLP(nn.Sequential):
         self,
         widths: Sequence[int],
         mean: float = 0.1307,
-        deviation: float = 0.3081,
+        std: float = 0.3081,
         output: str = "logits",
         batch_norm: bool = False,
     ) -> None:
-        layers: list[nn.Module] = [Normalize(mean, deviation), nn.Flatten()]
+        layers: list[nn.Module] = [Normalize(mean, std), nn.Flatten()]
         for inputs, outputs in itertools.pairwise(widths[:-1]):
             norm: list[nn.Module] = [nn.BatchNorm1d(outputs)] if batch_norm else []
             layers += [nn.Linear(inputs, outputs), *norm, nn.ReLU()]
@@ -57,9 +57,9 @@ class CNN(nn.Sequential):
     """
 
     def __init__(
-        self, convolutions: Sequence[Convolution], features: int, mean: float = 0.1307, deviation: float = 0.3081
+        self, convolutions: Sequence[Convolution], features: int, mean: float = 0.1307, std: float = 0.3081
     ) -> None:
-        layers: list[nn.Module] = [Normalize(mean, deviation)]
+        layers: list[nn.Module] = [Normalize(mean, std)]
         inputs = 1
         for layer in convolutions:
             layers.append(nn.Conv2d(inputs, layer.channels, layer.size, layer.stride, layer.padding, bias=False))
@@ -75,8 +75,8 @@ def build(recipe: Recipe, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the accelerators' as well
         if recipe.convolutions:
-            return CNN(recipe.convolutions, recipe.widths[0], recipe.mean, recipe.deviation)
-        return MLP(recipe.widths, recipe.mean, recipe.deviation, recipe.output, recipe.batch_norm)
+            return CNN(recipe.convolutions, recipe.widths[0], recipe.mean, recipe.std)
+        return MLP(recipe.widths, recipe.mean, recipe.std, recipe.output, recipe.batch_norm)
 
 
 def parameter_count(model: nn.Module) -> int:

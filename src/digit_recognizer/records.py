@@ -13,7 +13,7 @@ from digit_recognizer.evaluation import Scores
 from digit_recognizer.recipes.recipe import Published, Recipe
 from digit_recognizer.runtime import files, provenance
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def describe(
         "dataset": digits.name,
         "md5": dict(digits.md5),
         "scores": scores_as_dict(scores),
-        "meaning": calibration,
+        "calibration": calibration,
         "history": history,
         "seconds": sum(row["seconds"] for row in history),
         "weights": provenance.weights_hash(model),

@@ -16,8 +16,7 @@ from digit_recognizer import _fused_mlp, data, evaluation, optimizers, progress
 from digit_recognizer.data import Digits, Split, augmentation, outliers
 from digit_recognizer.evaluation import Scores
 from digit_recognizer.progress import Learner
-from digit_recognizer.recipes.recipe import Recipe
-from digit_recognizer.recipes.strengths import Augmentation
+from digit_recognizer.recipes.recipe import Augmentation, Recipe
 from digit_recognizer.runtime import distributed
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.sync_batch_norm import sync_batch_norm
@@ -49,7 +48,7 @@ def fit(
     history = [] if start is None else progress.go_on(start, recipe.epochs, learner)
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         seconds, running = train_one_epoch(learner, train, recipe, epoch, quiet)
-        asked = recipe.curve or epoch == recipe.epochs
+        asked = recipe.eval_every_epoch or epoch == recipe.epochs
         scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels) if asked else None
         history.append(progress.row(epoch, seconds, running, held_out_name, scores))
         if not math.isfinite(running.loss + (scores.loss if scores else 0)):
@@ -92,7 +91,9 @@ def train_one_epoch(
         batches = _fused_mlp.batches(model, train, recipe.batch_size, generator)
         gradients = _fused_mlp.Gradients(model, recipe)
     else:
-        strengths = recipe.augmentation if epoch <= recipe.epochs - recipe.clean_epochs else Augmentation()
+        strengths = (
+            recipe.augmentation if epoch <= recipe.epochs - recipe.epochs_without_augmentation else Augmentation()
+        )
         batches = _batches(train, recipe, strengths, generator)
         gradients = functools.partial(_by_autograd, model, recipe)
     model.train()
@@ -127,7 +128,7 @@ def _batches(
     for images, labels in data.batches(train, recipe.batch_size, generator):
         # Each process augments the whole batch, so that the generators stay alike, and then takes its share.
         whole, pixels = len(labels), augmentation.augment(data.to_pixels(images), strengths, generator, labels)
-        if recipe.non_digits:
+        if recipe.outlier_fraction:
             pixels, labels = outliers.beside(pixels, labels, recipe, generator)
         yield distributed.shard(pixels), distributed.shard(labels), whole
 

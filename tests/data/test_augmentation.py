@@ -10,7 +10,7 @@ from torch import Tensor
 
 from digit_recognizer import data
 from digit_recognizer.data import augmentation
-from digit_recognizer.recipes.strengths import STRENGTHS, Augmentation
+from digit_recognizer.recipes.recipe import MAX_STRENGTHS, Augmentation
 from digit_recognizer.runtime.errors import UserError
 
 MODERATE = {
@@ -62,31 +62,32 @@ def test_zero_strength_is_the_identity_and_draws_nothing(optdigits):
 
 def test_no_movement_fetches_each_pixel_from_its_own_place(optdigits):
     pixels = data.to_pixels(optdigits.train.images[:50])
-    same = augmentation.move(pixels, augmentation.places(50, Augmentation(), seeded()))
+    same = augmentation.warp(pixels, augmentation.sampling_grid(50, Augmentation(), seeded()))
     torch.testing.assert_close(same, pixels, atol=1e-5, rtol=0)
 
 
 def test_sharp_movement_is_by_cubics(optdigits):
     pixels = data.to_pixels(optdigits.train.images[:50])
-    here = augmentation.places(50, Augmentation(), seeded())
-    torch.testing.assert_close(augmentation.move(pixels, here, sharp=True), pixels, atol=1e-5, rtol=0)
+    here = augmentation.sampling_grid(50, Augmentation(), seeded())
+    torch.testing.assert_close(augmentation.warp(pixels, here, interpolation="bicubic"), pixels, atol=1e-5, rtol=0)
     half = here + torch.tensor([1 / 28, 0])  # half a pixel to the right
-    between = augmentation.move(pixels, half, sharp=True)
+    between = augmentation.warp(pixels, half, interpolation="bicubic")
     # Keys's cubic convolution, -0.75 its free number: what lies in the middle of four pixels.
     weights = torch.tensor([-0.09375, 0.59375, 0.59375, -0.09375]).view(1, 1, 1, 4)
     by_hand = torch.nn.functional.conv2d(torch.nn.functional.pad(pixels, (1, 2)), weights).clamp(0, 1)
     torch.testing.assert_close(between, by_hand, atol=1e-5, rtol=0)
-    blurred = augmentation.move(pixels, half)
+    blurred = augmentation.warp(pixels, half)
     assert between.diff(dim=3).square().sum() > 1.05 * blurred.diff(dim=3).square().sum()
 
 
-def test_a_recipe_asks_for_sharp_movement(optdigits):
+def test_a_recipe_asks_for_bicubic_interpolation(optdigits):
     pixels = data.to_pixels(optdigits.train.images[:50])
     strengths = {"rotation": 10, "shift": 1.5}
-    straight, sharp = (
-        augmentation.augment(pixels, Augmentation(**strengths, sharp=sharp), seeded()) for sharp in (False, True)
+    bilinear, bicubic = (
+        augmentation.augment(pixels, Augmentation(**strengths, interpolation=name), seeded())
+        for name in ("bilinear", "bicubic")
     )
-    assert sharp.min() >= 0 and sharp.max() <= 1 and 0.005 < (sharp - straight).abs().mean() < 0.05
+    assert bicubic.min() >= 0 and bicubic.max() <= 1 and 0.005 < (bicubic - bilinear).abs().mean() < 0.05
 
 
 @pytest.mark.parametrize("name", MODERATE)
@@ -155,7 +156,7 @@ def test_a_shear_slants_the_bar_by_at_most_that_many_pixels_a_row():
 
 
 def test_elastic_displacements_are_smooth_and_not_much_longer_than_their_strength():
-    still, bent = (augmentation.places(200, Augmentation(elastic=strength), seeded()) for strength in (0, 3))
+    still, bent = (augmentation.sampling_grid(200, Augmentation(elastic=strength), seeded()) for strength in (0, 3))
     pixels = (bent - still) * 14
     assert 2 < pixels.abs().max() < 3 * 1.6  # bicubic interpolation may overshoot what was drawn
     assert pixels.diff(dim=1).abs().max() < 1.5 and pixels.diff(dim=2).abs().max() < 1.5
@@ -164,14 +165,14 @@ def test_elastic_displacements_are_smooth_and_not_much_longer_than_their_strengt
 @pytest.mark.parametrize(("amount", "filter"), [(1.0, ndimage.grey_dilation), (-1.0, ndimage.grey_erosion)])
 def test_full_stroke_weight_is_scipys_dilation_or_erosion(amount, filter, optdigits):
     pixels = data.to_pixels(optdigits.train.images[:20])
-    ours = augmentation.stroke_weight(pixels, torch.full((20,), amount))
+    ours = augmentation.stroke_width(pixels, torch.full((20,), amount))
     theirs = [filter(image, size=(3, 3), mode="nearest") for image in pixels.squeeze(1).numpy()]
     np.testing.assert_allclose(ours.squeeze(1), np.stack(theirs), atol=1e-6)
 
 
 def test_half_a_stroke_weight_lies_half_way(optdigits):
     pixels = data.to_pixels(optdigits.train.images[:20])
-    full, half = (augmentation.stroke_weight(pixels, torch.full((20,), amount)) for amount in (1.0, 0.5))
+    full, half = (augmentation.stroke_width(pixels, torch.full((20,), amount)) for amount in (1.0, 0.5))
     torch.testing.assert_close(half, (pixels + full) / 2)
 
 
@@ -206,8 +207,10 @@ def test_as_many_digits_are_cut_hard_as_the_probability_says(optdigits):
     assert abs(share - 0.3) < 4 * math.sqrt(0.3 * 0.7 / len(pixels))
 
 
-@pytest.mark.parametrize("name", STRENGTHS)
+@pytest.mark.parametrize("name", MAX_STRENGTHS)
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, 181])
 def test_a_strength_out_of_range_is_refused_in_one_line(name, value):
-    with pytest.raises(UserError, match=rf"^the strength of {name} must be from 0 to {STRENGTHS[name]}, not {value}$"):
+    with pytest.raises(
+        UserError, match=rf"^the strength of {name} must be from 0 to {MAX_STRENGTHS[name]}, not {value}$"
+    ):
         Augmentation(**{name: value})

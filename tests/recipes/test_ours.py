@@ -10,8 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from digit_recognizer import checkpoints, data, models, optimizers, plots, recipes, training
 from digit_recognizer.data import augmentation
-from digit_recognizer.recipes.recipe import Convolution, Recipe
-from digit_recognizer.recipes.strengths import Augmentation
+from digit_recognizer.recipes.recipe import Augmentation, Convolution, Recipe
 from digit_recognizer.runtime import provenance
 from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
@@ -74,7 +73,7 @@ def test_the_triangle_rises_for_a_fifth_of_the_way_and_falls_to_zero():
 
 
 def test_augmentation_stops_before_the_clean_epochs(small, optdigits, monkeypatch):
-    recipe = dataclasses.replace(small, epochs=3, clean_epochs=1, augmentation=Augmentation(shift=2))
+    recipe = dataclasses.replace(small, epochs=3, epochs_without_augmentation=1, augmentation=Augmentation(shift=2))
     used = []
     plain = augmentation.augment
     monkeypatch.setattr(
@@ -101,12 +100,14 @@ def test_without_a_curve_only_the_last_weights_are_scored(small, optdigits, caps
     assert "test loss" not in first and "test loss" in last
     accuracy = plots.training_curves(history, small.name).axes[1]
     assert np.isnan(accuracy.lines[1].get_ydata()[0]) and not np.isnan(accuracy.lines[1].get_ydata()[1])
-    curved, _ = fit(dataclasses.replace(small, curve=True), optdigits)
+    curved, _ = fit(dataclasses.replace(small, eval_every_epoch=True), optdigits)
     assert provenance.weights_hash(curved) == provenance.weights_hash(model)
 
 
 def test_a_scheduled_run_goes_on_as_if_it_had_not_stopped(small, optdigits, tmp_path):
-    recipe = dataclasses.replace(small, augmentation=Augmentation(rotation=10, elastic=1), clean_epochs=1)
+    recipe = dataclasses.replace(
+        small, augmentation=Augmentation(rotation=10, elastic=1), epochs_without_augmentation=1
+    )
     path, run = tmp_path / "progress.pth", (recipe, "optdigits", 0)
     whole, _ = fit(recipe, optdigits)
 
@@ -142,17 +143,3 @@ def test_quick_products_that_are_not_float32s_are_left_alone(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "__matmul__", lambda left, right: exact(rounded(left), rounded(right)))
     choose_device("cpu", 1)
     assert asked[-1] == "highest"
-
-
-def test_a_file_of_the_first_format_is_still_read(trained, small_recipe, tmp_path):
-    path = tmp_path / "mnist_model.pth"
-    checkpoints.save(path, trained[0], small_recipe, {})
-    content = torch.load(path, weights_only=True)
-    published = ["name", "source", "widths", "epochs", "batch_size", "optimizer", "learning_rate", "momentum", "mean"]
-    published += ["deviation", "output", "dataset", "validation", "published", "departures"]
-    content |= {"format": 1, "recipe": {field: content["recipe"][field] for field in published}}
-    del content["checksum"]  # of which only the fifth format knows
-    torch.save(content, path)
-    loaded = checkpoints.load(path)
-    assert loaded.recipe == small_recipe
-    assert provenance.weights_hash(loaded.model) == provenance.weights_hash(trained[0])

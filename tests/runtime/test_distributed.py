@@ -17,9 +17,8 @@ import pytest
 import torch
 
 from digit_recognizer import checkpoints, data, evaluation, models, recipes, training
-from digit_recognizer.cli import command_line
-from digit_recognizer.recipes.recipe import Convolution, Recipe
-from digit_recognizer.recipes.strengths import Augmentation
+from digit_recognizer.cli.parser import run_main
+from digit_recognizer.recipes.recipe import Augmentation, Convolution, Recipe
 from digit_recognizer.runtime import distributed, files, provenance
 from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
@@ -45,7 +44,7 @@ TRAINED = {
         schedule="triangle",
         label_smoothing=0.1,
         augmentation=Augmentation(rotation=10, shift=1, elastic=1, contrast=0.5, hard_edges=0.2),
-        clean_epochs=1,
+        epochs_without_augmentation=1,
         dataset="optdigits",
     ),
 }
@@ -292,9 +291,12 @@ def test_one_process_passes_through_untouched():
     tensor = torch.arange(3.0)
     assert distributed.world_size() == 1 and distributed.is_main_process()
     assert distributed.shard(tensor) is tensor and distributed.all_gather_rows(tensor, 3) is tensor
-    assert distributed.all_gather(5) == [5] and distributed.run_on_main_process(lambda: 7) == distributed.local_main_process_first(lambda: 7) == 7
+    assert (
+        distributed.all_gather(5) == [5]
+        and distributed.run_on_main_process(lambda: 7) == distributed.local_main_process_first(lambda: 7) == 7
+    )
     assert not torch.distributed.is_initialized()
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    run_main(main)

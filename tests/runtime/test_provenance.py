@@ -37,7 +37,7 @@ def check_provenance(written: dict) -> None:
     assert made_with["python"] == platform.python_version() and made_with["system"] == platform.system()
     assert made_with["device"] == "cpu" and made_with["device_name"]
     assert made_with["instructions"] == torch.backends.cpu.get_cpu_capability()
-    assert made_with["products"] in ("highest", "high", "medium")
+    assert made_with["matmul_precision"] in ("highest", "high", "medium")
     assert made_with["threads"] and made_with["processes"] == 1
     assert made_with["commit"] is None or re.fullmatch("[0-9a-f]{40}", made_with["commit"])
     assert made_with["changed"] in ((None,) if made_with["commit"] is None else (True, False))

@@ -25,7 +25,7 @@ from digit_recognizer.runtime.errors import UserError
 
 MLP = dataclasses.replace(recipes.get("mlp_128_adam"), widths=(784, 16, 10), epochs=3)
 CNN = recipes.get("cnn_in_seconds")
-BARE = {"mean": 0.5, "deviation": 0.5}
+BARE = {"mean": 0.5, "std": 0.5}
 IMAGES = torch.randint(0, 256, (20, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -47,7 +47,7 @@ def originals(tmp_path_factory, optdigits) -> Path:
     model, history = training.fit(models.build(MLP), optdigits, MLP, quiet=True, after_epoch=keep)
     scores = evaluation.score(evaluation.predict(model, optdigits.test.images), optdigits.test.labels)
     record = records.describe(MLP, optdigits, 0, model, history, scores)
-    checkpoints.save(folder / "recorded", model, MLP, record | {"meaning": {"temperature": 1.5, "least": 0.3}})
+    checkpoints.save(folder / "recorded", model, MLP, record | {"calibration": {"temperature": 1.5, "min_confidence": 0.3}})
     checkpoints.save(folder / "mlp", models.build(MLP, seed=1), MLP, {})
     checkpoints.save(folder / "cnn", models.build(CNN), CNN, {})
     bare = {f"fc.{name}": value for name, value in models.build(MLP, seed=2).state_dict().items() if value.ndim}

@@ -28,7 +28,7 @@ TURNED = (2, 3, 4, 5, 6, 7, 8, 9)  # nor lying on their side
 
 def beside(pixels: Tensor, labels: Tensor, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """A batch with the recipe's share of non-digits after it, augmented as the digits are, and labelled LABEL."""
-    count = round(recipe.non_digits * len(labels))
+    count = round(recipe.outlier_fraction * len(labels))
     made = augmentation.augment(make(pixels, labels, count, generator), recipe.augmentation, generator)
     return torch.cat([pixels, made]), torch.cat([labels, labels.new_full((len(made),), LABEL)])
 

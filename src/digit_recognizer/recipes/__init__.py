@@ -1,4 +1,10 @@
-"""All recipes by name: what the published projects trained, our ladder from there, and variants of the published."""
+"""All recipes by name.
+
+recipe       what a training run is: Recipe, Convolution, Augmentation
+published    the trainings of the five published projects, and ablations of them
+ours         our recipes
+validation   checks of their fields
+"""
 
 import dataclasses
 import difflib
@@ -6,13 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from digit_recognizer.recipes.ours import OURS
-from digit_recognizer.recipes.published import PUBLISHED
-from digit_recognizer.recipes.recipe import Recipe, typed
-from digit_recognizer.recipes.variants import VARIANTS
+from digit_recognizer.recipes.published import ABLATIONS, PUBLISHED
+from digit_recognizer.recipes.recipe import Recipe, from_plain_types
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import columns
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*PUBLISHED, *OURS, *VARIANTS)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*PUBLISHED, *OURS, *ABLATIONS)}
 DEFAULT = "mlp_512_256_adam_5ep"
 
 
@@ -22,17 +27,24 @@ def get(name: str = DEFAULT, **overrides: Any) -> Recipe:
     Raises UserError for an unknown name, naming the nearest, and for values that cannot be trained with.
     """
     if name not in RECIPES:
-        nearest = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.0)[0]
-        raise UserError(f"unknown recipe '{name}'; the nearest is {nearest}, and mnist_recognition.py --list shows all")
+        raise UserError(f"unknown recipe '{name}'; the nearest is {_nearest(name)}, and digits train --list shows all")
     return dataclasses.replace(RECIPES[name], **{key: value for key, value in overrides.items() if value is not None})
 
 
-def of_settings(name: str, settings: Mapping[str, Any]) -> Recipe:
-    """The recipe of that name with these settings, all of them, as Recipe.settings gives them and JSON keeps them.
+def _nearest(name: str) -> str:
+    """The first recipe whose name starts with what was typed, else contains it, else is most similar."""
+    typed = name.lower()
+    starting = [known for known in RECIPES if known.startswith(typed)]
+    containing = [known for known in RECIPES if typed in known]
+    return (starting or containing or difflib.get_close_matches(typed, RECIPES, n=1, cutoff=0.0))[0]
 
-    Raises UserError as get does; and KeyError, TypeError or ValueError for what are no settings.
+
+def of_settings(name: str, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe of that name with these settings, all of them, as Recipe.settings returns them.
+
+    Raises UserError as `get` does; and KeyError, TypeError or ValueError for invalid settings.
     """
-    return get(name, **typed(settings))
+    return get(name, **from_plain_types(settings))
 
 
 def overrides_of(recipe: Recipe) -> dict[str, Any]:

@@ -6,14 +6,36 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from digit_recognizer.recipes import kinds
-from digit_recognizer.recipes.strengths import Augmentation
+from digit_recognizer.recipes.validation import validate_choices, validate_types
 from digit_recognizer.runtime.errors import UserError
+
+MAX_PARAMETERS = 10**9  # of a network: 4 GB, and three times as much beside them while Adam trains it
+# What each strength of an augmentation may be at most; more would make other digits, or none.
+MAX_STRENGTHS = {
+    "rotation": 180,
+    "shift": 14,
+    "scale": 0.9,
+    "shear": 1,
+    "elastic": 14,
+    "stroke": 1,
+    "blur": 1,
+    "contrast": 1,
+    "hard_edges": 1,
+    "styles": 1,
+}
+# The values that a field of text may have.
+CHOICES = {
+    "optimizer": ("adam", "sgd"),
+    "schedule": ("constant", "triangle"),
+    "precision": ("float32", "bfloat16"),
+    "output": ("logits", "log_softmax", "softmax"),
+    "interpolation": ("bilinear", "bicubic"),
+}
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a source reports. Accuracies are fractions, losses are nats per digit; None where it says nothing."""
+    """What a source reports. Accuracies are fractions, losses are nats per digit; None where it reports nothing."""
 
     train_loss: float | None = None
     train_accuracy: float | None = None
@@ -23,11 +45,40 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Convolution:
-    """A convolutional layer, followed, where pool says so, by the largest of each 2 by 2 places.
+class Augmentation:
+    """How strongly training digits are changed at random, by each method; zero leaves them unchanged.
 
-    Raises UserError for numbers that are none.
+    Raises UserError for a strength out of its range.
     """
+
+    rotation: float = 0.0  # degrees, at most, to either side
+    shift: float = 0.0  # pixels, at most, in each direction
+    scale: float = 0.0  # fraction, at most, by which width and height grow or shrink, each by itself
+    shear: float = 0.0  # pixels of slant, at most, per pixel of height
+    elastic: float = 0.0  # pixels, at most, by which the sampling grid is displaced
+    stroke: float = 0.0  # pixels, at most, added to or removed from each side of a stroke
+    blur: float = 0.0  # weight, at most, of a 3x3 binomial filter
+    contrast: float = 0.0  # strength, at most, of a change of gamma
+    hard_edges: float = 0.0  # probability of a threshold at 0.5
+    styles: float = 0.0  # probability that a 1 gets a flag, or flag and foot, and a 7 a bar
+    interpolation: str = "bilinear"  # or "bicubic", which blurs less
+
+    def __post_init__(self) -> None:
+        validate_types(self)
+        validate_choices(self, CHOICES)
+        for name, most in MAX_STRENGTHS.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise UserError(f"the strength of {name} must be from 0 to {most}, not {getattr(self, name)}")
+
+    @property
+    def warps(self) -> bool:
+        """Whether pixels move, which takes a sampling grid."""
+        return any((self.rotation, self.shift, self.scale, self.shear, self.elastic))
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolutional layer, with 2x2 max pooling after it where `pool` is set. Raises UserError for invalid types."""
 
     channels: int
     size: int = 3  # of the square kernel, in pixels
@@ -35,95 +86,92 @@ class Convolution:
     pool: bool = False
 
     def __post_init__(self) -> None:
-        kinds.check(self)
+        validate_types(self)
 
     @property
     def padding(self) -> int:
-        """Zeros on each side: what keeps the size of 3 by 3 layers; none elsewhere, for MNIST's rim is empty."""
+        """Zeros on each side: 3x3 kernels keep the size; others get none, since MNIST's border is empty."""
         return 1 if self.size == 3 else 0
-
-
-MOST_WEIGHTS = 10**9  # of a network: 4 GB, and three times as much beside them while Adam trains it
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run, complete but for its seed. Raises UserError when a value cannot be trained with."""
+    """One training run, complete but for its seed. Raises UserError for a value that cannot be trained with."""
 
     name: str
-    source: str
-    widths: tuple[int, ...]  # of the fully connected layers, from 784 pixels, or what is left of them, to 10 digits
+    source: str  # the project's name, a comma, and what in it was read
+    widths: tuple[int, ...]  # of the linear layers, from 784 pixels, or the convolutions' features, to 10 digits
     epochs: int
-    convolutions: tuple[Convolution, ...] = ()  # before them
+    convolutions: tuple[Convolution, ...] = ()  # before the linear layers
     batch_norm: bool = False  # after each layer but the last
     batch_size: int = 64
     optimizer: str = "adam"  # or "sgd"
-    learning_rate: float = 0.001  # of all steps, or its peak
-    schedule: str = "constant"  # or "triangle": in straight lines from zero up to the peak and down to zero
+    learning_rate: float = 0.001  # of all steps, or the peak of the schedule
+    schedule: str = "constant"  # or "triangle": linear from zero to the peak and back to zero
     momentum: float = 0.0  # of sgd
-    nesterov: bool = False  # the momentum's kind
+    nesterov: bool = False
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
-    clean_epochs: int = 0  # without augmentation, at the end
-    non_digits: float = 0.0  # made-up ones beside each batch, as a share of it, of which nothing is to be said
-    precision: str = "float32"  # of the products while training, or "bfloat16"
+    epochs_without_augmentation: int = 0  # at the end
+    outlier_fraction: float = 0.0  # outliers beside each batch, as a fraction of it; their target is uniform
+    precision: str = "float32"  # of matmuls and convolutions while training, or "bfloat16"
     mean: float = 0.1307  # of the pixels in [0, 1], subtracted by the network's first layer
-    deviation: float = 0.3081  # of the pixels in [0, 1], divided by
-    output: str = "logits"  # what the last layer gives: these, "log_softmax" or "softmax" of them
+    std: float = 0.3081  # of the pixels in [0, 1], divided by
+    output: str = "logits"  # of the last layer, or their "log_softmax" or "softmax"
     dataset: str = "mnist"
-    validation: bool = False  # whether a part of the training set is held out to look at
-    curve: bool = True  # whether the held-out or test part is scored after each epoch, not only after the last
+    validation: bool = False  # whether a part of the training set is held out
+    eval_every_epoch: bool = True  # whether the held-out or test part is scored after each epoch, or after the last
     published: Published = Published()
-    departures: tuple[str, ...] = ()
+    unspecified_details: tuple[str, ...] = ()  # where the source is silent: "Subject: what it says; what we chose"
 
     def __post_init__(self) -> None:
-        kinds.check(self)
-        for name in ("epochs", "batch_size", "learning_rate", "deviation"):
+        validate_types(self)
+        validate_choices(self, CHOICES)
+        for name in ("epochs", "batch_size", "learning_rate", "std"):
             if not 0 < (value := getattr(self, name)) < float("inf"):
                 raise UserError(f"{name.replace('_', ' ')} must be greater than zero and finite, not {value}")
-        for name, choices in CHOICES.items():
-            if (value := getattr(self, name)) not in choices:
-                raise UserError(f"unknown {name} '{value}'; there are {' and '.join(choices)}")
-        if not (0 <= self.label_smoothing < 1 and 0 <= self.weight_decay < float("inf") and self.clean_epochs >= 0):
-            raise UserError("label smoothing must be from 0 to below 1, weight decay and clean epochs not below zero")
+        if not (0 <= self.label_smoothing < 1 and 0 <= self.weight_decay < float("inf")):
+            raise UserError("label smoothing must be from 0 to below 1, and weight decay finite and not below zero")
+        if self.epochs_without_augmentation < 0:
+            raise UserError("epochs without augmentation must not be below zero")
         if not 0 <= self.momentum < 1 or (self.nesterov and not self.momentum):
             raise UserError(f"momentum must be from 0 to below 1, for nesterov above 0, not {self.momentum}")
         if not abs(self.mean) < float("inf"):
             raise UserError(f"mean must be finite, not {self.mean}")
-        if not 0 <= self.non_digits < 1:
-            raise UserError(f"the share of non-digits must be from 0 to below 1, not {self.non_digits}")
-        self._check_network()
+        if not 0 <= self.outlier_fraction < 1:
+            raise UserError(f"the outlier fraction must be from 0 to below 1, not {self.outlier_fraction}")
+        self._validate_network()
 
-    def _check_network(self) -> None:
-        """Raise UserError where the layers do not lead from pixels to digits, or are more than memory holds."""
+    def _validate_network(self) -> None:
+        """Raise UserError where the layers do not lead from pixels to digits, or do not fit into memory."""
         if self.convolutions:
-            features = self.convolutions[-1].channels * _side_left(self.convolutions) ** 2
+            features = self.convolutions[-1].channels * _output_side(self.convolutions) ** 2
             if self.widths != (features, 10) or not self.batch_norm or self.output != "logits":
                 raise UserError(
                     f"these convolutions need batch normalisation, the widths ({features}, 10) and logits after them"
                 )
         elif len(self.widths) < 2 or self.widths[0] != 784 or self.widths[-1] != 10 or min(self.widths) < 1:
             raise UserError(f"the widths {self.widths} do not lead from 784 pixels to 10 digits")
-        if (count := self.parameter_count) > MOST_WEIGHTS:
-            raise UserError(f"a network of {count:,} weights is too large; {MOST_WEIGHTS:,} are the most")
+        if (count := self.parameter_count) > MAX_PARAMETERS:
+            raise UserError(f"a network of {count:,} parameters is too large; the maximum is {MAX_PARAMETERS:,}")
 
     @property
     def project(self) -> str:
-        """The number of the published project, or "ours"."""
+        """The name of the published project, or "ours"."""
         return self.source.split(",")[0]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that the training depends on, in types that JSON keeps."""
+        """All fields that the training depends on, in plain types."""
         fields = asdict(self)
-        for told in ("name", "source", "published", "departures"):
-            del fields[told]
+        for description in ("name", "source", "published", "unspecified_details"):
+            del fields[description]
         return json.loads(json.dumps(fields))
 
     @property
     def network(self) -> str:
-        """The layers in a few words: convolutions as channels x kernel, / stride, p for pooling; then the widths."""
+        """The layers in short: convolutions as channels x kernel, / stride, p for pooling; then the widths."""
         parts = [
             f"{layer.channels}x{layer.size}{f'/{layer.stride}' if layer.stride > 1 else ''}{'p' if layer.pool else ''}"
             for layer in self.convolutions
@@ -132,7 +180,7 @@ class Recipe:
 
     @property
     def parameter_count(self) -> int:
-        """Weights and biases of all layers, with two numbers a channel where there is batch normalisation."""
+        """Weights and biases of all layers, and two numbers a channel for batch normalisation."""
         channels = [1, *(layer.channels for layer in self.convolutions)]
         count = sum(
             inputs * layer.channels * layer.size**2
@@ -142,27 +190,18 @@ class Recipe:
         return count + self.batch_norm * 2 * (sum(channels[1:]) + sum(self.widths[1:-1]))
 
 
-def typed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a recipe in plain types, as JSON keeps them, in their own types; those that are not there stay away.
+def from_plain_types(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a recipe as JSON keeps them, converted to their own types; absent ones stay absent.
 
-    Raises KeyError, TypeError or ValueError for what are no fields, and UserError for strengths out of their range.
+    Raises KeyError, TypeError or ValueError for invalid fields, and UserError for strengths out of range.
     """
     layers = {"convolutions": tuple(Convolution(**layer) for layer in fields.get("convolutions", ()))}
-    tuples = {name: tuple(fields[name]) for name in ("widths", "departures") if name in fields}
+    tuples = {name: tuple(fields[name]) for name in ("widths", "unspecified_details") if name in fields}
     return {**fields, **layers, **tuples, "augmentation": Augmentation(**fields.get("augmentation", {}))}
 
 
-# What a field of words may say.
-CHOICES = {
-    "optimizer": ("adam", "sgd"),
-    "schedule": ("constant", "triangle"),
-    "precision": ("float32", "bfloat16"),
-    "output": ("logits", "log_softmax", "softmax"),
-}
-
-
-def _side_left(layers: tuple[Convolution, ...]) -> int:
-    """What they leave of a side of 28 places. Raises UserError where a layer cannot be, or nothing is left for it."""
+def _output_side(layers: tuple[Convolution, ...]) -> int:
+    """Side of the last layer's output. Raises UserError where a layer is invalid or 28x28 pixels are too few."""
     side = 28
     for layer in layers:
         if min(layer.channels, layer.size, layer.stride) >= 1:

@@ -16,7 +16,7 @@ def calibrate(model: nn.Module, digits: data.Digits, settings: Augmentation) -> 
     """Fit the temperature and the rejection threshold on the validation digits. Returns None without any.
 
     The temperature comes from digits augmented as in training, with these settings. The threshold, the least confidence
-    that is accepted, comes from the digits as they are; "refused" is the fraction of them below it.
+    that is accepted, comes from the digits as they are; "rejection_rate" is the fraction of them below it.
     """
     if digits.validation is None:
         return None
@@ -25,7 +25,7 @@ def calibrate(model: nn.Module, digits: data.Digits, settings: Augmentation) -> 
     confidence = (logits / temperature).softmax(1).amax(1)
     min_confidence = float(confidence.sort().values[int(MAX_REJECTION_RATE * len(confidence))])
     rejection_rate = float((confidence < min_confidence).double().mean())
-    return {"temperature": temperature, "least": min_confidence, "refused": rejection_rate}
+    return {"temperature": temperature, "min_confidence": min_confidence, "rejection_rate": rejection_rate}
 
 
 def _predict_augmented(model: nn.Module, split: data.Split, settings: Augmentation) -> tuple[Tensor, Tensor]:

@@ -21,10 +21,7 @@ from torch import Tensor
 from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 
-# 1 knew no convolutions and no augmentation; 1 and 2 had log_softmax, yes or no, for output; 3 no styles;
-# 4 no checksum; 5 no sharp augmentation
-FORMAT = 6
-WITH_CHECKSUM = 5  # the first
+FORMAT = 7  # of our files; others are not read
 LARGEST = 256  # megabytes that a file may have; the networks here have up to ten
 DEEPEST = 20  # containers within containers
 MOST = 200_000  # words, tensors and numbers outside of them; half as many as a pickle may have steps
@@ -66,8 +63,8 @@ def write(path: str | Path, content: dict[str, Any]) -> None:
 def read(path: str | Path) -> Any:
     """What is in a file, on the CPU: plain types and dense tensors only, and, where it is ours, what was saved.
 
-    Bare state dicts of other projects, and formats 1 to 4, have no checksum but that of PyTorch's archive.
-    Raises UserError for what is anything else, damaged, larger than LARGEST, or of a newer format.
+    Bare state dicts of other projects have no checksum but that of PyTorch's archive.
+    Raises UserError for anything else, and for a file that is damaged, too large, or of another format.
     """
     path = Path(path)
     raw = _bytes(path)
@@ -140,13 +137,15 @@ def is_ours(content: Any) -> bool:
 
 
 def _check_format(path: Path, content: Mapping[str, Any], found: str) -> None:
-    """Raise UserError where a file of ours is of a newer format, of none, or not what was saved."""
+    """Raise UserError where a file of ours has another format, or its checksum is not that of its content."""
     number = content["format"]
     if type(number) is int and number > FORMAT:
         raise UserError(f"{path} was made by a newer version of this project (format {number}); update it")
+    if type(number) is int and 0 < number < FORMAT:
+        raise UserError(f"{path} was made by an older version of this project (format {number}); train it again")
     if type(number) is not int or number < 1:
         raise UserError(f"{path} is damaged: there is no such format; take another copy of it")
-    if ("checksum" in content or number >= WITH_CHECKSUM) and content.get("checksum") != found:
+    if content.get("checksum") != found:
         raise UserError(f"{path} is damaged: its checksum is not that of its content; take another copy of it")
 
 

@@ -28,7 +28,7 @@ def collect(model: nn.Module) -> dict[str, Any]:
         "device": device.type,
         "device_name": name,
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "products": torch.get_float32_matmul_precision(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
         "threads": torch.get_num_threads(),
         "processes": distributed.world_size(),
         **_commit(),

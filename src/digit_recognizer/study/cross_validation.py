@@ -14,13 +14,13 @@ import torch
 from digit_recognizer import data, evaluation, models, recipes, training
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.data.digits import SPLIT_SEED
-from digit_recognizer.recipes.recipe import Recipe, typed
+from digit_recognizer.recipes.recipe import Recipe, from_plain_types
 from digit_recognizer.recognition import calibration
 from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import columns
-from digit_recognizer.study import executors, record_store
+from digit_recognizer.study import executors
 
 FOLDS = 3
 SEED = 100  # of the first fold, then 101 and 102: the numbers that are reported come from seeds 0 and up
@@ -79,7 +79,7 @@ def recipe_of(text: str) -> Recipe:
                 f"'{value}' is no value, as JSON writes them (words in double quotes), that {field} could have"
             ) from error
     try:
-        return recipes.get(name, **typed(settings))
+        return recipes.get(name, **from_plain_types(settings))
     except UserError:  # a ValueError, too
         raise
     except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -93,7 +93,7 @@ def kept(out: str | Path) -> dict[str, Any]:
         found = json.loads(path.read_text()) if path.exists() else {}
         losses = {name: [part["calibrated_loss"] for part in each["folds"]] for name, each in found.items()}
         if not all(
-            len(losses[name]) == FOLDS and record_store.with_defaults(each["settings"]) for name, each in found.items()
+            len(losses[name]) == FOLDS and each["settings"] for name, each in found.items()
         ):
             raise ValueError
         return found
@@ -104,7 +104,7 @@ def kept(out: str | Path) -> dict[str, Any]:
 def _found(known: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]] | None:
     """What this training, with all its settings, has given, in whatever words it was asked for."""
     of_it = (
-        each["folds"] for each in known.values() if record_store.with_defaults(each["settings"]) == recipe.settings
+        each["folds"] for each in known.values() if each["settings"] == recipe.settings
     )
     return next(of_it, None)
 

@@ -29,7 +29,7 @@ def page(out: str | Path) -> str:
     """All departures as a numbered list in Markdown, each with what was measured of it, where it was."""
     sources: dict[str, list[str]] = {}
     for recipe in PUBLISHED:
-        for departure in recipe.departures:
+        for departure in recipe.unspecified_details:
             of = sources.setdefault(departure, [])
             of += [recipe.project] if recipe.project not in of else []
     lines: list[str] = []

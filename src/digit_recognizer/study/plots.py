@@ -5,11 +5,45 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from torch import Tensor
 
+from digit_recognizer.data.augmentation import augment
 from digit_recognizer.plots import QUIET, RIGHT, WRONG, tile
+from digit_recognizer.recipes.recipe import Augmentation
+
+# Strengths at which each method of augmentation can be seen in a figure.
+SHOWN: dict[str, Any] = {
+    "rotation": 30,
+    "shift": 4,
+    "scale": 0.3,
+    "shear": 0.4,
+    "elastic": 2,
+    "stroke": 0.9,
+    "blur": 1,
+    "contrast": 1,
+    "styles": 1,
+}
+
+
+def augmentation_examples(pixels: Tensor, label: int, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """One digit, float32 (28, 28), changed by each method alone, strongly enough to be seen: (count, 28, 28) each.
+
+    Rotation has two rows with the same angles, bilinear and bicubic. Styles change a 1 or a 7 only.
+    """
+    many, labels = pixels.expand(count, 1, *pixels.shape), torch.full((count,), label)
+    before = generator.get_state()
+    rows = {"rotation": augment(many, Augmentation(rotation=SHOWN["rotation"]), generator)}
+    generator.set_state(before)
+    bicubic = Augmentation(rotation=SHOWN["rotation"], interpolation="bicubic")
+    rows["rotation, bicubic"] = augment(many, bicubic, generator)
+    for name, strength in SHOWN.items():
+        if name not in rows:
+            rows[name] = augment(many, Augmentation(**{name: strength}), generator, labels)
+    rows["hard edges"] = augment(many, Augmentation(hard_edges=1), generator)[:1]  # not random
+    return {"none": many[:1, 0]} | {name: images[:, 0] for name, images in rows.items()}
 
 
 def augmentations(rows: Mapping[str, Tensor], title: str) -> Figure:

@@ -23,7 +23,6 @@ def read(folder: str | Path, recipe: Recipe, seed: int) -> dict[str, Any]:
     path = path_of(folder, recipe, seed)
     try:
         record = json.loads(path.read_text())
-        record["settings"] = with_defaults(record["settings"])
         other = [field for field, value in identity(recipe, seed).items() if record.get(field) != value]
         whole = bool(other) or _is_whole(record, recipe.epochs)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
@@ -33,12 +32,6 @@ def read(folder: str | Path, recipe: Recipe, seed: int) -> dict[str, Any]:
     if other:
         raise UserError(f"{path} is of another run: other {other[0]}; study sets it aside and makes it again")
     return record
-
-
-def with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a run, with the defaults of those that did not exist yet when it was made: it was made with these."""
-    plain = Recipe("", "", widths=(784, 10), epochs=1).settings
-    return plain | settings | {"augmentation": plain["augmentation"] | settings["augmentation"]}
 
 
 def _is_whole(record: dict[str, Any], epochs: int) -> bool:

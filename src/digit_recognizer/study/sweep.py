@@ -14,15 +14,14 @@ from tqdm import tqdm
 
 from digit_recognizer import data, records
 from digit_recognizer.data import sources
-from digit_recognizer.recipes.published import PUBLISHED
+from digit_recognizer.recipes.published import ABLATIONS, PUBLISHED
 from digit_recognizer.recipes.recipe import Recipe
-from digit_recognizer.recipes.variants import VARIANTS
 from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import ensembles, executors, record_store
 from digit_recognizer.study import run as study_run
 
-STUDIED = (*PUBLISHED, *VARIANTS)  # unless others are asked for
+STUDIED = (*PUBLISHED, *ABLATIONS)  # unless others are asked for
 # How many seeds, unless asked for others, which are ten for all that is not here.
 SEEDS = {
     "mlp_512_256_adam_5ep": 30,
@@ -79,7 +78,7 @@ def run(
 
 def quick(recipes: list[Recipe], data_dir: str | Path | None, **engine: Any) -> None:
     """See that every recipe can be studied: one epoch of each, two seeds, nothing is kept. engine: as run takes it."""
-    short = [dataclasses.replace(recipe, epochs=1, clean_epochs=0) for recipe in recipes]
+    short = [dataclasses.replace(recipe, epochs=1, epochs_without_augmentation=0) for recipe in recipes]
     with tempfile.TemporaryDirectory() as folder:
         run(short, QUICK_SEEDS, folder, data_dir, **engine)
 

@@ -34,7 +34,7 @@ TOLD = {
     "device": "device",
     "device_name": "processor",
     "instructions": "its instructions",
-    "products": "precision of products",
+    "matmul_precision": "matmul precision",
     "threads": "threads",
     "processes": "processes",
 }

@@ -11,8 +11,8 @@ from digit_recognizer import data, recipes, records
 from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
-from digit_recognizer.study import record_store, verdicts
 from digit_recognizer.study import run as study_run
+from digit_recognizer.study import verdicts
 
 
 def run(path: str | Path, data_dir: str | Path | None = None, threads: int | None = None) -> int:
@@ -58,7 +58,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], Recipe]:
     if type(number) is int and number > records.FORMAT:
         raise UserError(f"{path} was made by a newer version of this project (format {number}); update it")
     try:
-        recipe = recipes.of_settings(record["recipe"], record_store.with_defaults(record["settings"]))
+        recipe = recipes.of_settings(record["recipe"], record["settings"])
         _check(record, recipe)
     except UserError as error:
         raise UserError(f"{path} cannot be trained again: {error}") from error
