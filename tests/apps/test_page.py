@@ -19,7 +19,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from digit_recognizer import checkpoints
-from digit_recognizer.apps.web import model_list, page_answer, reading, server
+from digit_recognizer.apps.web import model_list, reading, server
 from digit_recognizer.apps.web import page as web_page
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
@@ -28,7 +28,7 @@ from digit_recognizer.runtime.errors import UserError
 @pytest.fixture
 def page(monkeypatch, tmp_path):
     """The page before any click, with an empty folder of models."""
-    monkeypatch.setenv(web_page.MODELS, str(tmp_path))
+    monkeypatch.setenv(model_list.FOLDER_VARIABLE, str(tmp_path))
     return AppTest.from_file(web_page.__file__, default_timeout=60).run()
 
 
@@ -143,8 +143,8 @@ def test_one_bad_file_does_not_stop_the_others(page):
 
 def test_the_downloaded_table_cannot_carry_formulas():
     names = ["=HYPERLINK(1)", "+1.png", "-1.png", "@a.png", 'a,"b".png', "plain.png", "a; =1.png", "＝1.png", " \t=1"]
-    rows = [reading.row(None, name, b"no") for name in names]  # what is no picture needs no network
-    read = list(csv.DictReader(io.StringIO(reading.as_csv(rows).decode("utf-8-sig"))))
+    rows = [reading.table_row(None, name, b"no") for name in names]  # what is no picture needs no network
+    read = list(csv.DictReader(io.StringIO(reading.to_csv(rows).decode("utf-8-sig"))))
     assert [row["file"] for row in read] == [
         "'=HYPERLINK(1)",
         "'+1.png",
@@ -166,7 +166,9 @@ def test_a_trained_network_is_chosen_first_and_a_changed_one_read_anew(page, tra
     assert app.selectbox[0].value == "mnist_model.pth"
     upload(app, seven__png=picture("7"))
     assert said(app)
-    checkpoints.save(path, trained[0], small_recipe, {"meaning": {"least": 1.1}})  # one that is never sure enough
+    checkpoints.save(
+        path, trained[0], small_recipe, {"calibration": {"min_confidence": 1.1}}
+    )  # one that is never sure enough
     os.utime(path, ns=(1, 1))
     app.run()
     assert lines(app.warning)[0].startswith("This does not look like a handwritten digit")
@@ -201,7 +203,7 @@ def test_a_cat_is_refused(trained):
 
 
 def test_refusing_a_number_shows_its_ink(page, trained, small_recipe, tmp_path):
-    checkpoints.save(tmp_path / "mnist_model.pth", trained[0], small_recipe, {"meaning": {"least": 1.1}})
+    checkpoints.save(tmp_path / "mnist_model.pth", trained[0], small_recipe, {"calibration": {"min_confidence": 1.1}})
     app = AppTest.from_file(web_page.__file__, default_timeout=60).run()
     upload(app, number__png=picture("470"))
     assert len(app.warning) == 1 and len(app.get("image")) == 2 and not said(app)
@@ -246,7 +248,7 @@ def test_a_photograph_is_read(page):
 
 
 def test_confidence_in_words():
-    assert [page_answer.in_words(value) for value in (1, 0.99, 0.95, 0.7, 0.3, 0)] == [
+    assert [web_page.describe_confidence(value) for value in (1, 0.99, 0.95, 0.7, 0.3, 0)] == [
         "almost certain", "almost certain", "fairly sure", "not sure", "little more than a guess",
         "little more than a guess",
     ]  # fmt: skip
@@ -255,7 +257,7 @@ def test_confidence_in_words():
 def test_what_the_server_cannot_do_is_one_line(monkeypatch, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=rf"port {port} cannot be had .* choose another with --port"):
+        with pytest.raises(UserError, match=rf"port {port} is not available .* choose another with --port"):
             server.run(port)
     with pytest.raises(UserError, match="a port is a number from 1 to 65535, not 0"):
         server.run(0)
@@ -267,7 +269,5 @@ def test_what_the_server_cannot_do_is_one_line(monkeypatch, tmp_path):
 
 
 def test_importing_the_page_brings_in_nothing_heavy():
-    program = (
-        "import sys, digit_recognizer.apps.web.page; print(sorted({'streamlit', 'torch', 'numpy'} & set(sys.modules)))"
-    )
+    program = "import sys, digit_recognizer.apps.web.server; print(sorted({'streamlit', 'torch', 'numpy'} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"

@@ -19,7 +19,7 @@ from websockets.exceptions import InvalidStatus
 
 from digit_recognizer import checkpoints
 from digit_recognizer.apps.web import model_list
-from digit_recognizer.apps.web import page as web_page
+from digit_recognizer.apps.web import server as server_module
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into the server by /proc")
 NETWORKS, SOURCES = "Which network reads?", "Where does the picture come from?"
@@ -41,7 +41,7 @@ def folder(tmp_path_factory, trained, small_recipe) -> Path:
     models = top / "models"
     (models / "folder.pth").mkdir(parents=True)
     (top / "elsewhere").mkdir()
-    never_sure = {"meaning": {"least": 1.1}}
+    never_sure = {"calibration": {"min_confidence": 1.1}}
     checkpoints.save(top / "elsewhere" / "forbidden.pth", trained[0], small_recipe, never_sure)
     checkpoints.save(models / ".hidden.pth", trained[0], small_recipe, never_sure)
     checkpoints.save(models / "good.pth", trained[0], small_recipe, {})
@@ -170,7 +170,7 @@ def test_an_upload_needs_the_visitors_own_cookie_and_header(server):
 def test_a_file_over_the_limit_is_refused_however_it_comes(server):
     async def try_both(visitor):
         path = f"/_stcore/upload_file/{visitor.session}/11111111-1111-1111-1111-111111111111"
-        body, kind = form("large.png", bytes((web_page.LARGEST + 2) * 2**20))
+        body, kind = form("large.png", bytes((server_module.MAX_FILE_MB + 2) * 2**20))
         assert request(server.port, "PUT", path, body, Content_Type=kind, **visitor.credentials).status == 413
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         headers = {name.replace("_", "-"): value for name, value in visitor.credentials.items()}
@@ -256,7 +256,7 @@ def test_nothing_is_fetched_and_nothing_told(server, folder):
     reached = [*record(folder, "socket.connect"), *record(folder, "socket.getaddrinfo")]
     reached += [*record(folder, "socket.sendto"), *record(folder, "socket.gethostbyname")]
     assert [line for line in reached if "'127.0.0.1'" not in line] == []
-    package = Path(web_page.__file__).parents[1]
+    package = Path(server_module.__file__).parents[1]
     assert not [*package.rglob("secrets.toml"), *package.parents[1].glob(".streamlit/*")]
 
 

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image, ImageGrab
 
 from digit_recognizer import checkpoints, models, recipes
-from digit_recognizer.apps.window import draw_window, drawing, learning
+from digit_recognizer.apps import window as window_app
+from digit_recognizer.apps.window import drawing, learning
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 
@@ -81,7 +82,7 @@ def open_on(monkeypatch) -> Iterator[Callable]:
 
     def open_window(name: str, **options):
         monkeypatch.setenv("DISPLAY", name)
-        window = draw_window.open_window(**options)
+        window = window_app.open_window(**options)
         opened.append(window)
         window.root.focus_force()
         window.root.update()
@@ -89,7 +90,7 @@ def open_on(monkeypatch) -> Iterator[Callable]:
 
     yield open_window
     for window in opened:
-        window.learning.end()
+        window.training.shut_down()
         window.root.destroy()
     opened.clear()
     gc.collect()  # here and now: Tk's objects must not be collected by another thread
@@ -124,7 +125,7 @@ def settle(window) -> None:
     for _ in range(3):
         window.root.update()
         time.sleep(0.01)
-    until(window, lambda: window._waiting is None)
+    until(window, lambda: window._scheduled is None)
 
 
 def draw(window, corners: list[tuple[float, float]]) -> None:
@@ -142,11 +143,11 @@ def draw(window, corners: list[tuple[float, float]]) -> None:
 
 
 def said(window) -> str:
-    return window.layout.status.cget("text")
+    return window.layout.status_label.cget("text")
 
 
 def answer(window) -> str:
-    return str(window.layout.digit.cget("text"))
+    return str(window.layout.digit_label.cget("text"))
 
 
 def press(window, button) -> None:
@@ -159,8 +160,8 @@ def press(window, button) -> None:
 def test_a_digit_drawn_with_the_mouse_is_read_while_it_is_drawn(window, digit, corners):
     draw(window, corners)
     assert answer(window) == digit
-    assert window.layout.says.cget("text").endswith("% sure")
-    assert window.recognizer.predict(window.drawing.image()).image.max() == 255
+    assert window.layout.confidence_label.cget("text").endswith("% sure")
+    assert window.recognizer.predict(window.drawing.render()).image.max() == 255
 
 
 def test_the_image_that_is_read_is_what_the_canvas_shows(window):
@@ -168,8 +169,12 @@ def test_the_image_that_is_read_is_what_the_canvas_shows(window):
     canvas = window.layout.pad.canvas
     left, top, side = canvas.winfo_rootx(), canvas.winfo_rooty(), canvas.winfo_width()
     box = (left, top, left + side, top + side)
-    shown = ImageGrab.grab(box, xdisplay=os.environ["DISPLAY"]).convert("L").resize((drawing.SIDE, drawing.SIDE))
-    ours, theirs = np.asarray(window.drawing.image()) > 127, np.asarray(shown) > 127
+    shown = (
+        ImageGrab.grab(box, xdisplay=os.environ["DISPLAY"])
+        .convert("L")
+        .resize((drawing.IMAGE_SIDE, drawing.IMAGE_SIDE))
+    )
+    ours, theirs = np.asarray(window.drawing.render()) > 127, np.asarray(shown) > 127
     assert (ours & theirs).sum() / (ours | theirs).sum() > 0.9  # what differs is half a pixel at the rim
 
 
@@ -197,7 +202,7 @@ def test_a_key_in_the_middle_of_a_stroke(window):
     left, top = canvas.winfo_rootx(), canvas.winfo_rooty()
     by_hand(window, "mousemove", left + 50, top + 50, "mousedown", 1, "mousemove", left + 90, top + 90)
     by_hand(window, "key", "Escape", "mousemove", left + 100, top + 90, "mousemove", left + 150, top + 90, "mouseup", 1)
-    across = [place[0] * canvas.winfo_width() for place in window.drawing.strokes[0].places]
+    across = [place[0] * canvas.winfo_width() for place in window.drawing.strokes[0].points]
     assert len(window.drawing.strokes) == 1 and min(across) > 95
 
 
@@ -205,7 +210,7 @@ def test_buttons_and_brush(window):
     layout = window.layout
     by_text = {child.cget("text"): child for child in descendants(window.root) if child.winfo_class() == "TButton"}
     draw(window, ONE)
-    layout.brush.set(0.15)
+    layout.brush_scale.set(0.15)
     draw(window, [(0.3, 0.8), (0.7, 0.8)])
     assert [round(stroke.width, 2) for stroke in window.drawing.strokes] == [0.08, 0.15]
     press(window, by_text["Undo"])
@@ -219,7 +224,7 @@ def test_buttons_and_brush(window):
 def test_two_digits_are_no_digit(window):
     draw(window, [(0.25, 0.2), (0.25, 0.8)])
     draw(window, [(0.75, 0.2), (0.75, 0.8)])
-    assert (answer(window), window.layout.says.cget("text")) == ("?", "Several digits; one at a time")
+    assert (answer(window), window.layout.confidence_label.cget("text")) == ("?", "Several digits; one at a time")
 
 
 def test_an_answer_comes_within_50_ms_of_the_last_movement(window):
@@ -232,10 +237,10 @@ def test_an_answer_comes_within_50_ms_of_the_last_movement(window):
             # Of this process only: what other programs take of the processor says nothing about the window.
             began = time.process_time()
             canvas.event_generate("<ButtonPress-1>" if step == 0 else "<B1-Motion>", x=100 + 9 * step, y=100 + 9 * step)
-            until(window, lambda: window._waiting is None)
+            until(window, lambda: window._scheduled is None)
             seconds.append(time.process_time() - began)
         medians.append(statistics.median(seconds))
-    assert window_window.SOON / 1000 + min(medians) < 0.05
+    assert window_window.DELAY / 1000 + min(medians) < 0.05
 
 
 def test_images_are_opened_and_bad_ones_change_nothing(window, tmp_path, monkeypatch):
@@ -245,7 +250,7 @@ def test_images_are_opened_and_bad_ones_change_nothing(window, tmp_path, monkeyp
     monkeypatch.setattr(window_window.filedialog, "askopenfilename", lambda **options: str(chosen[-1]))
     open_image = next(child for child in descendants(window.root) if child.winfo_class() == "TButton")
     draw(window, SEVEN)
-    paper = Image.eval(window.drawing.image(), lambda value: 255 - value).convert("RGB").resize((400, 600))
+    paper = Image.eval(window.drawing.render(), lambda value: 255 - value).convert("RGB").resize((400, 600))
     paper.save(tmp_path / "paper.jpg")
     (tmp_path / "bad.png").write_text("not a picture")
     for name, expected in (("bad.png", "not a picture"), ("absent.png", "No such file")):
@@ -255,11 +260,11 @@ def test_images_are_opened_and_bad_ones_change_nothing(window, tmp_path, monkeyp
     chosen.append(tmp_path / "paper.jpg")
     press(window, open_image)
     assert said(window).startswith("Opened") and answer(window) == "7"
-    assert window.layout.noticed.cget("text").startswith("Dark on light")
+    assert window.layout.warnings_label.cget("text").startswith("Dark on light")
     draw(window, ONE)  # a drawing of its own
-    assert window.drawing.picture is None and answer(window) == "1"
+    assert window.drawing.opened_image is None and answer(window) == "1"
     by_hand(window, "key", "ctrl+z")
-    assert window.drawing.picture is not None and answer(window) == "7"
+    assert window.drawing.opened_image is not None and answer(window) == "7"
     by_hand(window, "key", "ctrl+z")
     assert len(window.drawing.strokes) == 1
 
@@ -273,12 +278,12 @@ def test_models_are_loaded_and_bad_ones_change_nothing(window, tmp_path, small_r
     checkpoints.save(tmp_path / "good.pth", trained[0], small_recipe, {})
     window.root.after(1, window.use_model, str(tmp_path / "good.pth"))
     until(window, lambda: said(window).startswith("Loaded"))
-    assert window.layout.network.cget("text") == "Network: good.pth"
+    assert window.layout.model_label.cget("text") == "Network: good.pth"
     assert type(window.recognizer.model) is type(models.build(small_recipe))
 
 
 def test_drawings_are_kept_under_their_true_labels(window, tmp_path):
-    labels = window.layout.labels
+    labels = window.layout.label_buttons
     press(window, labels[7])
     assert "nothing to save yet" in said(window) and not (tmp_path / "drawings").exists()
     draw(window, SEVEN)
@@ -298,60 +303,60 @@ def test_a_folder_that_cannot_be_written_is_said_and_loses_nothing(window, tmp_p
     for folder in (tmp_path / "file", tmp_path / "file" / "under"):
         window.folder = folder
         draw(window, SEVEN)
-        press(window, window.layout.labels[7])
+        press(window, window.layout.label_buttons[7])
         assert "cannot write" in said(window) and str(folder) in said(window)
     assert answer(window) == "7"
 
 
 def test_a_training_beside_a_window_in_use(window):
-    window.learning.dataset = "optdigits"
-    window.learning.recipe = SLOW
-    press(window, window.layout.train)
-    until(window, lambda: len(window.learning.history) >= 1)
-    training = window.learning.thread
+    window.training.dataset = "optdigits"
+    window.training.recipe = SLOW
+    press(window, window.layout.train_button)
+    until(window, lambda: len(window.training.history) >= 1)
+    training = window.training.thread
     for corners, digit in ((SEVEN, "7"), (ONE, "1")):
-        epochs = len(window.learning.history)
+        epochs = len(window.training.history)
         draw(window, corners)
-        assert answer(window) == digit and window.learning.thread is training  # read while it goes on
-        until(window, lambda epochs=epochs: len(window.learning.history) > epochs)
+        assert answer(window) == digit and window.training.thread is training  # read while it goes on
+        until(window, lambda epochs=epochs: len(window.training.history) > epochs)
         by_hand(window, "key", "Escape")
 
 
 def test_a_trained_network_reads_from_then_on_and_is_kept_when_asked(window, tmp_path):
-    window.learning.dataset = "optdigits"
+    window.training.dataset = "optdigits"
     before = window.recognizer
-    press(window, window.layout.train)
-    training = window.learning.thread
-    until(window, lambda: window.learning.thread is None)
+    press(window, window.layout.train_button)
+    training = window.training.thread
+    until(window, lambda: window.training.thread is None)
     assert window.recognizer is not before and "Save model" in said(window)
-    assert len(window.learning.history) == 10 and not training.is_alive()
-    assert window.learning.trained.scores.accuracy > 0.9 and not window.layout.keep.instate(["disabled"])
-    window.learning.keep_model(str(tmp_path / "optdigits_model.pth"))
+    assert len(window.training.history) == 10 and not training.is_alive()
+    assert window.training.trained.scores.accuracy > 0.9 and not window.layout.save_model_button.instate(["disabled"])
+    window.training.save(str(tmp_path / "optdigits_model.pth"))
     kept = checkpoints.load(tmp_path / "optdigits_model.pth")
     assert (kept.recipe.name, kept.record["dataset"]) == ("mlp_128_64_adam_10ep", "optdigits")
-    assert window.learning.trained is None and window.layout.keep.instate(["disabled"])
+    assert window.training.trained is None and window.layout.save_model_button.instate(["disabled"])
 
 
 def test_a_training_is_stopped_at_once(window):
-    window.learning.dataset = "optdigits"
-    window.learning.recipe = SLOW
+    window.training.dataset = "optdigits"
+    window.training.recipe = SLOW
     before = window.recognizer
-    press(window, window.layout.train)
-    training = window.learning.thread
-    until(window, lambda: training.done > 0)
+    press(window, window.layout.train_button)
+    training = window.training.thread
+    until(window, lambda: training.progress > 0)
     began = time.monotonic()
-    press(window, window.layout.train)
+    press(window, window.layout.train_button)
     training.join(LIMIT)
     assert time.monotonic() - began < 2  # with the click
-    assert window.learning.thread is None and window.recognizer is before and training.done < 1
-    assert window.layout.train.cget("text") == "Train a new model" and "stopped" in said(window)
+    assert window.training.thread is None and window.recognizer is before and training.progress < 1
+    assert window.layout.train_button.cget("text") == "Train a new model" and "stopped" in said(window)
 
 
 def test_without_mnist_the_embedded_set_is_taken_and_named(window, tmp_path, no_network):
-    window.learning.data_dir = str(tmp_path / "empty")
-    press(window, window.layout.train)
-    until(window, lambda: len(window.learning.history) >= 1)
-    assert "MNIST is neither on disk nor to be had; training on optdigits" in said(window)
+    window.training.data_dir = str(tmp_path / "empty")
+    press(window, window.layout.train_button)
+    until(window, lambda: len(window.training.history) >= 1)
+    assert "MNIST is neither on disk nor can it be downloaded; training on optdigits" in said(window)
 
 
 def test_damaged_files_of_mnist_are_said(window, tmp_path, no_network):
@@ -359,10 +364,10 @@ def test_damaged_files_of_mnist_are_said(window, tmp_path, no_network):
     folder.mkdir(parents=True)
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (folder / f"{name}-ubyte").write_bytes(b"damaged")
-    window.learning.data_dir = str(tmp_path)
-    press(window, window.layout.train)
-    until(window, lambda: window.learning.thread is None)
-    assert "MNIST" in said(window) and str(window.layout.status.cget("foreground")) != "#222222"
+    window.training.data_dir = str(tmp_path)
+    press(window, window.layout.train_button)
+    until(window, lambda: window.training.thread is None)
+    assert "MNIST" in said(window) and str(window.layout.status_label.cget("foreground")) != "#222222"
 
 
 def test_closing_asks_where_something_would_be_lost(window, monkeypatch):
@@ -370,13 +375,13 @@ def test_closing_asks_where_something_would_be_lost(window, monkeypatch):
 
     asked = []
     monkeypatch.setattr(window_window.messagebox, "askokcancel", lambda *text, **options: asked.append(text[1]))
-    window.learning.trained = True
+    window.training.trained = True
     window.close()
     window.root.update()  # it is still there
-    press(window, window.layout.train)
+    press(window, window.layout.train_button)
     questions = ["Close all the same?", "Train another in its place?"]
     assert asked == [f"The trained model is not saved. {question}" for question in questions]
-    assert window.learning.thread is None
+    assert window.training.thread is None
 
 
 def descendants(widget) -> list:
@@ -389,11 +394,11 @@ def test_nothing_is_cut_off_on_small_and_scaled_screens(size, dots_per_inch, scr
     name, (width, height) = screen(size, dots_per_inch), map(int, size.split("x"))
     window = open_on(name)
     layout, root = window.layout, window.root
-    layout.network.configure(text=f"Network: {'n' * 30}")
+    layout.model_label.configure(text=f"Network: {'n' * 30}")
     notices = "3 separate shapes, the largest was read; very thin strokes thickened"
-    layout.noticed.configure(text=f"Dark on light, inverted; {notices}")
-    layout.trained.configure(text="optdigits, first epoch…")
-    layout.say("a long message " * 12)
+    layout.warnings_label.configure(text=f"Dark on light, inverted; {notices}")
+    layout.training_label.configure(text="optdigits, first epoch…")
+    layout.set_status("a long message " * 12)
     for geometry in ("", "{}x{}".format(*root.minsize())):
         root.geometry(geometry)
         root.update()
@@ -411,14 +416,14 @@ def test_nothing_is_cut_off_on_small_and_scaled_screens(size, dots_per_inch, scr
 def test_a_wrong_model_ends_the_command_before_a_window_opens(usual_screen, monkeypatch, tmp_path):
     monkeypatch.setenv("DISPLAY", usual_screen)
     with pytest.raises(UserError, match="absent"):
-        draw_window.run(model=str(tmp_path / "absent.pth"))
+        window_app.run(model=str(tmp_path / "absent.pth"))
 
 
 def test_without_a_display_one_line_names_the_page(monkeypatch):
     pytest.importorskip("tkinter")
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(UserError) as error:
-        draw_window.run()
+        window_app.run()
     page = "python -m digit_recognizer serve"
     assert str(error.value) == f"there is no display to open a window on; use the page instead: {page}"
 
@@ -426,11 +431,11 @@ def test_without_a_display_one_line_names_the_page(monkeypatch):
 def test_without_tkinter_one_line_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tkinter", None)
     with pytest.raises(UserError, match="install python3-tk"):
-        draw_window.run()
+        window_app.run()
 
 
 def test_importing_it_needs_no_display_and_prints_nothing(tmp_path):
-    program = "import sys, digit_recognizer.apps.window.draw_window; assert not {'tkinter', 'torch'} & set(sys.modules)"
+    program = "import sys, digit_recognizer.apps.window; assert not {'tkinter', 'torch'} & set(sys.modules)"
     environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
     ran = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, timeout=60

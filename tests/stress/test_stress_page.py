@@ -14,7 +14,7 @@ from page_client import Server, Visitor, served
 from PIL import Image
 
 from digit_recognizer import data
-from digit_recognizer.apps.web import page, page_answer, page_pictures
+from digit_recognizer.apps.web import page
 from digit_recognizer.recognition.recognizer import UNLIKE, Prediction, Recognizer
 from digit_recognizer.runtime.text import percent
 
@@ -46,8 +46,8 @@ def as_uploaded(digit: np.ndarray, place: int) -> bytes:
 def as_drawn(digit: np.ndarray, place: int) -> bytes:
     """The same on a canvas, as its PNG file: black on white, anywhere on it."""
     side = 140 + 10 * (place % 8)
-    canvas = Image.new("RGBA", (page.WIDTH, page.HEIGHT), "white")
-    where = (place * 7 % (page.WIDTH - side), place * 5 % (page.HEIGHT - side))
+    canvas = Image.new("RGBA", (page.CANVAS_WIDTH, page.CANVAS_HEIGHT), "white")
+    where = (place * 7 % (page.CANVAS_WIDTH - side), place * 5 % (page.CANVAS_HEIGHT - side))
     canvas.paste(Image.fromarray(255 - digit).resize((side, side), Image.Resampling.BICUBIC), where)
     file = io.BytesIO()
     canvas.save(file, "PNG")
@@ -72,7 +72,7 @@ class Reading:
         assert in_words(self.expected) in said, f"{self.name}: {said}"
         *_, seen = await visitor.pictures()  # the last shows what the network saw
         seen = np.asarray(Image.open(io.BytesIO(seen)).convert("L"), np.float32)
-        expected = page_pictures.seen(self.expected.image).resize(seen.shape, Image.Resampling.BILINEAR)
+        expected = page.magnify(self.expected.image).resize(seen.shape, Image.Resampling.BILINEAR)
         away = float(np.abs(seen - np.asarray(expected)).mean())
         assert away < SAME, f"{self.name} was taken for another picture: {away:.1f} shades of grey away"
         return seconds
@@ -81,7 +81,7 @@ class Reading:
 def in_words(prediction: Prediction) -> str:
     """The beginning of what the page says of it."""
     if prediction.reason == UNLIKE:
-        return page_answer.REFUSED[UNLIKE]
+        return page.UNLIKE_A_DIGIT
     return f"Read as the digit {prediction.digit} {percent(prediction.confidence)} sure"
 
 

@@ -113,7 +113,7 @@ def prepare(folder: Path) -> None:
 
 def read(content: bytes, whole: bool = False) -> str:
     """What comes of a picture by command and page: a digit, no digit, or refused; anything else is raised."""
-    line = hostile.timed(reading.row, _recognizer, "a.png", io.BytesIO(content), whole)
+    line = hostile.timed(reading.table_row, _recognizer, "a.png", io.BytesIO(content), whole)
     assert line["file"] == "a.png" and "\n" not in "".join(line.values())
     try:
         hostile.timed(_recognizer.read_number, content)

@@ -1,1 +1,5 @@
-"""What people look at and touch: a window to draw in, and a web page."""
+"""What people see and use: a window and a web page.
+
+window   the window to draw in, which also trains
+web      the page in the browser
+"""

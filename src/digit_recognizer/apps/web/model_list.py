@@ -1,37 +1,38 @@
-"""Which networks the web page offers: the models of one folder, and nothing outside it. Knows nothing of Streamlit."""
+"""The models that the page offers: those of one folder, and nothing outside it. Independent of Streamlit."""
 
 from pathlib import Path
 
+FOLDER_VARIABLE = "DIGITS_MODELS_DIR"  # the environment variable through which the server tells the page the folder
 SHIPPED = "the network that comes with this program"
-Identity = tuple[int, int, int]  # inode, bytes and time of a file: it is read again once one of these has changed
+Identity = tuple[int, int, int]  # inode, size in bytes and modification time of a file, in nanoseconds
 
 
-def offered(folder: Path) -> dict[str, Path | None]:
-    """What a visitor may choose from, by name, as paths without links; None is the network of the package.
+def find_models(folder: Path) -> dict[str, Path | None]:
+    """Return the models that a visitor may choose, by name, as paths without links; None is the package's network.
 
-    Left out: hidden files, what is no ordinary file, links that lead out of the folder, names that cannot be shown.
+    Left out are hidden files, anything but regular files, links out of the folder, and names that cannot be shown.
     """
-    found = {path.name: _inside(folder, path) for path in sorted(folder.glob("*.pth"))}
-    return {SHIPPED: None} | {name: path for name, path in found.items() if path and _may_be_shown(name)}
+    found = {path.name: _resolve_inside(folder, path) for path in sorted(folder.glob("*.pth"))}
+    return {SHIPPED: None} | {name: path for name, path in found.items() if path and _can_be_shown(name)}
 
 
 def identity(path: Path | None) -> Identity | None:
-    """What tells a file from one that has taken its place; None for the network of the package. May raise OSError."""
+    """Return what changes when a file is replaced; None for the package's network. Raises OSError."""
     if path is None:
         return None
     status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _inside(folder: Path, path: Path) -> Path | None:
-    """Where the file truly lies; None where that is outside the folder, or it is a pipe, a socket, a folder ..."""
+def _resolve_inside(folder: Path, path: Path) -> Path | None:
+    """Return the path with its links followed; None if it leads out of the folder or is not a regular file."""
     try:
         target = path.resolve(strict=True)
         return target if target.is_relative_to(folder.resolve()) and target.is_file() else None
-    except (OSError, RuntimeError):  # a link to nothing, or in a circle
+    except (OSError, RuntimeError):  # a broken or a circular link
         return None
 
 
-def _may_be_shown(name: str) -> bool:
-    """Not hidden, and without line ends, marks that turn text around, and bytes that are no text."""
+def _can_be_shown(name: str) -> bool:
+    """Return whether a name is not hidden and has no line breaks, direction marks or undecodable bytes."""
     return name.isprintable() and not name.startswith(".")

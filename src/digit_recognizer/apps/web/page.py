@@ -1,134 +1,91 @@
-"""A page in the browser: show it a picture, photograph a digit or draw one, and see what it was read as, and why.
+"""The page in the browser: upload, photograph or draw a digit, and see what it was read as, and why.
 
-The server of `page_server` calls this file for each visit and each click: that is what the last lines are for.
+Streamlit runs this file by its path, as __main__, at every visit and every click. Nothing imports it to show the page.
 """
 
+import html
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import streamlit as st
+from PIL import Image, ImageDraw, ImageFont
+
+from digit_recognizer.apps.web import model_list
 from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.runtime.text import one_line, percent
 
-LARGEST = 20  # megabytes that a picture may have
-MODELS = "DIGITS_MODELS_DIR"  # variable of the environment that hands the folder to the page
-FIRST = "mnist_model.pth"  # chosen at first, if it is there
-WIDTH, HEIGHT, PEN = 320, 240, 18  # of the canvas and its pen, in pixels; fits a telephone's width
+if TYPE_CHECKING:  # both import torch, which takes seconds: the functions below import them once the widgets are shown
+    from digit_recognizer.apps.web.reading import Answer
+    from digit_recognizer.recognition.recognizer import Number, Prediction, Recognizer
+
+DEFAULT_MODEL = "mnist_model.pth"  # selected at first, where the folder has it
+CANVAS_WIDTH, CANVAS_HEIGHT, PEN_WIDTH = 320, 240, 18  # pixels; fits the width of a telephone
+CONFIDENCE_WORDS = ((0.99, "almost certain"), (0.9, "fairly sure"), (0.6, "not sure"), (0, "little more than a guess"))
+ADVICE = "Write one digit large and dark on plain light paper, let it fill most of the picture, and try again."
+BLANK = "There is nothing to read: no ink stands out in this picture."
+UNLIKE_A_DIGIT = "This does not look like a handwritten digit, so no answer is given."
+BLUE, ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito's palette: distinct for colour-blind readers
+IGNORED_GREY = 190  # grey level of foreground that does not belong to the digit
+IMAGE_SIDE, THUMBNAIL_SIDE = 320, 96  # pixels; images are shown at half their size, sharp on a telephone's screen
 STYLE = """<style>
 .stMainBlockContainer { padding-top: 3rem }
-/* Sentences under elements are to be read, too; Streamlit's grey is fainter than readers with weak eyes need. */
+/* Streamlit's grey captions have too little contrast. */
 [data-testid=stCaptionContainer], [data-testid=stImageCaption] { color: inherit; opacity: 0.8 }
 [data-testid=stImageCaption] * { color: inherit; opacity: 1 }
 /* White paper on a white page needs an edge. */
 .st-key-steps img { border: 1px solid rgba(128, 128, 128, 0.5) }
-/* Streamlit says only to screen readers why a file is too large. */
+/* Streamlit tells only screen readers why a file is too large. */
 [data-testid=stFileChip]:has([role=alert]) { flex-wrap: wrap; max-width: none; height: auto }
 [data-testid=stFileChip] [role=alert] {
   position: static; width: auto; height: auto; clip: auto; clip-path: none; white-space: normal; font-size: 0.875rem }
 </style>"""
 
 
-def page() -> None:
-    """The whole page, from top to bottom, as Streamlit runs it."""
-    import streamlit as st
-
+def main() -> None:
+    """Show the whole page, from top to bottom."""
     st.set_page_config("Digit Recognizer", layout="centered")
     st.html(STYLE)
     st.title("Digit Recognizer")
     st.write("Show it a handwritten digit, and it says which one it is, how sure it is, and what it looked at.")
-    sources = {"Upload a file": _uploaded, "Use the camera": _photographed, "Draw": _drawn}
-    chosen = st.radio("Where does the picture come from?", list(sources), horizontal=True)
+    inputs = {"Upload a file": _upload, "Use the camera": _photograph, "Draw": _draw}
+    chosen = st.radio("Where does the picture come from?", list(inputs), horizontal=True)
     st.caption("Take a picture that you have, photograph one, or draw with mouse or finger.")
-    pictures = sources[chosen]()
+    sources = inputs[chosen]()
     with st.expander("Options: another network, whole numbers"):
-        whole = st.toggle("Read a whole number")
+        as_number = st.toggle("Read a whole number")
         st.caption("On: several digits in a row or on a page; off: one digit, unless several are clearly there.")
-        path = _chosen_network()
-    recognizer = _loaded(path)
-    if recognizer is not None and pictures:
-        _read(recognizer, pictures, whole)
+        model_path = _select_model()
+    recognizer = _get_recognizer(model_path)
+    if recognizer is not None and len(sources) > 1:
+        show_table(recognizer, sources, as_number)
+    elif recognizer is not None and sources:
+        _show_one(recognizer, sources[0], as_number)
 
 
-def _read(recognizer: Any, pictures: list, whole: bool) -> None:
-    import streamlit as st
-
-    from digit_recognizer.apps.web import page_answer, reading
-
-    if len(pictures) > 1:
-        page_answer.show_many(recognizer, pictures, whole)
-        return
-    try:
-        answer = reading.read(recognizer, pictures[0], whole)
-    except UserError as error:
-        st.error(page_answer.plain(f"{error}."))
-        return
-    page_answer.show(answer)
+# input
 
 
-def _chosen_network() -> Path | None:
-    """The file that was chosen; None for the network that comes with the package."""
-    import streamlit as st
-
-    from digit_recognizer.apps.web import model_list
-
-    networks = model_list.offered(Path(os.environ.get(MODELS, ".")))
-    names = list(networks)
-    name = st.selectbox("Which network reads?", names, names.index(FIRST) if FIRST in networks else 0)
-    st.caption("A network is what was learned from thousands of digits; yours stand here once you have trained any.")
-    return networks.get(name)  # whatever a visitor's browser sends, it is a name of the list or nothing
-
-
-def _loaded(path: Path | None) -> Any:
-    """The recognizer of a file, or None after a line that says why it cannot be had."""
-    import streamlit as st
-
-    from digit_recognizer.apps.web import model_list, page_answer
-
-    try:
-        return _load()(path, model_list.identity(path))
-    except (UserError, OSError) as error:
-        reason = str(error).replace(f"{path.parent}{os.sep}", "") if path else str(error)  # not for visitors to know
-        st.error(page_answer.plain(f"{reason}. Choose another network under Options: one that this project saved."))
-        return None
-
-
-def _load() -> Any:
-    """Recognizer.load, which reads a file again only after it has changed. All visitors share what it returns."""
-    import streamlit as st
-    import torch
-
-    from digit_recognizer.apps.web.model_list import Identity
-    from digit_recognizer.recognition.recognizer import Recognizer
-
-    @st.cache_resource(max_entries=4, show_spinner="Loading the network ...")
-    def load(path: Path | None, identity: Identity | None) -> Recognizer:
-        torch.set_num_threads(1)  # of each visitor's thread: many visitors, not many threads each, share the cores
-        return Recognizer.load(path)
-
-    return load
-
-
-def _uploaded() -> list:
-    import streamlit as st
-
+def _upload() -> list[Any]:
     files = st.file_uploader("One picture, or many at once", accept_multiple_files=True)
-    st.caption(f"PNG, JPEG, GIF, BMP, TIFF or WebP, at most {LARGEST} MB each; of several files you get a table.")
+    limit = st.get_option("server.maxUploadSize")
+    st.caption(f"PNG, JPEG, GIF, BMP, TIFF or WebP, at most {limit} MB each; of several files you get a table.")
     return files
 
 
-def _photographed() -> list:
-    import streamlit as st
-
-    picture = st.camera_input("Photograph a digit")
+def _photograph() -> list[Any]:
+    photograph = st.camera_input("Photograph a digit")
     st.caption("Hold the paper level in good light, so that the digit fills most of the picture.")
-    return [picture] if picture else []
+    return [photograph] if photograph else []
 
 
-def _drawn() -> list:
-    import streamlit as st
-
+def _draw() -> list[Any]:
     st.write("Draw a digit here")
     sheet = st.session_state.setdefault("sheet", 0)
-    drawing = _canvas(f"canvas {sheet}")
+    drawing = _show_canvas(f"canvas {sheet}")
     st.button("Clear", on_click=lambda: st.session_state.update(sheet=sheet + 1))
     st.caption("Draw large; Clear gives a new sheet. Without mouse, pen or finger, upload a picture instead.")
     if drawing is None:
@@ -137,20 +94,236 @@ def _drawn() -> list:
     return [drawing]
 
 
-def _canvas(key: str) -> bytes | None:
-    """What is drawn, as a PNG file; None for nothing, or for what a program sends in the place of a drawing."""
-    from streamlit_drawable_canvas import st_canvas
+def _show_canvas(key: str) -> bytes | None:
+    """Show the canvas and return the drawing as a PNG file; None if it is empty or a client sent something else."""
+    from streamlit_drawable_canvas import st_canvas  # its import needs Streamlit's server
 
     try:
         canvas = st_canvas(
-            stroke_width=PEN, stroke_color="black", background_color="white", width=WIDTH, height=HEIGHT,
-            return_image_data=True, key=key,
+            stroke_width=PEN_WIDTH, stroke_color="black", background_color="white", width=CANVAS_WIDTH,
+            height=CANVAS_HEIGHT, return_image_data=True, key=key,
         )  # fmt: skip
-        # Not its image_data, which would be decoded before anybody has asked how many pixels there are.
+        # Not image_data: it would be decoded before the number of pixels is checked.
         return canvas.image_bytes if (canvas.json_data or {}).get("objects") else None
     except Exception:
         return None
 
 
+# networks
+
+
+def _select_model() -> Path | None:
+    """Return the selected model file; None for the network of the package."""
+    models = model_list.find_models(Path(os.environ.get(model_list.FOLDER_VARIABLE, ".")))
+    names = list(models)
+    name = st.selectbox("Which network reads?", names, names.index(DEFAULT_MODEL) if DEFAULT_MODEL in models else 0)
+    st.caption("A network is what was learned from thousands of digits; yours stand here once you have trained any.")
+    return models.get(name)  # only names of the list give a path, whatever a client sends
+
+
+def _get_recognizer(path: Path | None) -> "Recognizer | None":
+    """Return the recognizer of a model file; None after an error message."""
+    try:
+        return _load_recognizer(path, model_list.identity(path))
+    except (UserError, OSError) as error:
+        reason = str(error).replace(f"{path.parent}{os.sep}", "") if path else str(error)  # visitors get no paths
+        st.error(escape_markdown(f"{reason}. Choose another network under Options: one that this project saved."))
+        return None
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the network ...")
+def _load_recognizer(path: Path | None, identity: model_list.Identity | None) -> "Recognizer":
+    """Load a recognizer, which all visitors share; again once the file's identity has changed."""
+    import torch
+
+    from digit_recognizer.recognition.recognizer import Recognizer
+
+    torch.set_num_threads(1)  # in each visitor's thread: many visitors share the cores
+    return Recognizer.load(path)
+
+
+# answers
+
+
+def _show_one(recognizer: "Recognizer", source: Any, as_number: bool) -> None:
+    from digit_recognizer.apps.web import reading
+
+    try:
+        answer = reading.read(recognizer, source, as_number)
+    except UserError as error:
+        st.error(escape_markdown(f"{error}."))
+        return
+    if answer.reason:
+        st.warning(f"{BLANK if answer.reason == 'blank' else UNLIKE_A_DIGIT} {ADVICE}")
+        _show_steps(answer)
+    elif answer.number is not None:
+        _show_number(answer, answer.number)
+    else:
+        _show_digit(answer.prediction)
+        _show_steps(answer)
+    if answer.warnings:
+        st.info("Noticed in the picture: " + "; ".join(answer.warnings) + ".")
+
+
+def show_table(recognizer: "Recognizer", files: Sequence[Any], as_number: bool) -> None:
+    """Show a table of many files, one row each, and offer it as CSV."""
+    from digit_recognizer.apps.web import reading
+
+    with st.spinner(f"Reading {len(files)} pictures ..."):
+        rows = [reading.table_row(recognizer, file.name, file, as_number) for file in files]
+    count = sum(bool(row["read"]) for row in rows)
+    st.subheader(f"{count} of {len(rows)} pictures were read")
+    st.dataframe(rows, hide_index=True, alt=f"Table of {len(rows)} files: what each was read as, and how sure")
+    st.caption("One row for each file; the note says what was noticed, or why a file could not be read.")
+    st.download_button("Download the table (CSV)", reading.to_csv(rows), "digits.csv", "text/csv", on_click="ignore")
+    st.caption("Saves the table as a file that every spreadsheet opens.")
+
+
+def escape_markdown(text: str) -> str:
+    """Return untrusted text, such as a file's name, on one line and with Markdown's characters escaped."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|$~:<>&-])", r"\\\1", one_line(text))
+
+
+def describe_confidence(confidence: float) -> str:
+    """Return a confidence, 0 to 1, in words."""
+    return next(words for minimum, words in CONFIDENCE_WORDS if confidence >= minimum)
+
+
+def _show_digit(prediction: "Prediction") -> None:
+    sure = f"{percent(prediction.confidence)} sure: {describe_confidence(prediction.confidence)}"
+    _show_heading(str(prediction.digit), "Read as the digit", sure)
+    second = prediction.ranked[1]
+    if prediction.confidence < 0.9:
+        st.caption(
+            f"The next likeliest is {second}, with {percent(prediction.probabilities[second])}. "
+            "If the picture holds several digits, switch on 'Read a whole number' under Options."
+        )
+    else:
+        st.caption("The network's own estimate: of a hundred answers with 90 %, about ninety should be right.")
+
+
+def _show_number(answer: "Answer", number: "Number") -> None:
+    weakest = next(place for place, found in enumerate(number.predictions, 1) if found.confidence == answer.confidence)
+    sure = f"least sure of #{weakest}: {percent(answer.confidence)}, {describe_confidence(answer.confidence)}"
+    _show_heading(answer.text, "Read as the number", sure)
+    unread = "A question mark stands for a shape that does not look like a digit."
+    st.caption(unread if "?" in answer.text else "Read from left to right, row by row.")
+    st.image(
+        draw_boxes(answer.intake.picture.image, answer.intake.picture.scale, number),
+        "Your picture: the digits that were found, numbered in reading order.",
+        "stretch",
+        alt=f"Your picture with boxes around the {len(number.boxes)} digits that were found",
+    )
+    with st.container(horizontal=True):
+        for place, found in enumerate(number.predictions, 1):
+            label = _box_label(place, found)
+            words = "no digit" if found.digit is None else f"{found.digit}, {percent(found.confidence)}"
+            alt = f"What the network saw of {label}, read as {words}"
+            st.image(magnify(found.image, 2 * THUMBNAIL_SIDE), f"{label}: {words}", THUMBNAIL_SIDE, alt=alt)
+    st.caption("What the network saw of each digit, what it read, and how sure it is.")
+
+
+def _show_heading(text: str, label: str, sure: str) -> None:
+    """Show the answer as a large heading; by its role and order a screen reader says it as one sentence."""
+    lines = "<br>".join(map(html.escape, text.split("\n")))
+    size = "6rem" if len(text) == 1 else "3.5rem"
+    st.html(
+        f'<div role="status" class="answer"><h2 style="margin:0;padding:0">'
+        f'<span style="font-size:1.1rem;font-weight:400">{label}</span> '
+        f'<span style="display:block;font-size:{size};line-height:1.1;overflow-wrap:anywhere">{lines}</span></h2>'
+        f'<p style="font-size:1.1rem;margin:0">{html.escape(sure)}</p></div>'
+    )
+
+
+def _show_steps(answer: "Answer") -> None:
+    """Show picture, foreground, network input and ten bars, side by side where the screen is wide enough."""
+    intake, prediction, width = answer.intake, answer.prediction, IMAGE_SIDE // 2
+    digit = intake.strokes if answer.number is None else intake.found.mask
+    with st.container(horizontal=True, key="steps"):
+        st.image(_fit_square(intake.picture.image), "Your picture.", width, alt="Your picture as it was read")
+        alt = "The ink that was found in your picture, black on white"
+        st.image(draw_foreground(intake.found.mask, digit), "The ink found; grey ink was left out.", width, alt=alt)
+        if answer.reason != "blank" and answer.number is None:
+            alt = "The digit as the network saw it, 28 by 28 pixels, white on black"
+            st.image(magnify(prediction.image), "What the network saw: 28 x 28 pixels.", width, alt=alt)
+            _show_bars(prediction)
+
+
+def _show_bars(prediction: "Prediction") -> None:
+    """Show the ten probabilities as a table with bars, which screen readers can read."""
+    likeliest = prediction.ranked[0]
+    rows = []
+    for digit, probability in enumerate(prediction.probabilities):
+        weight = "bold" if digit == likeliest else "normal"
+        rows.append(
+            f'<tr style="font-weight:{weight}"><th scope="row" style="font-weight:inherit">{digit}</th>'
+            f'<td style="width:100%"><div style="background:{BLUE};height:0.7rem;width:{100 * probability:.1f}%"></div>'
+            f'</td><td style="text-align:right;white-space:nowrap">{percent(probability)}</td></tr>'
+        )
+    caption = "How likely each digit is, of all ten."
+    st.html(
+        '<table class="bars" style="width:100%;border-collapse:collapse;font-size:0.8rem;line-height:1rem">'
+        f'<caption style="caption-side:bottom;text-align:left;padding-top:0.4rem;opacity:0.7">{caption}</caption>'
+        f"<tbody>{''.join(rows)}</tbody></table>",
+        width=IMAGE_SIDE // 2,
+    )
+
+
+# images of the steps
+
+
+def draw_foreground(foreground: np.ndarray, digit: np.ndarray) -> Image.Image:
+    """Draw the foreground in grey on white, and the part of it that belongs to digits in black. Both: bool (h, w)."""
+    pixels = np.full(foreground.shape, 255, np.uint8)
+    pixels[foreground] = IGNORED_GREY
+    pixels[digit] = 0
+    return _fit_square(Image.fromarray(pixels))
+
+
+def magnify(digit: np.ndarray, side: int = IMAGE_SIDE) -> Image.Image:
+    """Enlarge the network's input, uint8 (28, 28), with its pixels as squares."""
+    return Image.fromarray(digit).resize((side, side), Image.Resampling.NEAREST)
+
+
+def draw_boxes(image: Image.Image, scale: float, number: "Number") -> Image.Image:
+    """Draw a numbered box around each digit of an image; orange and with a question mark where it was not read.
+
+    scale: pixels of the original image, in which the boxes are measured, to one of this image.
+    """
+    factor = max(1, round(2 * IMAGE_SIDE / max(image.size)))
+    image = image.resize([side * factor for side in image.size], Image.Resampling.NEAREST)
+    size = max(image.size) / 22
+    font = ImageFont.load_default(size)
+    border = round(1.5 * size)
+    page = Image.new("RGB", (image.width + 2 * border, image.height + 2 * border), "white")
+    page.paste(image, (border, border))
+    pen = ImageDraw.Draw(page)
+    for place, (box, prediction) in enumerate(zip(number.boxes, number.predictions, strict=True), 1):
+        left, top, right, bottom = (round(side * factor / scale) + border for side in box)
+        colour = ORANGE if prediction.digit is None else BLUE
+        pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), outline=colour, width=3)
+        label = _box_label(place, prediction)
+        above = top - 3 - 1.3 * size
+        pen.rectangle((left - 3, above, left + 3 + pen.textlength(label, font), top - 3), fill=colour)
+        pen.text((left, above), label, "white", font)
+    return page
+
+
+def _box_label(place: int, prediction: "Prediction") -> str:
+    """Return the label of a box; the sign keeps the place, from 1, from being taken for the digit."""
+    return f"#{place}?" if prediction.digit is None else f"#{place}"
+
+
+def _fit_square(image: Image.Image) -> Image.Image:
+    """Scale an image to fit a transparent square of IMAGE_SIDE pixels, and centre it there."""
+    scale = IMAGE_SIDE / max(image.size)
+    size = [max(1, round(side * scale)) for side in image.size]
+    resampling = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
+    image = image.convert("RGB").resize(size, resampling)
+    square = Image.new("RGBA", (IMAGE_SIDE, IMAGE_SIDE))
+    square.paste(image, ((IMAGE_SIDE - image.width) // 2, (IMAGE_SIDE - image.height) // 2))
+    return square
+
+
 if __name__ == "__main__":
-    page()
+    main()

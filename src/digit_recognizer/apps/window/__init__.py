@@ -1,0 +1,59 @@
+"""The window to draw a digit in, which is read while it is drawn: `digits draw`.
+
+window     the window's state and actions
+layout     the widgets' places, fonts and sizes
+widgets    the drawing pad, the bars, the network's input, the training curve
+drawing    the drawing as strokes, as an image and as a file
+learning   training beside the window, in a thread
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from digit_recognizer.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from digit_recognizer.apps.window.window import Window
+
+_INSTEAD = "use the page instead: python -m digit_recognizer serve"
+
+
+def run(model: str | None = None, data_dir: str | None = None) -> None:
+    """Open the window and return when it is closed.
+
+    model: a model file, by default the network of the package; data_dir: where MNIST/raw lies, for training.
+    Raises UserError without a display, without tkinter or without such a model.
+    """
+    open_window(model, data_dir).root.mainloop()
+
+
+def open_window(model: str | None = None, data_dir: str | None = None) -> "Window":
+    """Open the window without running its main loop; see run."""
+    try:
+        import tkinter
+    except ImportError as error:  # on Debian and Ubuntu tkinter is a package of its own
+        raise UserError(f"Python lacks tkinter; install python3-tk, or {_INSTEAD}") from error
+    try:
+        root = tkinter.Tk(className="Digit Recognizer")
+    except tkinter.TclError as error:
+        raise UserError(f"there is no display to open a window on; {_INSTEAD}") from error
+    root.withdraw()  # until the layout is complete
+
+    from digit_recognizer.apps.window import drawing, layout  # these import torch, which takes seconds
+    from digit_recognizer.apps.window.window import Window
+    from digit_recognizer.recognition.recognizer import Recognizer
+    from digit_recognizer.runtime.device import choose_device
+
+    choose_device("cpu", threads=1)
+    try:
+        recognizer = Recognizer.load(model)
+    except UserError:
+        root.destroy()
+        raise
+    name = "the one that comes with the package" if model is None else layout.shorten(Path(model).name)
+    dot = drawing.Drawing()
+    dot.start_stroke(drawing.Stroke(0.1, [(0.5, 0.5)]))
+    recognizer.predict(dot.render())  # a first prediction takes several times as long as later ones
+    window = Window(root, recognizer, name, data_dir)
+    root.deiconify()
+    return window

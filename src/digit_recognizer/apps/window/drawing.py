@@ -1,6 +1,6 @@
-"""What is on the canvas, as steps that can be undone, and as a Pillow image; and how drawings are kept.
+"""The drawing as steps that can be undone, as a Pillow image, and as a file.
 
-Places and widths are fractions of the canvas's side, so that a drawing is the same at every size of the window.
+Points and widths are fractions of the canvas's side, so that a drawing does not depend on the window's size.
 """
 
 import io
@@ -12,82 +12,82 @@ from PIL import Image, ImageDraw
 from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 
-SIDE = 200  # pixels of the image that is made of a drawing
+IMAGE_SIDE = 200  # pixels of the rendered image
 
 
 class Stroke(NamedTuple):
-    """One movement of the brush. width: of the brush; places: across and down, at least one."""
+    """One stroke of the brush. width: of the brush; points: x and y, at least one point."""
 
     width: float
-    places: list[tuple[float, float]]
+    points: list[tuple[float, float]]
 
 
 class Drawing:
-    """Strokes or an opened picture. Nothing is ever lost: undo takes back a stroke, an opened picture or a clearing."""
+    """Strokes or an opened image. A stroke, an opened image and a clearing can each be undone."""
 
     def __init__(self) -> None:
-        self._steps: list[Stroke | Image.Image | None] = []  # None: all was cleared
+        self._steps: list[Stroke | Image.Image | None] = []  # None: a clearing
 
     @property
-    def picture(self) -> Image.Image | None:
-        """The opened picture, where one is shown."""
+    def opened_image(self) -> Image.Image | None:
+        """The opened image, if one is shown."""
         last = self._steps[-1] if self._steps else None
         return last if isinstance(last, Image.Image) else None
 
     @property
     def strokes(self) -> list[Stroke]:
-        """The strokes that are to be seen, in the order in which they were drawn."""
-        seen = []
+        """The visible strokes, in the order in which they were drawn."""
+        visible = []
         for step in reversed(self._steps):
             if not isinstance(step, Stroke):
                 break
-            seen.append(step)
-        return seen[::-1]
+            visible.append(step)
+        return visible[::-1]
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to be read."""
-        return not self.strokes and self.picture is None
+        """Whether there is neither a stroke nor an image."""
+        return not self.strokes and self.opened_image is None
 
-    def start(self, stroke: Stroke) -> None:
-        """Put the brush down; a picture that is shown gives way. The stroke may grow afterwards."""
+    def start_stroke(self, stroke: Stroke) -> None:
+        """Add a stroke, which may grow afterwards; it replaces an opened image."""
         self._steps.append(stroke)
 
-    def show(self, picture: Image.Image) -> None:
-        """Show an opened picture instead of what is there."""
-        self._steps.append(picture)
+    def show_image(self, image: Image.Image) -> None:
+        """Show an opened image in place of the drawing."""
+        self._steps.append(image)
 
     def clear(self) -> None:
-        """Leave nothing to be seen."""
+        """Empty the canvas."""
         if not self.is_empty:
             self._steps.append(None)
 
     def undo(self) -> bool:
-        """Take the last step back. Returns whether there was one."""
+        """Undo the last step. Returns False if there is none."""
         if not self._steps:
             return False
         self._steps.pop()
         return True
 
-    def image(self) -> Image.Image:
-        """The opened picture, or the strokes in white on black, SIDE pixels square."""
-        if self.picture is not None:
-            return self.picture
-        fine = 2 * SIDE  # and then the mean of each four pixels, for smooth edges
+    def render(self) -> Image.Image:
+        """Return the opened image, or the strokes in white on black, IMAGE_SIDE pixels square."""
+        if self.opened_image is not None:
+            return self.opened_image
+        fine = 2 * IMAGE_SIDE  # antialiasing: drawn twice as large, then averaged
         image = Image.new("L", (fine, fine))
         pen = ImageDraw.Draw(image)
         for stroke in self.strokes:
             width = max(1, round(stroke.width * fine))
-            # Pillow counts from the middle of a pixel, a window from its corner.
-            places = [(across * fine - 0.5, down * fine - 0.5) for across, down in stroke.places]
-            pen.line(places, fill=255, width=width, joint="curve")
-            for across, down in (places[0], places[-1]):  # round ends; and a dot, which is no line at all
-                pen.circle((across, down), width / 2, fill=255)
+            # Pillow's coordinates start at the middle of a pixel, those of a window at its corner.
+            points = [(x * fine - 0.5, y * fine - 0.5) for x, y in stroke.points]
+            pen.line(points, fill=255, width=width, joint="curve")
+            for point in (points[0], points[-1]):  # round ends; a single point has no line
+                pen.circle(point, width / 2, fill=255)
         return image.reduce(2)
 
 
-def save(image: Image.Image, folder: str | Path, label: int) -> Path:
-    """Keep a drawing under its true label, as 7_0001.png, beside those that are there. Raises UserError."""
+def save_drawing(image: Image.Image, folder: str | Path, label: int) -> Path:
+    """Save a drawing as label_number.png, such as 7_0001.png, with the next free number. Raises UserError."""
     folder = Path(folder)
     try:
         names = [path.stem for path in folder.iterdir()] if folder.exists() else []

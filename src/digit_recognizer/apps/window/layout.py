@@ -1,63 +1,65 @@
-"""Where everything stands in the drawing window, and how large: the same on small, large and scaled screens."""
+"""The layout of the window: places, fonts and sizes, in proportion on small, large and scaled screens."""
 
 import functools
 import tkinter as tk
 from collections.abc import Callable
 from tkinter import font, ttk
-from typing import Any
+from typing import TYPE_CHECKING
 
 from digit_recognizer.apps.window import widgets
-from digit_recognizer.apps.window.draw_pad import Pad
 from digit_recognizer.apps.window.widgets import BLUE, GREY, PALE, PAPER, TEXT
 
+if TYPE_CHECKING:
+    from digit_recognizer.apps.window.window import Window
+
 RED = "#A61C00"
-SMALL_SCREEN = (800, 560)  # pixels, at 96 to the inch, that must be enough; a title bar takes some of 600
+SMALL_SCREEN = (800, 560)  # the smallest supported, in 1/96 inch; a title bar takes some of 600
 
 
-def scale_of(root: tk.Tk) -> float:
-    """Pixels in 1/96 inch, as the screen says; fewer where the window would be larger than the screen."""
-    fits = min(root.winfo_screenwidth() / SMALL_SCREEN[0], root.winfo_screenheight() / SMALL_SCREEN[1])
-    # Screens are measured in whole millimetres, and Apple's count 72 pixels to the inch.
-    return min(max(1.0, round(root.winfo_fpixels("1i") / 96, 1)), fits)
+def screen_scale(root: tk.Tk) -> float:
+    """Return the pixels in 1/96 inch; fewer where the window would be larger than the screen."""
+    largest = min(root.winfo_screenwidth() / SMALL_SCREEN[0], root.winfo_screenheight() / SMALL_SCREEN[1])
+    # Rounded, since screens report whole millimetres; at least 1, since Apple's report 72 pixels to the inch.
+    return min(max(1.0, round(root.winfo_fpixels("1i") / 96, 1)), largest)
 
 
-def short(name: str) -> str:
-    """A name that leaves room for others in its line."""
+def shorten(name: str) -> str:
+    """Return a name with at most 30 characters, shortened in the middle."""
     return name if len(name) <= 30 else f"{name[:14]}…{name[-15:]}"
 
 
 class Layout:
-    """The widgets by name. act: what is called when they are used; see draw_actions.Window."""
+    """The widgets by name. actions: the window, whose methods they call."""
 
-    def __init__(self, root: tk.Tk, act: Any) -> None:
-        self.root, self.scale = root, scale_of(root)
-        self._style()
+    def __init__(self, root: tk.Tk, actions: "Window") -> None:
+        self.root, self.scale = root, screen_scale(root)
+        self._configure_styles()
         frame = ttk.Frame(root, padding=self.px(10))
         frame.pack(fill="both", expand=True)
         frame.columnconfigure(0, weight=5)
         frame.columnconfigure(1, weight=1)
         frame.rowconfigure(1, weight=1)
         gap = self.px(8)
-        self._top(frame, act).grid(row=0, column=0, columnspan=3, sticky="ew", pady=(0, gap))
-        self._left(frame, act).grid(row=1, column=0, sticky="nsew")
-        self._middle(frame).grid(row=1, column=1, sticky="nsew", padx=2 * gap)
-        self._right(frame, act).grid(row=1, column=2, sticky="nsew")
-        self._bottom(frame, act).grid(row=2, column=0, columnspan=3, sticky="ew", pady=gap)
-        self.status = ttk.Label(frame, anchor="nw")
-        self.status.grid(row=3, column=0, columnspan=3, sticky="new")
+        self._make_toolbar(frame, actions).grid(row=0, column=0, columnspan=3, sticky="ew", pady=(0, gap))
+        self._make_drawing_column(frame, actions).grid(row=1, column=0, sticky="nsew")
+        self._make_prediction_column(frame).grid(row=1, column=1, sticky="nsew", padx=2 * gap)
+        self._make_training_column(frame, actions).grid(row=1, column=2, sticky="nsew")
+        self._make_saving_row(frame, actions).grid(row=2, column=0, columnspan=3, sticky="ew", pady=gap)
+        self.status_label = ttk.Label(frame, anchor="nw")
+        self.status_label.grid(row=3, column=0, columnspan=3, sticky="new")
         frame.rowconfigure(3, minsize=2 * font.nametofont("TkDefaultFont", root=root).metrics("linespace"))
-        self.status.bind("<Configure>", lambda event: self.status.configure(wraplength=event.width))
-        self._sizes()
+        self.status_label.bind("<Configure>", lambda event: self.status_label.configure(wraplength=event.width))
+        self._set_window_size()
 
     def px(self, length: float) -> int:
-        """Pixels of the screen for a length in 1/96 inch."""
+        """Return the pixels of a length in 1/96 inch."""
         return round(length * self.scale)
 
-    def say(self, text: str, wrong: bool = False) -> None:
-        """Say something at the bottom of the window, in red where it is a mistake."""
-        self.status.configure(text=text, foreground=RED if wrong else TEXT)
+    def set_status(self, text: str, error: bool = False) -> None:
+        """Show a message at the bottom of the window, an error in red."""
+        self.status_label.configure(text=text, foreground=RED if error else TEXT)
 
-    def _style(self) -> None:
+    def _configure_styles(self) -> None:
         root, size = self.root, 13
         family = font.nametofont("TkDefaultFont", root=root).actual("family")
         for name, pixels, bold in (
@@ -70,11 +72,11 @@ class Layout:
             ("DigitFont", 64, True),
         ):
             if name not in font.names(root):
-                root.tk.call("font", "create", name, "-family", family)  # a Font object takes it away again
+                root.tk.call("font", "create", name, "-family", family)  # a Font object would delete it at its own end
             font.nametofont(name, root=root).configure(size=-self.px(pixels), weight="bold" if bold else "normal")
         style = ttk.Style(root)
         if root.tk.call("tk", "windowingsystem") == "x11":
-            style.theme_use("clam")  # the plainest of those there; other systems have their own
+            style.theme_use("clam")  # other systems have a native theme
         root.configure(background=PAPER)
         style.configure(".", background=PAPER, foreground=TEXT)
         style.configure("TButton", width=0, padding=(self.px(10), self.px(4)))
@@ -91,91 +93,95 @@ class Layout:
             button.pack(side="left", padx=(0, self.px(6)))
         return made
 
-    def _top(self, parent: tk.Misc, act: Any) -> ttk.Frame:
+    def _make_toolbar(self, parent: tk.Misc, actions: "Window") -> ttk.Frame:
         frame = ttk.Frame(parent)
-        _, _, self.keep = self._buttons(
+        _, _, self.save_model_button = self._buttons(
             frame,
-            ("Open image…", act.open_image),
-            ("Load model…", act.load_model),
-            ("Save model…", act.learning.save_model),
+            ("Open image…", actions.open_image),
+            ("Load model…", actions.load_model),
+            ("Save model…", actions.training.ask_and_save),
         )
-        self.keep.state(["disabled"])  # until there is one that was trained here
-        self.network = ttk.Label(frame, style="Quiet.TLabel")
-        self.network.pack(side="left", padx=self.px(6))
+        self.save_model_button.state(["disabled"])  # until one was trained here
+        self.model_label = ttk.Label(frame, style="Quiet.TLabel")
+        self.model_label.pack(side="left", padx=self.px(6))
         return frame
 
-    def _left(self, parent: tk.Misc, act: Any) -> ttk.Frame:
+    def _make_drawing_column(self, parent: tk.Misc, actions: "Window") -> ttk.Frame:
         frame = ttk.Frame(parent)
-        self.pad = Pad(frame, act.drawing, self.px(330), act.started, act.changed)
+        self.pad = widgets.DrawingPad(
+            frame, actions.drawing, self.px(330), actions.show_hint, actions.schedule_prediction
+        )
         row = ttk.Frame(frame)
         row.pack(side="bottom", fill="x", pady=(self.px(8), 0))
-        self.pad.pack(fill="both", expand=True)  # last, so that it gives way where there is little room
-        self._buttons(row, ("Predict", act.predict), ("Clear", act.clear), ("Undo", act.undo))
+        self.pad.pack(fill="both", expand=True)  # packed last: it shrinks where there is little room
+        self._buttons(row, ("Predict", actions.predict), ("Clear", actions.clear), ("Undo", actions.undo))
         ttk.Label(row, text="Brush").pack(side="left", padx=(self.px(4), self.px(4)))
-        self.brush = ttk.Scale(row, from_=0.03, to=0.15, value=self.pad.brush, length=self.px(60))
-        self.brush.configure(command=act.set_brush)
-        self.brush.pack(side="left", fill="x", expand=True)
+        self.brush_scale = ttk.Scale(row, from_=0.03, to=0.15, value=self.pad.brush_width, length=self.px(60))
+        self.brush_scale.configure(command=actions.set_brush_width)
+        self.brush_scale.pack(side="left", fill="x", expand=True)
         return frame
 
-    def _middle(self, parent: tk.Misc) -> ttk.Frame:
+    def _make_prediction_column(self, parent: tk.Misc) -> ttk.Frame:
         frame = ttk.Frame(parent)
         answer = ttk.Frame(frame, height=self.px(100))
-        answer.pack_propagate(False)  # whatever it says, the bars stay where they are
+        answer.pack_propagate(False)  # the bars keep their place, whatever stands above
         answer.pack(fill="x")
-        self.digit = ttk.Label(answer, text="–", style="NoDigit.TLabel")
-        self.digit.pack(side="left", anchor="n", padx=(0, self.px(12)))
-        self.says = ttk.Label(answer, font="EmphasisFont", wraplength=self.px(150))
-        self.says.pack(anchor="w", pady=(self.px(14), 0))
-        self.noticed = ttk.Label(answer, style="Quiet.TLabel", wraplength=self.px(150))
-        self.noticed.pack(anchor="w")
-        self.bars = widgets.Bars(frame, self.scale)
+        self.digit_label = ttk.Label(answer, text="–", style="NoDigit.TLabel")
+        self.digit_label.pack(side="left", anchor="n", padx=(0, self.px(12)))
+        self.confidence_label = ttk.Label(answer, font="EmphasisFont", wraplength=self.px(150))
+        self.confidence_label.pack(anchor="w", pady=(self.px(14), 0))
+        self.warnings_label = ttk.Label(answer, style="Quiet.TLabel", wraplength=self.px(150))
+        self.warnings_label.pack(anchor="w")
+        self.bars = widgets.ProbabilityBars(frame, self.scale)
         self.bars.pack(fill="both", expand=True)
         return frame
 
-    def _right(self, parent: tk.Misc, act: Any) -> ttk.Frame:
+    def _make_training_column(self, parent: tk.Misc, actions: "Window") -> ttk.Frame:
         frame = ttk.Frame(parent)
-        self.seen = widgets.Seen(frame, self.scale)
-        self.trained = ttk.Label(frame, style="Quiet.TLabel", wraplength=self.px(190), text="No training yet")
-        self.curve = widgets.Curve(frame, self.scale)
-        self.progress = ttk.Progressbar(frame, maximum=1.0)
-        self.train = ttk.Button(frame, text="Train a new model", command=act.learning.train_or_stop)
+        self.network_input = widgets.NetworkInput(frame, self.scale)
+        self.training_label = ttk.Label(frame, style="Quiet.TLabel", wraplength=self.px(190), text="No training yet")
+        self.curve = widgets.TrainingCurve(frame, self.scale)
+        self.progress_bar = ttk.Progressbar(frame, maximum=1.0)
+        self.train_button = ttk.Button(frame, text="Train a new model", command=actions.training.start_or_stop)
         rows = (
             (ttk.Label(frame, text="What the network sees", font="EmphasisFont"), "w"),
-            (self.seen, "nw"),
+            (self.network_input, "nw"),
             (ttk.Frame(frame, height=self.px(5)), "w"),
             (ttk.Label(frame, text="Training accuracy", font="EmphasisFont"), "w"),
-            (self.trained, "w"),
+            (self.training_label, "w"),
             (self.curve, "nsew"),
-            (self.progress, "ew"),
-            (self.train, "ew"),
+            (self.progress_bar, "ew"),
+            (self.train_button, "ew"),
         )
         for number, (widget, sticky) in enumerate(rows):
-            widget.grid(row=number, column=0, sticky=sticky, pady=(0, self.px(5) if widget is not self.train else 0))
+            widget.grid(
+                row=number, column=0, sticky=sticky, pady=(0, self.px(5) if widget is not self.train_button else 0)
+            )
         frame.columnconfigure(0, weight=1)
         frame.rowconfigure(5, weight=1)
         return frame
 
-    def _bottom(self, parent: tk.Misc, act: Any) -> ttk.Frame:
+    def _make_saving_row(self, parent: tk.Misc, actions: "Window") -> ttk.Frame:
         frame = ttk.Frame(parent)
         ttk.Label(frame, text="Save drawing as a").pack(side="left", padx=(0, self.px(6)))
-        self.labels = []
+        self.label_buttons = []
         for label in range(10):
             button = ttk.Button(
-                frame, text=str(label), style="Label.TButton", command=functools.partial(act.save, label)
+                frame, text=str(label), style="Label.TButton", command=functools.partial(actions.save_drawing, label)
             )
             button.pack(side="left", padx=(0, self.px(2)))
-            self.labels.append(button)
+            self.label_buttons.append(button)
         ttk.Label(frame, text="to the folder").pack(side="left", padx=self.px(6))
-        self.folder = ttk.Button(frame, command=act.choose_folder)
-        self.folder.pack(side="left")
+        self.folder_button = ttk.Button(frame, command=actions.choose_folder)
+        self.folder_button.pack(side="left")
         return frame
 
-    def _sizes(self) -> None:
-        """As large as needed at least; larger at first where the screen has the room."""
+    def _set_window_size(self) -> None:
+        """Set the minimum size, and a larger first size where the screen has room for it."""
         root = self.root
         root.update_idletasks()
-        least = (root.winfo_reqwidth(), root.winfo_reqheight())
-        root.minsize(*least)
-        room = (root.winfo_screenwidth() - least[0], root.winfo_screenheight() - least[1] - self.px(60))
-        more = max(0, min(*room, self.px(120)))
-        root.geometry(f"{least[0] + more}x{least[1] + more}")
+        minimum = (root.winfo_reqwidth(), root.winfo_reqheight())
+        root.minsize(*minimum)
+        room = (root.winfo_screenwidth() - minimum[0], root.winfo_screenheight() - minimum[1] - self.px(60))
+        extra = max(0, min(*room, self.px(120)))
+        root.geometry(f"{minimum[0] + extra}x{minimum[1] + extra}")

@@ -1,126 +1,216 @@
-"""A network trained beside the drawing, shown as it comes along, used when it is done, and kept when asked."""
+"""Training beside the window: in a thread, shown while it runs, used when it is done, saved when asked."""
 
 import queue
+import threading
 from pathlib import Path
 from tkinter import filedialog, messagebox
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from digit_recognizer import checkpoints, data, recipes
-from digit_recognizer.apps.window.layout import short
-from digit_recognizer.apps.window.training_thread import Started, Trained, Training
+from torch import nn
+
+from digit_recognizer import checkpoints, data, evaluation, models, recipes, records, training
+from digit_recognizer.apps.window.layout import shorten
+from digit_recognizer.evaluation import Scores
+from digit_recognizer.recipes.recipe import Recipe
+from digit_recognizer.recognition import calibration
 from digit_recognizer.recognition.recognizer import Recognizer
+from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
 
-RECIPE = "mlp_128_64_adam_10ep"  # project 000's, whose window this is
-LISTEN = 100  # milliseconds between two looks at how far the training has come
+if TYPE_CHECKING:
+    from digit_recognizer.apps.window.window import Window
+
+RECIPE = "mlp_128_64_adam_10ep"  # of tkinter-mnist, the project whose window this reproduces
+POLL_INTERVAL = 100  # milliseconds
 
 
-class Learning:
-    """The training of a drawing window, if one runs, and the network that came of the last.
+class TrainingStarted(NamedTuple):
+    """The first event: the digits are loaded."""
 
-    window: see draw_actions.Window; dataset, data_dir: what is trained on, as data.load takes them.
+    digits: data.Digits
+
+
+class TrainedModel(NamedTuple):
+    """The last event of a complete training: what checkpoints.save takes, and the test scores."""
+
+    model: nn.Module
+    recipe: Recipe
+    record: dict[str, Any]
+    scores: Scores
+
+
+class _Stopped(Exception):
+    """Raised between two steps to leave training.fit."""
+
+
+class TrainingThread(threading.Thread):
+    """One run of a recipe with seed 0, between whose steps it can be paused and stopped.
+
+    events: for the window to fetch: TrainingStarted, the metrics of each epoch, and at the end TrainedModel or a
+    UserError; nothing after stop. progress: the fraction of all digits seen so far, 0 to 1.
+    unpaused: cleared while somebody draws, to leave the processor to the window.
     """
 
-    def __init__(self, window: Any, data_dir: str | None, dataset: str = "mnist") -> None:
+    def __init__(self, recipe: Recipe, dataset: str, data_dir: str | None) -> None:
+        super().__init__(daemon=True)  # a download that hangs must not keep the program from ending
+        self.recipe, self.dataset, self.data_dir = recipe, dataset, data_dir
+        self.events: queue.SimpleQueue[TrainingStarted | dict[str, Any] | TrainedModel | UserError]
+        self.events = queue.SimpleQueue()
+        self.unpaused = threading.Event()
+        self.unpaused.set()
+        self.progress = 0.0
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Have the training end at its next step; returns at once."""
+        self._stopping.set()
+        self.unpaused.set()
+
+    def run(self) -> None:
+        """Load, train, score: the body of the thread."""
+        try:
+            self.events.put(self._train())
+        except _Stopped:
+            pass
+        except UserError as error:
+            self.events.put(error)
+        except Exception as error:  # the window must learn of any end
+            self.events.put(UserError(f"the training failed: {error}"))
+
+    def _train(self) -> TrainedModel:
+        device = choose_device("cpu", threads=1)
+        digits = data.load(self.dataset, self.data_dir, fall_back=True)
+        self.events.put(TrainingStarted(digits))
+        model = models.build(self.recipe, seed=0).to(device)
+        count = self.recipe.epochs * len(digits.train.labels)
+
+        def before_batch(layer: nn.Module, inputs: Any) -> None:
+            self.unpaused.wait()
+            self.progress += layer.training * len(inputs[0]) / count
+            if self._stopping.is_set():
+                raise _Stopped
+
+        # The first layer's hook: a plain network as a whole is never called while it trains (see by_hand).
+        watch = next(model.children()).register_forward_pre_hook(before_batch)
+        model, history = training.fit(
+            model, digits, self.recipe, quiet=True, after_epoch=lambda state: self.events.put(state["history"][-1])
+        )
+        watch.remove()
+        scores = evaluation.score(evaluation.predict(model, digits.test.images), digits.test.labels)
+        calibrated = calibration.calibrate(model, digits, self.recipe.augmentation)
+        record = records.describe(self.recipe, digits, 0, model, history, scores, calibrated)
+        return TrainedModel(model, self.recipe, record, scores)
+
+
+class TrainingControl:
+    """The training of a window, if one runs, and the network of the last one.
+
+    window: whose layout shows it; dataset, data_dir: what is trained on, as data.load takes them.
+    trained: a network that is not saved yet.
+    """
+
+    def __init__(self, window: "Window", data_dir: str | None, dataset: str = "mnist") -> None:
         self.window, self.dataset, self.data_dir = window, dataset, data_dir
         self.recipe = recipes.get(RECIPE)
-        self.thread: Training | None = None
-        self.history: list[dict] = []
-        self.trained: Trained | None = None  # and not saved yet
+        self.thread: TrainingThread | None = None
+        self.history: list[dict[str, Any]] = []
+        self.trained: TrainedModel | None = None
 
     @property
-    def would_be_lost(self) -> str | None:
+    def unsaved_work(self) -> str | None:
         """What closing the window would lose, in plain words."""
         if self.thread is not None:
             return "A training is running"
         return "The trained model is not saved" if self.trained else None
 
     def pause(self) -> None:
-        """Leave the processor to the window until go_on."""
+        """Leave the processor to the window until resume."""
         if self.thread is not None:
-            self.thread.may_go_on.clear()
+            self.thread.unpaused.clear()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Train again after a pause."""
         if self.thread is not None:
-            self.thread.may_go_on.set()
+            self.thread.unpaused.set()
 
-    def end(self) -> None:
-        """Stop a training, if one runs, and wait for it, but not for a download."""
+    def shut_down(self) -> None:
+        """Stop a running training and wait for it, but not for a download."""
         if self.thread is not None:
             self.thread.stop()
             self.thread.join(1.0)
 
-    def train_or_stop(self) -> None:
+    def start_or_stop(self) -> None:
         """Start a training, or stop the one that runs."""
         if self.thread is not None:
             self.thread.stop()
-            self._ended("Stopped")
-            self.window.layout.say("The training was stopped; the network is the one from before.")
+            self._end("Stopped")
+            self.window.layout.set_status("The training was stopped; the network is the one from before.")
             return
         question = "The trained model is not saved. Train another in its place?"
         if self.trained is None or messagebox.askokcancel("Train", question, parent=self.window.root):
-            self._train()
+            self._start()
 
-    def _train(self) -> None:
-        self.thread = Training(self.recipe, self.dataset, self.data_dir)
+    def _start(self) -> None:
+        self.thread = TrainingThread(self.recipe, self.dataset, self.data_dir)
         self.thread.start()
         self.history = []
-        self.window.layout.train.configure(text="Stop training")
-        self.window.layout.trained.configure(text="Fetching the digits…")
-        self._listen(self.thread)
+        self.window.layout.train_button.configure(text="Stop training")
+        self.window.layout.training_label.configure(text="Fetching the digits…")
+        self._poll(self.thread)
 
-    def _listen(self, training: Training) -> None:
-        """Show what is new of a training, and come back as long as it runs."""
-        while self.thread is training:
+    def _poll(self, thread: TrainingThread) -> None:
+        """Show the new events of a thread; called again while it runs."""
+        while self.thread is thread:
             try:
-                news = training.news.get_nowait()
+                event = thread.events.get_nowait()
             except queue.Empty:
-                self.window.layout.progress.configure(value=training.done)
-                self.window.root.after(LISTEN, self._listen, training)
+                self.window.layout.progress_bar.configure(value=thread.progress)
+                self.window.root.after(POLL_INTERVAL, self._poll, thread)
                 return
-            if isinstance(news, Started):
-                self._started_on(news.digits.name, news.digits.title)
-            elif isinstance(news, Trained):
-                self._finished(news)
-            elif isinstance(news, UserError):
-                self._ended("Failed")
-                raise news
+            if isinstance(event, TrainingStarted):
+                self._show_start(event.digits)
+            elif isinstance(event, TrainedModel):
+                self._finish(event)
+            elif isinstance(event, UserError):
+                self._end("Failed")
+                raise event
             else:
-                self.history.append(news)
+                self.history.append(event)
                 self._show_history()
 
-    def _started_on(self, name: str, title: str) -> None:
-        self.window.layout.trained.configure(text=f"{title}, first epoch…")
-        self.window.layout.curve.show(self.recipe.epochs, [])
-        if name != self.dataset:
-            self.window.layout.say(
-                f"MNIST is neither on disk nor to be had; training on {title}, the embedded set.", True
+    def _show_start(self, digits: data.Digits) -> None:
+        layout = self.window.layout
+        layout.training_label.configure(text=f"{digits.title}, first epoch…")
+        layout.curve.show(self.recipe.epochs, [])
+        if digits.name != self.dataset:
+            layout.set_status(
+                f"MNIST is neither on disk nor can it be downloaded; training on {digits.title}, the embedded set.",
+                error=True,
             )
 
     def _show_history(self) -> None:
         last = self.history[-1]
         self.window.layout.curve.show(self.recipe.epochs, self.history)
         text = f"Epoch {last['epoch']} of {self.recipe.epochs}: {last['train_accuracy']:.2%}"
-        self.window.layout.trained.configure(text=text)
+        self.window.layout.training_label.configure(text=text)
 
-    def _finished(self, trained: Trained) -> None:
+    def _finish(self, trained: TrainedModel) -> None:
         scores, title = trained.scores, data.TITLES[trained.record["dataset"]]
-        self._ended(f"Done: {self.history[-1]['train_accuracy']:.2%}")
+        self._end(f"Done: {self.history[-1]['train_accuracy']:.2%}")
         self.trained = trained
-        self.window.layout.keep.state(["!disabled"])
-        self.window.use(Recognizer(trained.model), f"just trained on {title}, not saved")
-        right = f"{scores.accuracy:.2%} of the {scores.count:,} test digits of {title} right"
-        self.window.layout.say(f"The new network reads from now on; {right}. Save model… keeps it.")
+        self.window.layout.save_model_button.state(["!disabled"])
+        self.window.use_recognizer(Recognizer(trained.model), f"just trained on {title}, not saved")
+        accuracy = f"{scores.accuracy:.2%} of the {scores.count:,} test digits of {title} right"
+        self.window.layout.set_status(f"The new network reads from now on; {accuracy}. Save model… keeps it.")
 
-    def _ended(self, text: str) -> None:
+    def _end(self, text: str) -> None:
         self.thread = None
-        self.window.layout.train.configure(text="Train a new model")
-        self.window.layout.trained.configure(text=text)
-        self.window.layout.progress.configure(value=0)
+        self.window.layout.train_button.configure(text="Train a new model")
+        self.window.layout.training_label.configure(text=text)
+        self.window.layout.progress_bar.configure(value=0)
 
-    def save_model(self) -> None:
-        """Ask where the trained network is to be kept, and whether to replace what is there."""
+    def ask_and_save(self) -> None:
+        """Ask for a file, and whether to replace it, and save the trained network there."""
         if self.trained is None:
             return
         path = filedialog.asksaveasfilename(
@@ -131,16 +221,16 @@ class Learning:
             confirmoverwrite=True,
         )
         if path:
-            self.keep_model(path)
+            self.save(path)
 
-    def keep_model(self, path: str) -> None:
-        """Write the trained network to a file."""
+    def save(self, path: str) -> None:
+        """Save the trained network as a model file."""
         trained = self.trained
         if trained is None:
             return
         checkpoints.save(path, trained.model, trained.recipe, trained.record)
         if self.window.recognizer.model is trained.model:  # no other was loaded since
-            self.window.layout.network.configure(text=f"Network: {short(Path(path).name)}")
+            self.window.layout.model_label.configure(text=f"Network: {shorten(Path(path).name)}")
         self.trained = None
-        self.window.layout.keep.state(["disabled"])
-        self.window.layout.say(f"Saved {path}")
+        self.window.layout.save_model_button.state(["disabled"])
+        self.window.layout.set_status(f"Saved {path}")

@@ -1,18 +1,106 @@
-"""What the window shows of an answer and of a training: bars, the 28x28 pixels, the curve. One pixel is 1/96 inch."""
+"""The drawing pad, and what shows predictions and training. Lengths are in 1/96 inch, times the scale of the screen."""
 
+import io
 import tkinter as tk
+from collections.abc import Callable
 from tkinter import font
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from digit_recognizer.apps.window.drawing import Drawing, Stroke
 from digit_recognizer.runtime.text import percent
 
 BLUE, GREY, PALE, TEXT, PAPER = "#0072B2", "#A6A6A6", "#E3E3E3", "#222222", "#FAFAFA"
 
 
-class Bars(tk.Canvas):
-    """Ten bars, one a digit, the likeliest in blue where there is a digit."""
+class DrawingPad(tk.Frame):
+    """A square black canvas, as large as its frame allows, that adds the mouse's strokes to a drawing.
+
+    brush_width: a fraction of the side; on_press: called when a stroke begins; on_change: called when it grows.
+    """
+
+    def __init__(
+        self,
+        parent: tk.Misc,
+        drawing: Drawing,
+        side: int,
+        on_press: Callable[[], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        super().__init__(parent, width=side, height=side, background=PAPER)
+        self.brush_width = 0.08
+        self._drawing, self._on_press, self._on_change = drawing, on_press, on_change
+        self._side, self._line = side, 0
+        self._photo: tk.PhotoImage | None = None  # tkinter itself keeps no reference to it
+        self._stroke = Stroke(self.brush_width, [])
+        self.canvas = tk.Canvas(self, background="black", highlightthickness=0, cursor="crosshair")
+        self.canvas.place(x=0, y=0, width=side, height=side)
+        self.bind("<Configure>", self._resize)
+        self.canvas.bind("<ButtonPress-1>", self._press)
+        self.canvas.bind("<B1-Motion>", self._move)
+
+    def redraw(self) -> None:
+        """Draw all strokes, or the opened image, anew."""
+        self.canvas.delete("all")
+        self._photo = None
+        if self._drawing.opened_image is not None:
+            self._photo = _fit_photo(self._drawing.opened_image, self._side, self)
+            self.canvas.create_image(self._side / 2, self._side / 2, image=self._photo)
+        for stroke in self._drawing.strokes:
+            self._draw_stroke(stroke)
+
+    def _resize(self, event: tk.Event) -> None:
+        self._side = max(1, min(event.width, event.height))
+        self.canvas.place_configure(width=self._side, height=self._side)
+        self.redraw()
+
+    def _press(self, event: tk.Event) -> None:
+        self.canvas.focus_set()
+        self._on_press()
+        if self._drawing.opened_image is not None:
+            self.canvas.delete("all")
+        self._stroke = Stroke(self.brush_width, [(event.x / self._side, event.y / self._side)])
+        self._drawing.start_stroke(self._stroke)
+        self._draw_stroke(self._stroke)
+        self._on_change()
+
+    def _move(self, event: tk.Event) -> None:
+        strokes = self._drawing.strokes
+        if not (strokes and strokes[-1] is self._stroke):  # undone by a key while the button was down
+            self._press(event)
+            return
+        self._stroke.points.append((event.x / self._side, event.y / self._side))
+        self.canvas.coords(self._line, *self._to_pixels(self._stroke))
+        self._on_change()
+
+    def _draw_stroke(self, stroke: Stroke) -> None:
+        self._line = self.canvas.create_line(
+            self._to_pixels(stroke),
+            width=stroke.width * self._side,
+            fill="white",
+            capstyle="round",
+            joinstyle="round",
+        )
+
+    def _to_pixels(self, stroke: Stroke) -> list[float]:
+        """Return x, y, x, y ... of at least two points, since Tk draws no line of one."""
+        points = stroke.points if len(stroke.points) > 1 else stroke.points * 2
+        return [coordinate * self._side for point in points for coordinate in point]
+
+
+def _fit_photo(image: Image.Image, side: int, master: tk.Misc) -> tk.PhotoImage:
+    """Scale an image to fit a square, as a PhotoImage."""
+    scale = side / max(image.size)
+    fitted = image.convert("RGB").resize([max(1, round(length * scale)) for length in image.size])
+    content = io.BytesIO()
+    fitted.save(content, "PPM")
+    return tk.PhotoImage(master=master, data=content.getvalue(), format="PPM")
+
+
+class ProbabilityBars(tk.Canvas):
+    """Ten bars, one a digit; that of the predicted digit in blue."""
 
     def __init__(self, parent: tk.Misc, scale: float) -> None:
         super().__init__(parent, width=200 * scale, height=230 * scale, background=PAPER, highlightthickness=0)
@@ -20,9 +108,9 @@ class Bars(tk.Canvas):
         self.show((0.0,) * 10, None)
         self.bind("<Configure>", lambda event: self._draw())
 
-    def show(self, probabilities: tuple[float, ...], winner: int | None) -> None:
+    def show(self, probabilities: tuple[float, ...], predicted: int | None) -> None:
         """Show ten probabilities, 0 to 1."""
-        self._probabilities, self._winner = probabilities, winner
+        self._probabilities, self._predicted = probabilities, predicted
         self._draw()
 
     def _draw(self) -> None:
@@ -31,19 +119,19 @@ class Bars(tk.Canvas):
         half = min(row / 2 - 2 * self._scale, 12 * self._scale)  # of a bar's height
         left, right = 22 * self._scale, self.winfo_width() - 62 * self._scale
         for digit, probability in enumerate(self._probabilities):
-            chosen = digit == self._winner
-            middle = row * (digit + 0.5)
-            style = "EmphasisFont" if chosen else "TkDefaultFont"
-            self.create_text(left - 8 * self._scale, middle, text=digit, anchor="e", fill=TEXT, font=style)
-            self.create_rectangle(left, middle - half, right, middle + half, fill=PALE, width=0)
+            predicted = digit == self._predicted
+            y = row * (digit + 0.5)
+            style = "EmphasisFont" if predicted else "TkDefaultFont"
+            self.create_text(left - 8 * self._scale, y, text=digit, anchor="e", fill=TEXT, font=style)
+            self.create_rectangle(left, y - half, right, y + half, fill=PALE, width=0)
             end = left + (right - left) * probability
             if end - left >= 1:
-                self.create_rectangle(left, middle - half, end, middle + half, fill=BLUE if chosen else GREY, width=0)
+                self.create_rectangle(left, y - half, end, y + half, fill=BLUE if predicted else GREY, width=0)
             text = percent(probability) if any(self._probabilities) else ""
-            self.create_text(self.winfo_width(), middle, text=text, anchor="e", fill=TEXT, font=style)
+            self.create_text(self.winfo_width(), y, text=text, anchor="e", fill=TEXT, font=style)
 
 
-class Seen(tk.Canvas):
+class NetworkInput(tk.Canvas):
     """The 28x28 pixels that the network sees, enlarged."""
 
     def __init__(self, parent: tk.Misc, scale: float) -> None:
@@ -52,15 +140,15 @@ class Seen(tk.Canvas):
         super().__init__(parent, width=side, height=side, background="black", highlightthickness=0)
 
     def show(self, image: np.ndarray) -> None:
-        """Show uint8 (28, 28), ink bright."""
+        """Show uint8 (28, 28), foreground bright."""
         small = tk.PhotoImage(master=self, data=b"P5 28 28 255\n" + image.tobytes(), format="PPM")
-        self._shown = small.zoom(self._factor)  # tkinter itself keeps no reference to it
+        self._photo = small.zoom(self._factor)  # tkinter itself keeps no reference to it
         self.delete("all")
-        self.create_image(0, 0, image=self._shown, anchor="nw")
+        self.create_image(0, 0, image=self._photo, anchor="nw")
 
 
-class Curve(tk.Canvas):
-    """The running training accuracy after each epoch, as far as the training has come."""
+class TrainingCurve(tk.Canvas):
+    """The training accuracy after each epoch so far."""
 
     def __init__(self, parent: tk.Misc, scale: float) -> None:
         super().__init__(parent, width=190 * scale, height=95 * scale, background="white", highlightthickness=1)
@@ -70,7 +158,7 @@ class Curve(tk.Canvas):
         self.bind("<Configure>", lambda event: self._draw())
 
     def show(self, epochs: int, history: list[dict[str, Any]]) -> None:
-        """Show the rows of a history of that many epochs."""
+        """Show the history so far of a training of that many epochs."""
         self._epochs, self._history = epochs, list(history)
         self._draw()
 
@@ -80,24 +168,23 @@ class Curve(tk.Canvas):
         left = font.nametofont(small, root=self).measure("100 %") + 10 * self._scale
         right, top = self.winfo_width() - 12 * self._scale, line / 2 + 4 * self._scale
         bottom = self.winfo_height() - line - 6 * self._scale
-        accuracies = [row["train_accuracy"] for row in self._history]
+        accuracies = [epoch["train_accuracy"] for epoch in self._history]
         low = min([0.9, *(int(accuracy * 10) / 10 for accuracy in accuracies)])
 
-        def place(epoch: int, accuracy: float) -> tuple[float, float]:
-            across = (epoch - 1) / max(1, self._epochs - 1)
-            return left + (right - left) * across, bottom - (bottom - top) * (accuracy - low) / (1 - low)
+        def point(epoch: int, accuracy: float) -> tuple[float, float]:
+            fraction = (epoch - 1) / max(1, self._epochs - 1)
+            return left + (right - left) * fraction, bottom - (bottom - top) * (accuracy - low) / (1 - low)
 
         for accuracy in (low, (1 + low) / 2, 1.0):
-            across, down = place(1, accuracy)
-            self.create_line(across, down, right, down, fill=PALE)
-            self.create_text(across - 5 * self._scale, down, text=f"{accuracy:.0%}", anchor="e", font=small, fill=TEXT)
-        for epoch in (1, self._epochs):
-            across, down = place(epoch, low)
-            self.create_text(across, down + 3 * self._scale, text=epoch, anchor="n", font=small, fill=TEXT)
-        self.create_text((left + right) / 2, bottom + 3 * self._scale, text="epoch", anchor="n", font=small, fill=TEXT)
-        places = [place(row["epoch"], row["train_accuracy"]) for row in self._history]
-        if len(places) > 1:
-            self.create_line(places, fill=BLUE, width=2 * self._scale)
-        dot = 3 * self._scale
-        for across, down in places:
-            self.create_oval(across - dot, down - dot, across + dot, down + dot, fill=BLUE, outline="")
+            x, y = point(1, accuracy)
+            self.create_line(x, y, right, y, fill=PALE)
+            self.create_text(x - 5 * self._scale, y, text=f"{accuracy:.0%}", anchor="e", font=small, fill=TEXT)
+        below = bottom + 3 * self._scale
+        for x, text in ((left, "1"), ((left + right) / 2, "epoch"), (right, f"{self._epochs}")):
+            self.create_text(x, below, text=text, anchor="n", font=small, fill=TEXT)
+        points = [point(epoch["epoch"], epoch["train_accuracy"]) for epoch in self._history]
+        if len(points) > 1:
+            self.create_line(points, fill=BLUE, width=2 * self._scale)
+        radius = 3 * self._scale
+        for x, y in points:
+            self.create_oval(x - radius, y - radius, x + radius, y + radius, fill=BLUE, outline="")

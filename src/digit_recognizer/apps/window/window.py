@@ -1,4 +1,4 @@
-"""What the drawing window does when it is used. Whatever goes wrong is said in the window, and nothing is lost."""
+"""The window's state and actions. Every error is shown in the window, and nothing drawn is lost."""
 
 import time
 import tkinter as tk
@@ -6,35 +6,35 @@ from pathlib import Path
 from tkinter import filedialog, messagebox
 from types import TracebackType
 
-from digit_recognizer.apps.window import drawing
-from digit_recognizer.apps.window.layout import Layout, short
-from digit_recognizer.apps.window.learning import Learning
+from digit_recognizer.apps.window.drawing import Drawing, save_drawing
+from digit_recognizer.apps.window.layout import Layout, shorten
+from digit_recognizer.apps.window.learning import TrainingControl
 from digit_recognizer.preprocessing import image_io
 from digit_recognizer.recognition.recognizer import Prediction, Recognizer
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import percent
 
-SOON = 18  # milliseconds after a movement until the drawing is read, unless there is another, as 60 a second are
-OFTEN = 0.08  # seconds after which it is read all the same; movements during a reading, some 20 ms, are lost
-REASONS = {"blank": "Nothing to read here", "several digits": "Several digits; one at a time"}  # in better words
+DELAY = 18  # milliseconds from a mouse movement to the prediction; the next movement, 1/60 s later, restarts it
+MAX_DELAY = 0.08  # seconds after which it is no longer restarted; a prediction, about 20 ms, blocks the mouse
+REASONS = {"blank": "Nothing to read here", "several digits": "Several digits; one at a time"}
 HINT = "Draw a digit with the mouse.   Enter: predict   Escape: clear   Ctrl-Z: undo"
-PICTURES: str | tuple[str, ...] = ("*.png", "*.jpg", "*.jpeg", "*.gif", "*.bmp", "*.tif", "*.tiff", "*.webp")
+IMAGE_PATTERNS: str | tuple[str, ...] = ("*.png", "*.jpg", "*.jpeg", "*.gif", "*.bmp", "*.tif", "*.tiff", "*.webp")
 
 
 class Window:
-    """The window's state and its actions; layout holds its widgets.
+    """The window's state and actions; its layout holds the widgets.
 
-    recognizer: what reads the drawings; network: its name; data_dir: where the digits to train on lie.
+    recognizer: reads the drawings; model_name: shown at the top; data_dir: where the training digits lie.
     """
 
-    def __init__(self, root: tk.Tk, recognizer: Recognizer, network: str, data_dir: str | None) -> None:
+    def __init__(self, root: tk.Tk, recognizer: Recognizer, model_name: str, data_dir: str | None) -> None:
         self.root, self.recognizer = root, recognizer
-        self.drawing, self.folder = drawing.Drawing(), Path("drawings")
-        self.learning = Learning(self, data_dir)
-        self._waiting: str | None = None  # Tk's name of the reading that is to come
-        self._since = 0.0  # when it was first asked for
+        self.drawing, self.folder = Drawing(), Path("drawings")
+        self.training = TrainingControl(self, data_dir)
+        self._scheduled: str | None = None  # Tk's identifier of the scheduled prediction
+        self._scheduled_since = 0.0
         root.title("Digit Recognizer")
-        root.report_callback_exception = self._wrong
+        root.report_callback_exception = self._show_error
         root.protocol("WM_DELETE_WINDOW", self.close)
         for key, action in (
             ("<Return>", self.predict),
@@ -44,143 +44,143 @@ class Window:
         ):
             root.bind(key, lambda event, action=action: action())  # type: ignore[misc]
         self.layout = Layout(root, self)
-        self.layout.network.configure(text=f"Network: {network}")
-        self.layout.folder.configure(text=f"{self.folder}…")
+        self.layout.model_label.configure(text=f"Network: {model_name}")
+        self.layout.folder_button.configure(text=f"{self.folder}…")
         self.layout.pad.canvas.focus_set()
-        self._read()
-        self.layout.say(HINT)
+        self._update_prediction()
+        self.show_hint()
 
     # drawing
 
-    def started(self) -> None:
-        """A stroke begins: what was said before is over."""
-        self.layout.say(HINT)
+    def show_hint(self) -> None:
+        """Show the hint in place of an earlier message."""
+        self.layout.set_status(HINT)
 
-    def changed(self) -> None:
-        """Read what is drawn, soon."""
+    def schedule_prediction(self) -> None:
+        """Predict soon: once the mouse rests, or after MAX_DELAY."""
         now = time.monotonic()
-        if self._waiting is None:
-            self._since = now
-            self.learning.pause()
-        elif now - self._since < OFTEN:
-            self.root.after_cancel(self._waiting)
+        if self._scheduled is None:
+            self._scheduled_since = now
+            self.training.pause()
+        elif now - self._scheduled_since < MAX_DELAY:
+            self.root.after_cancel(self._scheduled)
         else:
             return
-        self._waiting = self.root.after(SOON, self._read)
+        self._scheduled = self.root.after(DELAY, self._update_prediction)
 
     def predict(self) -> None:
-        """Read what is drawn, now."""
-        self._read()
+        """Predict now."""
+        self._update_prediction()
         if self.drawing.is_empty:
             raise UserError("There is nothing to read yet: draw a digit, or open an image.")
 
     def clear(self) -> None:
-        """Empty the canvas; undo brings back what was there."""
+        """Empty the canvas; this can be undone."""
         self.drawing.clear()
         self._redraw()
 
     def undo(self) -> None:
-        """Take back the last stroke, opened image or clearing."""
-        done = self.drawing.undo()
+        """Undo the last stroke, opened image or clearing."""
+        undone = self.drawing.undo()
         self._redraw()
-        if not done:
-            self.layout.say("There is nothing to undo.")
+        if not undone:
+            self.layout.set_status("There is nothing to undo.")
 
-    def set_brush(self, width: str) -> None:
-        """The brush's width for the next stroke, a fraction of the canvas's side."""
-        self.layout.pad.brush = float(width)
+    def set_brush_width(self, width: str) -> None:
+        """Set the brush's width for the next stroke, a fraction of the canvas's side."""
+        self.layout.pad.brush_width = float(width)
 
     def open_image(self) -> None:
-        """Ask for an image, show and read it."""
-        kinds = [("Pictures", PICTURES), ("All files", "*")]
-        if path := filedialog.askopenfilename(parent=self.root, title="Open image", filetypes=kinds):
+        """Ask for an image file and show it."""
+        types = [("Pictures", IMAGE_PATTERNS), ("All files", "*")]
+        if path := filedialog.askopenfilename(parent=self.root, title="Open image", filetypes=types):
             self.show_image(path)
 
     def show_image(self, path: str) -> None:
-        """Show and read the image of a file."""
+        """Show and read an image file."""
         picture = image_io.read(path)
-        self.drawing.show(picture.image)
+        self.drawing.show_image(picture.image)
         self._redraw()
-        self.layout.say("; ".join((f"Opened {path}", *picture.warnings)))
+        self.layout.set_status("; ".join((f"Opened {path}", *picture.warnings)))
 
-    def save(self, label: int) -> None:
-        """Keep what is drawn as a digit of that label."""
+    def save_drawing(self, label: int) -> None:
+        """Save the drawing under its true label."""
         if self.drawing.is_empty:
             raise UserError("There is nothing to save yet: draw a digit, or open an image.")
-        path = drawing.save(self.drawing.image(), self.folder, label)
-        self.layout.say(f"Saved {path}")
+        path = save_drawing(self.drawing.render(), self.folder, label)
+        self.layout.set_status(f"Saved {path}")
 
     def choose_folder(self) -> None:
-        """Ask where drawings are to be kept."""
+        """Ask for the folder for saved drawings."""
         if folder := filedialog.askdirectory(parent=self.root, title="Folder for drawings", initialdir="."):
             self.folder = Path(folder)
-            self.layout.folder.configure(text=f"{short(self.folder.name or folder)}…")
-            self.layout.say(f"Drawings go to {self.folder}")
+            self.layout.folder_button.configure(text=f"{shorten(self.folder.name or folder)}…")
+            self.layout.set_status(f"Drawings go to {self.folder}")
 
     def _redraw(self) -> None:
-        self.layout.say(HINT)
+        self.show_hint()
         self.layout.pad.redraw()
-        self._read()
+        self._update_prediction()
 
-    def _read(self) -> None:
-        if self._waiting is not None:
-            self.root.after_cancel(self._waiting)
-            self._waiting = None
-        self.learning.pause()
+    def _update_prediction(self) -> None:
+        if self._scheduled is not None:
+            self.root.after_cancel(self._scheduled)
+            self._scheduled = None
+        self.training.pause()
         try:
-            self._show(self.recognizer.predict(self.drawing.image()))
+            self._show_prediction(self.recognizer.predict(self.drawing.render()))
         finally:
-            self.learning.go_on()
+            self.training.resume()
 
-    def _show(self, prediction: Prediction) -> None:
+    def _show_prediction(self, prediction: Prediction) -> None:
         digit, layout = prediction.digit, self.layout
+        is_blank = prediction.reason == "blank"
         if digit is None:
-            layout.digit.configure(text="–" if prediction.reason == "blank" else "?", style="NoDigit.TLabel")
+            layout.digit_label.configure(text="–" if is_blank else "?", style="NoDigit.TLabel")
             reason = REASONS.get(prediction.reason or "", (prediction.reason or "").capitalize())
-            layout.says.configure(text="Draw a digit" if self.drawing.is_empty else reason)
+            layout.confidence_label.configure(text="Draw a digit" if self.drawing.is_empty else reason)
         else:
-            layout.digit.configure(text=str(digit), style="Digit.TLabel")
-            layout.says.configure(text=f"{percent(prediction.confidence)} sure")
-        asked = prediction.reason != "blank"
-        layout.bars.show(prediction.probabilities if asked else (0.0,) * 10, digit)
-        layout.seen.show(prediction.image)
-        noticed = "; ".join(prediction.warnings)
-        layout.noticed.configure(text=noticed[:1].upper() + noticed[1:])
+            layout.digit_label.configure(text=str(digit), style="Digit.TLabel")
+            layout.confidence_label.configure(text=f"{percent(prediction.confidence)} sure")
+        layout.bars.show((0.0,) * 10 if is_blank else prediction.probabilities, digit)
+        layout.network_input.show(prediction.image)
+        warnings = "; ".join(prediction.warnings)
+        layout.warnings_label.configure(text=warnings[:1].upper() + warnings[1:])
 
-    # networks
+    # models
 
     def load_model(self) -> None:
-        """Ask for a model and read with it from now on."""
-        kinds = [("Models", "*.pth"), ("All files", "*")]
-        if path := filedialog.askopenfilename(parent=self.root, title="Load model", filetypes=kinds):
+        """Ask for a model file and read with it."""
+        types = [("Models", "*.pth"), ("All files", "*")]
+        if path := filedialog.askopenfilename(parent=self.root, title="Load model", filetypes=types):
             self.use_model(path)
 
     def use_model(self, path: str) -> None:
-        """Read with the network of a file from now on."""
-        self.use(Recognizer.load(path), short(Path(path).name))
-        self.layout.say(f"Loaded {path}")
+        """Read with the network of a model file from now on."""
+        self.use_recognizer(Recognizer.load(path), shorten(Path(path).name))
+        self.layout.set_status(f"Loaded {path}")
 
-    def use(self, recognizer: Recognizer, name: str) -> None:
-        """Read with this network from now on."""
+    def use_recognizer(self, recognizer: Recognizer, name: str) -> None:
+        """Read with this recognizer from now on."""
         self.recognizer = recognizer
-        self.layout.network.configure(text=f"Network: {name}")
-        self._read()
+        self.layout.model_label.configure(text=f"Network: {name}")
+        self._update_prediction()
 
-    # the end
+    # closing and errors
 
     def close(self) -> None:
-        """Close the window; asks first where a training or a trained network would be lost."""
-        lost = self.learning.would_be_lost
-        if lost and not messagebox.askokcancel("Close", f"{lost}. Close all the same?", parent=self.root):
+        """Close the window; ask first where a training or a trained network would be lost."""
+        unsaved = self.training.unsaved_work
+        if unsaved and not messagebox.askokcancel("Close", f"{unsaved}. Close all the same?", parent=self.root):
             return
-        self.learning.end()
+        self.training.shut_down()
         self.root.destroy()
 
-    def _wrong(self, kind: type, error: BaseException, trace: TracebackType | None) -> None:
-        """Whatever an action raised: said in the window. Tk calls this."""
+    def _show_error(self, kind: type, error: BaseException, trace: TracebackType | None) -> None:
+        """Show what an action raised; Tk calls this."""
         if isinstance(error, KeyboardInterrupt):
             self.root.destroy()
-            return
-        self.layout.say(
-            str(error) if isinstance(error, UserError) else f"That failed: {kind.__name__}: {error}", wrong=True
-        )
+        elif isinstance(error, UserError):
+            self.layout.set_status(str(error), error=True)
+        else:
+            self.layout.set_status(f"That failed: {kind.__name__}: {error}", error=True)
