@@ -14,15 +14,15 @@ READY := $(VENV)/ready
 .DEFAULT_GOAL := help
 
 help:  ## show this
-	@echo "make run        train the published network, see how good it is   (flags: make run ARGS='--list')"
-	@echo "make test       test everything, notebooks included"
-	@echo "make stress     the long versions of the tests of trust (see docs/testing.md); about an hour"
+	@echo "make run        train the published network and score it   (flags: make run ARGS='--list')"
+	@echo "make test       run all tests on all cores, the notebooks included   (one: make test ARGS=tests/test_models.py)"
+	@echo "make stress     run the long tests of docs/testing.md; about an hour"
 	@echo "make notebook   open the story in Jupyter"
-	@echo "make figures    make the pictures of this repository again, from MNIST"
-	@echo "make study      train all seeds behind the published numbers; finished runs are skipped, stopped ones go on"
+	@echo "make figures    draw the figures of this repository again, from MNIST"
+	@echo "make study      train all seeds behind the published numbers; skips finished runs, continues stopped ones"
 	@echo "make bench      time the training loop beside the usual one"
 	@echo "make lint       check format, style and types"
-	@echo "make clean      remove what the targets made, but no data, model or record of yours"
+	@echo "make clean      remove what the targets made; data, models and records stay"
 
 $(READY): requirements.txt constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,8 +32,9 @@ $(READY): requirements.txt constraints.txt pyproject.toml
 run: $(READY)  ## the main job
 	$(BIN)/python mnist_recognition.py $(ARGS)
 
+# A worker takes a stretch of the tests, so that what a file's tests share is mostly made once, and helps out when done.
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal $(ARGS)
 
 stress: $(READY)
 	DIGITS_STRESS=1 $(BIN)/python -m pytest -s -n 0 tests/stress $(ARGS)
@@ -43,10 +44,10 @@ notebook: $(READY)
 
 figures: $(READY)
 	$(BIN)/python mnist_recognition.py --dataset mnist
-	$(BIN)/python -m digit_recognizer figures
+	$(BIN)/digits figures
 
 study: $(READY)
-	$(BIN)/python -m digit_recognizer study $(ARGS)
+	$(BIN)/digits study $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -57,5 +58,5 @@ lint: $(READY)
 	$(BIN)/mypy src
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache src/*.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache build *.egg-info src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

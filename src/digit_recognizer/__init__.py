@@ -1,38 +1,55 @@
-"""Digit Recognizer: teaches, reproduces and surpasses five published MNIST projects.
+"""Digit Recognizer: networks that read handwritten digits, trained on MNIST as five published projects did, and better.
 
-To read it, begin with the story in `mnist_recognition.py` and then take the modules in this order:
+The core, in the order in which to read it:
 
-    recipe        what a recipe is
-    recipes       what is trained, by name: the five projects in `published`, `variants` of these, our own in `ladder`
-    data          the digits: uint8 tensors, fixed splits, shuffled batches
-    models        the networks; normalisation is their first layer
-    augmentation  training digits changed as other hands and pens would
-    devices       what a training computes on
-    training      the loop
-    processes     the same training in several processes, on one machine or more
-    evaluation    scores, intervals, confusion
-    plots         figures from arrays; `charts`, those that compare; `speed`, that of the benchmarks
-    checkpoints   a trained network as a file, and back; `model_files`, what such files hold; `inspection`, may declare
-    export        a trained network as a file for other programs
-    records       a run as a small JSON file
-    study         every seed of a recipe, one record each, on the cores of this machine or of a cluster, in `engines`
-    folds         which of several recipes reads more of training digits that were held out
-    verify        a record's run trained again: does the same come of it?
-    answers       whether a published number is true; `departures`, what else it may depend on; `report`, as tables
-    benchmark     our loop beside the usual one; `measurements`, what all benchmarks share
-    peers         the same training by other libraries; `jax_epoch` is JAX's by hand, `limit` what no loop goes below,
-                  `race` lets them run in turn
-    stopwatch     seconds of each recipe's training and of a prediction; `crowd`, of an epoch beside a busy process;
-                  `scaling`, how cost grows
+    recipes.recipe      what a training run is
+    data.digits         whole data sets in memory, fixed splits, shuffled batches
+    data.augmentation   training digits changed as other hands and pens would
+    models              the networks; normalisation is their first layer
+    training            the loop
+    evaluation          scores, intervals, the confusion matrix
+    checkpoints         a trained network as a file
+    plots               figures
 
-Imports go downwards only; `tests/test_layers.py` draws the floors.
+Beside it stand `records`, a run as JSON, and `export`, a network for other programs. The folders hold what builds on
+the core: `preprocessing`, `recognition`, `study`, `apps`, `cli`, `runtime`.
 """
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from digit_recognizer.recognition.recognizer import Recognizer
 
 __version__ = "0.1.0"
+__all__ = [
+    "Recognizer",
+    "checkpoints",
+    "data",
+    "evaluation",
+    "export",
+    "models",
+    "plots",
+    "recipes",
+    "records",
+    "training",
+]
 
 # Must come before the first import of torch. OpenMP's threads spin while they wait, by default so long that a run
 # beside another busy process becomes many times slower; this bounds it. Whoever set one of the two knows better.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used (PEP 562): importing the package alone does not import torch."""
+    if name == "Recognizer":
+        return importlib.import_module("digit_recognizer.recognition.recognizer").Recognizer
+    if name in __all__:
+        return importlib.import_module(f"digit_recognizer.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

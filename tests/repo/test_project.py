@@ -5,18 +5,37 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import stress
+from packaging.version import Version
 
+import digit_recognizer
 from digit_recognizer import export
 
 ROOT = Path(__file__).parents[2]
+SOURCES, TESTS, BENCHMARKS = "src/**/*.py", "tests/**/*.py", "benchmarks/**/*.py"
+
+
+def bounds(requirements: Iterable[str]) -> dict[str, str]:
+    """The least version of each package of these lines."""
+    found = (re.match(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", line) for line in requirements)
+    return {match[1]: match[2] for match in found if match}
+
+
 CONSTRAINTS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M))
-REQUIRED = re.findall(r"^([\w-]+)>=", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.M)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DEPENDENCIES = bounds(PROJECT["dependencies"])
+EXTRAS = {name: bounds(requirements) for name, requirements in PROJECT["optional-dependencies"].items()}
+REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+CLONE = bounds(REQUIREMENTS)
 # Packages whose import has another name, and those that are used as commands.
 IMPORT_NAMES = {
     "scikit-learn": "sklearn",
@@ -24,60 +43,101 @@ IMPORT_NAMES = {
     "pillow": "PIL",
     "streamlit-drawable-canvas": "streamlit_drawable_canvas",
 }
-COMMANDS = {"jupyter": "-m jupyter", "nbval": "--nbval-lax", "ruff": "ruff check", "mypy": "mypy src"}
-EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-OPTIONAL = {re.match(r"[\w-]+", requirement)[0] for requirements in EXTRAS.values() for requirement in requirements}
+COMMANDS = {
+    "jupyter": "-m jupyter",
+    "nbval": "--nbval-lax",
+    "pytest-xdist": "pytest -n",
+    "ruff": "ruff check",
+    "mypy": "mypy src",
+}
 
 
-def sources() -> list[str]:
-    """The text of our Python files, and of each notebook's cells as one."""
-    paths = [
-        ROOT / "mnist_recognition.py",
-        *(ROOT / "src").rglob("*.py"),
-        *(ROOT / "tests").rglob("*.py"),
-        *(ROOT / "benchmarks").rglob("*.py"),
-    ]
-    texts = [path.read_text(encoding="utf-8") for path in paths]
-    for path in [*ROOT.glob("*.ipynb"), *(ROOT / "notebooks").glob("*.ipynb")]:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        code = "".join("".join(cell["source"]) + "\n" for cell in cells if cell["cell_type"] == "code")
-        texts.append(re.sub(r"(?m)^[%!].*$", "", code))  # Jupyter's own commands
-    return texts
+def code_of(path: Path) -> str:
+    """The text of a Python file, or of all cells of a notebook."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return text
+    cells = [cell["source"] for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    return re.sub(r"(?m)^[%!].*$", "", "\n".join("".join(lines) for lines in cells))  # without Jupyter's own commands
 
 
-def imported_modules() -> set[str]:
-    """The top-level names that our Python files and notebooks import."""
+def imported(*patterns: str) -> set[str]:
+    """The packages of others that these files import."""
     names = set()
-    for text in sources():
-        for node in ast.walk(ast.parse(text)):
+    for path in (path for pattern in patterns for path in ROOT.glob(pattern)):
+        for node in ast.walk(ast.parse(code_of(path))):
             if isinstance(node, ast.Import):
                 names |= {name.name.split(".")[0] for name in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names.add(node.module.split(".")[0])
-    return names
+    ours = {"digit_recognizer", "mnist_recognition", "benchmarks"}
+    return names - set(sys.stdlib_module_names) - ours - {path.stem for path in (ROOT / "tests").rglob("*.py")}
 
 
-@pytest.mark.parametrize("package", REQUIRED)
-def test_every_requirement_is_pinned_and_used(package):
-    assert package in CONSTRAINTS
-    if package in COMMANDS:
-        callers = [ROOT / "Makefile", ROOT / "tests/repo/test_notebooks.py"]
-        text = "".join(path.read_text(encoding="utf-8") for path in callers).replace('", "', " ")
-        assert COMMANDS[package] in text
-    else:
-        assert IMPORT_NAMES.get(package, package) in imported_modules()
+def import_names(packages: Iterable[str]) -> set[str]:
+    return {IMPORT_NAMES.get(package, package) for package in packages}
 
 
-def test_every_optional_package_is_used():
-    by_name = {name for names in export.PACKAGES.values() for name in names}  # asked for by these names
-    assert imported_modules() | by_name >= OPTIONAL
+def test_the_library_depends_on_what_it_imports():
+    optional = import_names({**EXTRAS["export"], **EXTRAS["cluster"], "distributed": ""})
+    assert imported(SOURCES) - optional == import_names(DEPENDENCIES)
 
 
 def test_nothing_is_imported_that_is_not_asked_for():
-    brought = {"distributed", "IPython", "nbformat", "websockets"}  # by dask[distributed], jupyter and streamlit
-    asked = {IMPORT_NAMES.get(package, package) for package in REQUIRED} | OPTIONAL | brought
-    ours = {"digit_recognizer"} | {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"benchmarks"}
-    assert imported_modules() - set(sys.stdlib_module_names) - ours <= asked
+    brought = {"distributed", "IPython", "nbformat", "packaging", "websockets"}  # by dask, jupyter, pytest, streamlit
+    asked = import_names([*DEPENDENCIES, *CLONE, *(name for extra in EXTRAS.values() for name in extra)])
+    assert imported("*.py", "*.ipynb", "notebooks/*.ipynb", TESTS, BENCHMARKS) <= asked | brought
+
+
+def test_the_list_for_a_clone_agrees_with_the_package():
+    assert {"torch", "torchvision", "numpy", "matplotlib", "jupyter", "nbval"} <= set(CLONE)
+    assert {name: bound for name, bound in CLONE.items() if DEPENDENCIES.get(name, bound) != bound} == {}
+    assert REQUIREMENTS[-1] == "-e .[export,cluster]"
+
+
+def test_the_other_packages_of_a_clone_are_used():
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", "tests/repo/test_notebooks.py")]
+    text = "".join(texts).replace('", "', " ")
+    tools = set(CLONE) - set(DEPENDENCIES)
+    assert tools - imported(TESTS) == set(COMMANDS)
+    assert {tool for tool, call in COMMANDS.items() if call not in text} == set()
+
+
+def test_what_is_installed_is_pinned_within_the_bounds():
+    for package, bound in {**DEPENDENCIES, **CLONE, **EXTRAS["export"], **EXTRAS["cluster"]}.items():
+        assert Version(CONSTRAINTS[package]) >= Version(bound), package
+
+
+def test_the_extras_hold_what_exporting_clusters_and_the_comparison_import():
+    assert set(EXTRAS["export"]) == {name for names in export.PACKAGES.values() for name in names}
+    assert set(EXTRAS["cluster"]) <= imported(SOURCES)
+    assert set(EXTRAS["frameworks"]) <= imported(BENCHMARKS)
+
+
+def version_of(package: str) -> Version:
+    """The installed one; 0 where there is none."""
+    try:
+        return Version(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return Version("0")
+
+
+@pytest.mark.skipif(version_of("setuptools") < Version("77"), reason="builds with the setuptools that is installed")
+def test_the_wheel_holds_code_script_and_trained_networks(tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "mnist_recognition.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    command = [sys.executable, "-m", "pip", "wheel", "--no-index", "--no-build-isolation", "--no-deps", "--quiet", "."]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+        metadata = f"digit_recognizer-{digit_recognizer.__version__}.dist-info"
+        assert "digits = digit_recognizer.cli.main:start" in wheel.read(f"{metadata}/entry_points.txt").decode()
+    files = {path.relative_to(tmp_path / "src").as_posix() for path in (tmp_path / "src").rglob("*") if path.is_file()}
+    assert {name for name in files if "egg-info" not in name} | {"mnist_recognition.py"} == {
+        name for name in names if ".dist-info/" not in name
+    }
+    assert {f"digit_recognizer/pretrained/{name}.pth" for name in ("cnn_best", "cnn_handwriting")} <= names
 
 
 @pytest.mark.skipif(os.environ.get("CI_SCREEN") != "1", reason="only continuous integration must have the exact set")
@@ -86,14 +146,6 @@ def test_the_constraints_are_what_is_installed():
     for ours in ("pip", "setuptools", "digit-recognizer"):
         installed.pop(ours, None)
     assert installed == {name.lower().replace("_", "-"): version for name, version in CONSTRAINTS.items()}
-
-
-def test_the_extra_for_exporting_holds_what_exporting_imports_and_is_installed_and_pinned():
-    packages = {re.fullmatch(r"(\w+)>=[\d.]+", requirement)[1] for requirement in EXTRAS["export"]}
-    assert packages == {name for names in export.PACKAGES.values() for name in names}
-    assert packages <= set(CONSTRAINTS)
-    assert (ROOT / "requirements.txt").read_text(encoding="utf-8").endswith("\n-e .[export,cluster]\n")
-    assert {"dask", "distributed"} <= set(CONSTRAINTS)
 
 
 def test_the_constraints_hold_versions_only():
