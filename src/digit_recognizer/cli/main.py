@@ -5,6 +5,7 @@ import difflib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from digit_recognizer import __version__
 from digit_recognizer.cli import apps, models, parser, study, train
@@ -37,13 +38,10 @@ def main() -> int | None:
     Without a command, print the help; with a command that lacks its arguments, that command's help.
     """
     digits, commands = _parsers()
-    if len(sys.argv) == 1:
-        digits.print_help()
-        return 0
-    name = sys.argv[1]
-    if name not in COMMANDS and not name.startswith("-"):
-        raise UserError(_unknown(name))
-    if len(sys.argv) == 2 and name in COMMANDS and any(argument.required for argument in commands[name]._actions):
+    name = sys.argv[1] if len(sys.argv) > 1 else "-"
+    if name not in commands and not name.startswith("-"):
+        raise UserError(f"unknown command '{name}'; {_meant(name)}")
+    if len(sys.argv) == 2 and name in commands and any(argument.required for argument in commands[name]._actions):
         commands[name].print_help(sys.stderr)
         return 2
     options = digits.parse_args()
@@ -56,7 +54,8 @@ def _parsers() -> tuple[parser.Parser, dict[str, parser.Parser]]:
     """The parser of the command line, and those of the commands by name. A command's help is its docstring."""
     digits = parser.Parser(prog="digits", description="Read handwritten digits, and train the networks that do.")
     digits.add_argument("--version", action="version", version=f"digits {__version__}")
-    subparsers = digits.add_subparsers(metavar="COMMAND", required=True)
+    digits.set_defaults(command=lambda _: digits.print_help())
+    subparsers = digits.add_subparsers(metavar="COMMAND")
     commands = {}
     for name, (add_flags, command) in COMMANDS.items():
         commands[name] = subparsers.add_parser(name, help=command.__doc__, description=command.__doc__)
@@ -65,7 +64,9 @@ def _parsers() -> tuple[parser.Parser, dict[str, parser.Parser]]:
     return digits, commands
 
 
-def _unknown(name: str) -> str:
+def _meant(name: str) -> str:
+    """What may have been meant by an unknown command."""
+    if Path(name).exists():
+        return f"did you mean: digits predict {name}?"
     nearest = difflib.get_close_matches(name, COMMANDS, n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(COMMANDS)}"
-    return f"unknown command '{name}'; {hint}"
+    return f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(COMMANDS)}"

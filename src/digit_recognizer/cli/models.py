@@ -25,7 +25,10 @@ def evaluate(options: argparse.Namespace) -> None:
     checkpoint = checkpoints.load(options.model, options.mean, options.std)
     recipe = checkpoint.recipe
     trained_on = (checkpoint.record or {}).get("dataset")
-    digits = data.load(options.dataset or trained_on or "mnist", options.data_dir)
+    try:  # no other data set in its place: the scores would not be what was asked for
+        digits = data.load(options.dataset or trained_on or "mnist", options.data_dir)
+    except UserError as error:
+        raise UserError(f"{error}; or give --dataset optdigits, which is always there") from error
     logits = evaluation.predict(checkpoint.model, digits.test.images)
     scores = evaluation.score(logits, digits.test.labels)
     published = records.published_for(recipe, digits.name) if trained_on == digits.name else None
