@@ -1,0 +1,166 @@
+"""The digits command: help, the command that was meant, exit statuses; and evaluate, which scores a saved model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from digit_recognizer import __version__, checkpoints, evaluation, recipes, records
+from digit_recognizer.cli.main import COMMANDS
+
+MAIN = [sys.executable, "-m", "digit_recognizer"]
+PRETRAINED = checkpoints.PRETRAINED / "mlp_512_256_adam_5ep.pth"
+
+
+def test_without_arguments_it_prints_its_help(command):
+    status, out, err = command()
+    assert (status, err) == (0, "")
+    assert out == command("--help")[1]
+    assert all(f"\n    {name} " in out for name in COMMANDS)
+    assert command("--version") == (0, f"digits {__version__}\n", "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(command, name):
+    status, out, err = command(name, "--help")
+    assert (status, err) == (0, "")
+    assert out.startswith(f"usage: digits {name} ") and COMMANDS[name][1].__doc__.split(",")[0] in " ".join(out.split())
+
+
+@pytest.mark.parametrize("name", ["predict", "evaluate", "export", "compare", "verify"])
+def test_a_command_that_lacks_its_arguments_prints_its_help(command, name):
+    status, out, err = command(name)
+    assert (status, out) == (2, "")
+    assert err == command(name, "--help")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("predct",), "unknown command 'predct'; did you mean predict?"),
+        (("figurse", "--out", "x"), "unknown command 'figurse'; did you mean figures?"),
+        ((__file__,), f"did you mean: digits predict {__file__}?"),
+        (("measure",), f"unknown command 'measure'; there are {', '.join(COMMANDS)}"),
+        (("--colour",), "unrecognized arguments: --colour (see --help)"),
+        (("evaluate", "nowhere.pth"), "cannot read nowhere.pth"),
+        (("evaluate", "."), "is a folder"),
+        (("evaluate", "--json", "x"), "required: MODEL"),
+        (("evaluate", "a.pth", "--mean", "x"), "invalid float value"),
+        (("study", "--seeds", "0"), "at least 1"),
+        (("study", "--recipes", "mlp_128_adan"), "the nearest is mlp_128_adam"),
+    ],
+    ids=str,
+)
+def test_a_mistake_ends_in_one_line_and_status_two(command, arguments, words):
+    status, out, err = command(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ") and err.count("\n") == 1 and words in err
+
+
+def test_only_training_runs_in_several_processes(command, monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    status, _, err = command("figures")
+    assert status == 2 and "only training runs in several processes" in err
+
+
+def test_a_module_and_a_command_are_the_same(command):
+    ran = subprocess.run([*MAIN, "--help"], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (*command("--help")[:2], "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="only POSIX has pipes that break")
+def test_a_reader_that_goes_away_ends_the_command_quietly():
+    program = "from digit_recognizer.cli.parser import run_main; run_main(lambda: print('a line\\n' * 100_000))"
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"a line\n"
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_output_that_cannot_be_written_costs_one_line():
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run([*MAIN, "train", "--list"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (2, "error: output: No space left on device\n")
+
+
+# evaluate
+
+
+@pytest.fixture
+def saved(trained, small_recipe, optdigits, tmp_path):
+    """A model of ours on disk."""
+    model, history = trained
+    scores = evaluation.score(evaluation.predict(model, optdigits.test.images), optdigits.test.labels)
+    record = records.describe(small_recipe, optdigits, 0, model, history, scores)
+    checkpoints.save(tmp_path / "model.pth", model, small_recipe, record)
+    return tmp_path / "model.pth", scores
+
+
+def test_a_saved_model_is_scored_on_its_own_set_as_it_was_after_training(command, saved, tmp_path):
+    path, scores = saved
+    status, out, err = command("evaluate", path, "--json", tmp_path / "scores.json")
+    assert (status, err) == (0, "")
+    assert "optdigits, n = 360 test digits (nothing is published" in out
+    assert "MNIST" not in out
+    written = json.loads((tmp_path / "scores.json").read_text())
+    assert written["dataset"] == "optdigits"
+    assert (written["count"], written["correct"], written["accuracy"]) == (360, scores.correct, scores.correct / 360)
+    assert written["loss"] == pytest.approx(scores.mean_loss, rel=1e-6)
+
+
+def test_a_bare_state_dict_gives_the_same_scores_with_its_normalisation(command, saved, trained, tmp_path):
+    linear = [layer for layer in trained[0] if isinstance(layer, torch.nn.Linear)]
+    state = {f"fc{i}.{name}": value for i, layer in enumerate(linear, 1) for name, value in layer.state_dict().items()}
+    torch.save(state, tmp_path / "bare.pth")
+    normalised = ("--mean", 0.1307, "--std", 0.3081, "--dataset", "optdigits", "--json", tmp_path / "bare.json")
+    assert command("evaluate", tmp_path / "bare.pth", *normalised)[0] == 0
+    assert json.loads((tmp_path / "bare.json").read_text())["correct"] == saved[1].correct
+    status, _, err = command("evaluate", tmp_path / "bare.pth", "--dataset", "optdigits")
+    assert status == 2 and "give --mean and --std" in err
+
+
+def test_a_model_trained_on_another_set_is_not_compared_with_what_is_published(command, saved, mnist):
+    status, out, _ = command("evaluate", saved[0], "--dataset", "mnist")
+    assert status == 0
+    assert "MNIST, n = 10,000 test digits (nothing is published" in out
+    assert "97.00%" not in out
+
+
+def test_a_model_of_the_published_training_is_compared_with_what_is_published(command, trained, mnist, tmp_path):
+    recipe = recipes.get("mlp_128_adam")
+    scores = evaluation.score(evaluation.predict(trained[0], mnist.test.images), mnist.test.labels)
+    record = records.describe(recipe, mnist, 0, *trained, scores)
+    checkpoints.save(tmp_path / "model.pth", trained[0], recipe, record)
+    status, out, _ = command("evaluate", tmp_path / "model.pth")
+    assert status == 0
+    (line,) = [line for line in out.splitlines() if line.startswith("test accuracy")]
+    assert "97.00%" in line and line.endswith("published outside")
+
+
+def test_only_the_published_training_itself_has_published_numbers():
+    recipe = recipes.get("mlp_128_adam")
+    assert records.published_for(recipe, "mnist") == recipe.published
+    assert records.published_for(recipe, "optdigits") is None
+    assert records.published_for(recipes.get("mlp_128_adam", epochs=6), "mnist") is None
+    assert records.published_for(None, "mnist") is None
+
+
+def test_a_model_of_ours_knows_its_normalisation(command, saved):
+    status, _, err = command("evaluate", saved[0], "--mean", "0.5")
+    assert status == 2 and "leave out --mean and --std" in err
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_model_is_never_scored_on_another_data_set_unasked(command, tmp_path):
+    status, out, err = command("evaluate", PRETRAINED, "--data-dir", tmp_path / "empty")
+    assert status == 2 and "test accuracy" not in out
+    assert err.startswith("error: MNIST is not in ") and err.endswith(
+        "; or give --dataset optdigits, which is always there\n"
+    )
+    assert command("evaluate", PRETRAINED, "--data-dir", tmp_path / "empty", "--dataset", "optdigits")[0] == 0
