@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw, ImageOps
 
-from digit_recognizer.preprocessing import image_io, picture_files
+from digit_recognizer.preprocessing import image_io
 from digit_recognizer.runtime.errors import UserError
 
 
@@ -192,7 +192,7 @@ def test_what_is_no_picture_is_named_whatever_it_is_called(kind, tmp_path):
 def test_only_kinds_that_people_have_are_opened():
     """No EPS, for which Pillow starts Ghostscript, and none of thirty formats that nobody's telephone writes."""
     Image.init()
-    others = Image.SAVE.keys() - set(picture_files.FORMATS) - {"PDF"}
+    others = Image.SAVE.keys() - set(image_io.FORMATS) - {"PDF"}
     assert {"EPS", "ICO", "TGA", "PCX", "SGI"} <= others
     tried = 0
     for kind in sorted(others):
@@ -210,12 +210,12 @@ def test_limits_are_said(tmp_path, monkeypatch, stroke):
     whole = saved(stroke, "PNG")
     with (tmp_path / "large.png").open("wb") as file:
         file.write(whole)
-        file.truncate(picture_files.LARGEST * 1_000_000 + 1)  # a hole: it takes no room
+        file.truncate(image_io.MAX_FILE_MB * 1_000_000 + 1)  # a hole: it takes no room
     for source in (tmp_path / "large.png", (tmp_path / "large.png").open("rb")):
         with pytest.raises(UserError, match=r"large\.png has more than 100 megabytes"):
             image_io.read(source)
     source.close()
-    monkeypatch.setattr(image_io, "MOST_WHOLE", 2000)
+    monkeypatch.setattr(image_io, "MAX_DECODED_PIXELS", 2000)
     with pytest.raises(
         UserError, match=r"has 60 x 40 pixels, more than 0 million; save it as JPEG, or make it smaller"
     ):
@@ -223,7 +223,7 @@ def test_limits_are_said(tmp_path, monkeypatch, stroke):
     large = Image.new("L", (4000, 3000), 255)
     with pytest.raises(UserError, match=r"has 1,000 x 750 pixels"):
         image_io.read(saved(large, "JPEG"))  # looked at after it is known how far the decoder reduces it
-    monkeypatch.setattr(image_io, "MOST_WHOLE", 1000 * 750)
+    monkeypatch.setattr(image_io, "MAX_DECODED_PIXELS", 1000 * 750)
     assert image_io.read(saved(large, "JPEG")).scale == 6.25
 
 
@@ -256,7 +256,7 @@ def test_what_a_file_says_beside_its_pixels_does_not_stop_reading(exif, stroke):
         assert np.abs(read.grey - grey(stroke)).mean() < 0.02
 
 
-@pytest.mark.parametrize("turn", image_io.TURNS)
+@pytest.mark.parametrize("turn", image_io.TRANSPOSITIONS)
 def test_every_way_of_holding_a_camera_is_undone(turn, stroke):
     exif = Image.Exif()
     exif[0x0112] = turn
@@ -299,7 +299,7 @@ def test_a_file_that_was_cut_off_is_refused(kind):
     "source", [np.zeros((1, 1)), np.zeros((3, 4), np.uint8), Image.new("L", (1, 1)), np.zeros(5), np.zeros((9, 9, 2))]
 )
 def test_what_is_too_small_or_no_picture_at_all_is_refused(source):
-    with pytest.raises(UserError, match=r"too few for a digit|is no picture"):
+    with pytest.raises(UserError, match=r"too few for a digit|is not a picture"):
         image_io.read(source)
 
 

@@ -1,4 +1,4 @@
-"""The intake: whatever happened to a digit on its way, the network sees what MNIST would have made of it."""
+"""Preprocessing: whatever happened to a digit on its way, the network sees it in MNIST's format."""
 
 import io
 
@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from digit_recognizer import evaluation
 from digit_recognizer.preprocessing import binarization, mnist_format
+from digit_recognizer.preprocessing.page import analyze
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 
@@ -29,10 +30,10 @@ def page(digit: np.ndarray, size: int = 280) -> np.ndarray:
     return 255 - np.asarray(Image.fromarray(digit).resize((size, size), Image.Resampling.BICUBIC))
 
 
-def test_what_is_already_as_mnist_has_it_passes_unchanged(mnist, network):
+def test_digits_in_mnists_format_pass_unchanged(mnist, network):
     digits = mnist.test.images[:1000].numpy()
-    taken = [mnist_format.to_mnist(digit).digit for digit in digits]
-    assert (answers(network, taken) == answers(network, list(digits))).float().mean() >= 0.998
+    images = [analyze(digit).digit().image for digit in digits]
+    assert (answers(network, images) == answers(network, list(digits))).float().mean() >= 0.998
 
 
 def _as_jpeg(digit):
@@ -69,8 +70,8 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_does_not_change_a_digit_does_not_change_the_answer(change, mnist, network):
     digits = mnist.test.images[:500].numpy()
-    taken = [mnist_format.to_mnist(CHANGES[change](digit)).digit for digit in digits]
-    same = (answers(network, taken) == answers(network, list(digits))).float().mean()
+    images = [analyze(CHANGES[change](digit)).digit().image for digit in digits]
+    same = (answers(network, images) == answers(network, list(digits))).float().mean()
     assert same >= 0.99, f"{float(same):.3f}"
 
 
@@ -78,13 +79,12 @@ def test_what_does_not_change_a_digit_does_not_change_the_answer(change, mnist, 
 def test_damaged_digits_are_still_read(kind, mnist, network):
     labels = mnist.test.labels[:100]
     pages = [page(digit) for digit in mnist.test.images[:100].numpy()]
-    taken = [
-        mnist_format.to_mnist(damage.KINDS[kind](sheet, np.random.default_rng(seed)))
-        for seed, sheet in enumerate(pages)
+    digits = [
+        analyze(damage.KINDS[kind](sheet, np.random.default_rng(seed))).digit() for seed, sheet in enumerate(pages)
     ]
-    right = answers(network, [intake.digit for intake in taken]) == labels
-    right &= torch.tensor([intake.reason != "blank" for intake in taken])
-    assert right.float().mean() >= 0.97, f"{float(right.float().mean()):.2f}"
+    correct = answers(network, [digit.image for digit in digits]) == labels
+    correct &= torch.tensor([digit.reason != "blank" for digit in digits])
+    assert correct.float().mean() >= 0.97, f"{float(correct.float().mean()):.2f}"
 
 
 def drawing(*lines: tuple, width: int = 12, size: int = 200) -> Image.Image:
@@ -98,38 +98,38 @@ def drawing(*lines: tuple, width: int = 12, size: int = 200) -> Image.Image:
 FIVE = ((70, 60, 70, 100, 110, 95, 130, 120, 120, 150, 90, 160, 65, 150), (78, 50, 130, 50))  # its bar is apart
 
 
-def test_the_form_is_mnists():
-    taken = mnist_format.to_mnist(drawing((100, 30, 100, 170)))
-    rows, columns = np.flatnonzero(taken.digit.any(1)), np.flatnonzero(taken.digit.any(0))
+def test_the_format_is_mnists():
+    digit = analyze(drawing((100, 30, 100, 170))).digit()
+    rows, columns = np.flatnonzero(digit.image.any(1)), np.flatnonzero(digit.image.any(0))
     assert (rows[0], rows[-1]) == (4, 23)  # 20 long
     assert abs(columns.mean() - 13.5) <= 1  # and in the middle
-    assert taken.digit.dtype == np.uint8 and taken.digit.max() == 255
-    assert (taken.reason, taken.warnings[0]) == (None, "dark on light, inverted")
+    assert digit.image.dtype == np.uint8 and digit.image.max() == 255
+    assert (digit.reason, digit.warnings[0]) == (None, "dark on light, inverted")
+    left, top, right, bottom = digit.box
+    assert max(abs(left - 94), abs(right - 107), abs(top - 30), abs(bottom - 171)) <= 2
 
 
 @pytest.mark.parametrize(("width", "word"), [(1, "thickened"), (40, "thinned"), (20, None)])
 def test_strokes_come_near_mnists(width, word):
-    taken = mnist_format.to_mnist(drawing((60, 30, 140, 170), (60, 170, 140, 30), width=width))
-    weight = 4 * mnist_format.signed_distance(taken.digit > 127)[taken.digit > 127].mean()
-    assert 1.6 <= weight <= 4.6
-    assert (
-        any("strokes" in warning and word in warning for warning in taken.warnings)
-        if word
-        else len(taken.warnings) == 1
-    )
+    digit = analyze(drawing((60, 30, 140, 170), (60, 170, 140, 30), width=width)).digit()
+    mask = digit.image > 127
+    assert 1.6 <= 4 * mnist_format.signed_distance(mask)[mask].mean() <= 4.6
+    warnings = [warning for warning in digit.warnings if "strokes" in warning]
+    assert len(warnings) == (word is not None) and all(word in warning for warning in warnings)
 
 
 def test_a_detached_stroke_is_kept_and_a_speck_dropped():
     whole = drawing(*FIVE)
     dirty = whole.copy()
     ImageDraw.Draw(dirty).ellipse((20, 180, 24, 184), fill=0)
-    assert mnist_format.to_mnist(whole).strokes[50, 100]
-    assert np.array_equal(mnist_format.to_mnist(dirty).digit, mnist_format.to_mnist(whole).digit)
+    page = analyze(whole)
+    assert page.digit().component.mask(page.foreground.mask.shape)[50, 100]
+    assert np.array_equal(analyze(dirty).digit().image, page.digit().image)
 
 
 def test_two_shapes_far_apart_are_several_digits():
     both = drawing((40, 40, 40, 160), (150, 40, 150, 160))
-    assert mnist_format.to_mnist(both).reason == "several digits"
+    assert analyze(both).digit().reason == "several digits"
 
 
 def blank_pages() -> dict[str, np.ndarray]:
@@ -147,16 +147,16 @@ def blank_pages() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", blank_pages())
-def test_nothing_is_an_answer_of_its_own(name, network):
+def test_blank_pages_have_no_digit(name, network):
     prediction = network.predict(blank_pages()[name])
     assert prediction.digit is None
     assert prediction.reason in ("blank", "not like a digit")
 
 
-def test_paper_and_ink_are_told_apart_in_a_tight_crop():
+def test_the_polarity_of_a_tight_crop():
     tight = drawing((10, 10, 190, 10, 60, 190), width=30)
-    assert binarization.dark_on_light(np.asarray(tight, np.float32) / 255)
-    assert not binarization.dark_on_light(np.asarray(ImageOps.invert(tight), np.float32) / 255)
+    assert binarization.is_dark_on_light(np.asarray(tight, np.float32) / 255)
+    assert not binarization.is_dark_on_light(np.asarray(ImageOps.invert(tight), np.float32) / 255)
 
 
 @pytest.mark.parametrize("numbers", [[7, 2, 1, 0], [4, 1, 4, 9, 5, 9, 0, 6]])
@@ -179,19 +179,19 @@ def test_rows_are_read_from_above(mnist, network):
     assert network.read_number(sheet).rows == ("721", "041")
 
 
-def test_digits_that_touch_are_cut_apart(mnist, network):
+def test_touching_digits_are_split(mnist, network):
     two, zero = (page(mnist.test.images[index].numpy(), 112)[16:96, 20:92] for index in (1, 3))
     sheet = np.pad(np.concatenate([two, zero], axis=1), 30, constant_values=255)
     sheet[60:64, 80:120] = 0  # a stroke that joins them
     assert len(network.read_number(sheet).boxes) == 2
 
 
-def test_nothing_is_split_into_nothing(network):
+def test_a_blank_page_has_no_number(network):
     assert network.read_number(np.full((90, 300), 255, np.uint8)).number == ""
 
 
-def test_a_clean_scan_without_ink_is_an_error():
-    with pytest.raises(UserError, match="there is no ink"):
+def test_an_empty_scan_is_an_error():
+    with pytest.raises(UserError, match="the scan is empty"):
         mnist_format.as_mnist(np.zeros((8, 8)))
 
 
@@ -199,11 +199,11 @@ def test_more_digits_than_a_picture_has_room_for_are_refused_at_once():
     down, across = np.indices((640, 640))
     squares = np.where((down % 33 < 16) & (across % 33 < 16), np.uint8(0), np.uint8(255))
     with pytest.raises(UserError, match="more than 200 shapes in this picture; show a part of it at a time"):
-        mnist_format.split_digits(squares)
-    assert mnist_format.to_mnist(squares).reason == "several digits"
+        analyze(squares).digits()
+    assert analyze(squares).digit().reason == "several digits"
 
 
 def test_a_line_a_few_pixels_high_is_no_row_of_digits():
     page = np.full((100, 150), 255, np.uint8)
     page[50, 10:140] = 0
-    assert len(mnist_format.split_digits(page)) <= 1
+    assert len(analyze(page).digits()) <= 1

@@ -75,24 +75,24 @@ def test_the_names_of_project_001(one, tmp_path, trained, small_recipe):
 
 def test_what_confidence_means_is_kept_with_the_network(one, tmp_path):
     recipe = recipes.get("mlp_128_adam")
-    meaning = {"temperature": 2.0, "least": 0.2, "refused": 0.01}
-    checkpoints.save(tmp_path / "a.pth", models.build(recipe), recipe, {"meaning": meaning})
+    calibration = {"temperature": 2.0, "min_confidence": 0.2, "rejection_rate": 0.01}
+    checkpoints.save(tmp_path / "a.pth", models.build(recipe), recipe, {"calibration": calibration})
     loaded = Recognizer.load(tmp_path / "a.pth")
     assert (loaded.temperature, loaded.min_confidence) == (2.0, 0.2)
 
 
 @pytest.mark.parametrize(
-    "meaning",
+    "calibration",
     [
         *({"temperature": wrong} for wrong in (0, -1, 1e9, float("nan"), float("inf"), "hot", "2", True, None, [1])),
-        *({"least": wrong} for wrong in (None, -0.1, float("nan"), float("inf"), "0.5", False)),
+        *({"min_confidence": wrong} for wrong in (None, -0.1, float("nan"), float("inf"), "0.5", False)),
         [1], "hot", 3,
     ],
     ids=str,
 )  # fmt: skip
-def test_a_meaning_that_is_none_is_refused(meaning, tmp_path):
+def test_an_unusable_calibration_is_an_error(calibration, tmp_path):
     recipe = recipes.get("mlp_128_adam")
-    checkpoints.save(tmp_path / "a.pth", models.build(recipe), recipe, {"meaning": meaning})
+    checkpoints.save(tmp_path / "a.pth", models.build(recipe), recipe, {"calibration": calibration})
     with pytest.raises(UserError, match="is damaged"):
         Recognizer.load(tmp_path / "a.pth")
 

@@ -17,12 +17,12 @@ UNREADABLE = ""  # what a file that is no picture is read as
 class Labelled(NamedTuple):
     """A file, and what it shows as text; None where that is not known.
 
-    stray: of a folder that is not scored, the picture whose name, other than its neighbours', does not say.
+    unlabelled: of a folder that is not scored, the picture whose name, unlike others, has no label.
     """
 
     path: Path
     label: str | None
-    stray: Path | None = None
+    unlabelled: Path | None = None
 
 
 def collect(names: Iterable[str | Path]) -> list[Labelled]:
@@ -78,8 +78,8 @@ def _of_folder(folder: Path) -> list[Labelled]:
     labels = [_label_of(path.stem) for path in files]
     if None not in labels:
         return [Labelled(path, label) for path, label in zip(files, labels, strict=True)]
-    stray = files[labels.index(None)] if any(labels) else None
-    return [Labelled(path, None, stray) for path in files]
+    unlabelled = files[labels.index(None)] if any(labels) else None
+    return [Labelled(path, None, unlabelled) for path in files]
 
 
 def _of_table(table: Path) -> list[Labelled]:

@@ -1,4 +1,4 @@
-"""Reads files of pictures, a line each; scores them where their labels are known."""
+"""Read picture files, one line each, and score them where their labels are known."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import percent
 
-BAR = 20  # characters of a bar that stands for certainty
+BAR_LENGTH = 20  # characters
 
 
 def run(
@@ -26,8 +26,8 @@ def run(
 ) -> int:
     """Read each picture of these files, folders and patterns, and print a line for each.
 
-    recognizer: what reads them. number: read rows of digits. show: a folder for pictures of
-    how each was read. Returns the exit status: 1 where some could not be read. Raises UserError where none could.
+    number: read rows of digits. show: a folder for figures of how each picture was read. Returns the exit status: 1
+    where some could not be read. Raises UserError where none could.
     """
     if show is not None:
         files.check_writable(show)
@@ -45,90 +45,86 @@ def run(
             scored += [(picture, labelled_files.UNREADABLE)] if picture.label is not None else []
             print("error:", " ".join(_printable(Path(str(error))).split()), file=sys.stderr, flush=True)
             continue
-        print(_json(picture.path, answer) if as_json else _line(picture.path, answer, width), flush=True)
+        print(_to_json(picture.path, answer) if as_json else _line(picture.path, answer, width), flush=True)
         if picture.label is not None:
-            scored.append((picture, read_as(answer)))
+            scored.append((picture, _text(answer)))
         if show is not None:
-            _save_strip(Path(show) / f"{count:04}_{picture.path.stem}.png", picture.path, answer)
+            _save_figure(Path(show) / f"{count:04}_{picture.path.stem}.png", picture.path.name, answer)
     if scored and not as_json:
         print("\n".join(labelled_files.report(scored)))
-    _say_what_is_not_scored(pictures)
+    _print_unscored(pictures)
     if failed == len(pictures):
         raise UserError(f"none of the {failed} pictures could be read")
     return 1 if failed else 0
 
 
-def _say_what_is_not_scored(pictures: Sequence[labelled_files.Labelled]) -> None:
-    """A line for each folder that one picture's name keeps from being scored."""
-    for stray in dict.fromkeys(picture.stray for picture in pictures if picture.stray is not None):
-        folder, name = _printable(stray.parent), _printable(Path(stray.name))
+def _print_unscored(pictures: Sequence[labelled_files.Labelled]) -> None:
+    """Print a line for each folder that is not scored because of one picture's name."""
+    for unlabelled in dict.fromkeys(picture.unlabelled for picture in pictures if picture.unlabelled is not None):
+        folder, name = _printable(unlabelled.parent), _printable(Path(unlabelled.name))
         print(f"{folder} is not scored: {name} begins with no single digit nor its English word", file=sys.stderr)
 
 
-def read_as(answer: Prediction | Number) -> str | None:
-    """What was read, as text; None where there is no digit."""
+def _text(answer: Prediction | Number) -> str | None:
+    """What was read; None where there is no digit."""
     if isinstance(answer, Number):
         return answer.number or None
     return None if answer.digit is None else str(answer.digit)
 
 
 def _line(path: Path, answer: Prediction | Number, width: int) -> str:
-    """File, digit, how sure as a bar and a number, the runner-up; or why there is no digit."""
+    """File, digit, confidence as a bar and a number, the second digit; or why there is no digit. Warnings last."""
     name = _printable(path).ljust(width)
-    if isinstance(answer, Number):
-        if answer.reason:
-            return f"{name}  -  {answer.reason}"
-        return f"{name}  {' / '.join(answer.rows)}  least confidence {percent(answer.confidence)}"
     notes = f"  ({'; '.join(answer.warnings)})" if answer.warnings else ""
-    if answer.digit is None:
+    if answer.reason is not None:
         hint = "; try --number" if answer.reason == "several digits" else ""
         return f"{name}  -  {answer.reason}{hint}{notes}"
-    bar = ("#" * round(BAR * answer.confidence)).ljust(BAR, ".")
+    if isinstance(answer, Number):
+        return f"{name}  {' / '.join(answer.rows)}  least confidence {percent(answer.confidence)}{notes}"
+    bar = ("#" * round(BAR_LENGTH * answer.confidence)).ljust(BAR_LENGTH, ".")
     second = answer.ranked[1]
     runner_up = f"then {second} {percent(answer.probabilities[second])}"
     return f"{name}  {answer.digit}  {bar} {percent(answer.confidence):>6}  {runner_up}{notes}"
 
 
 def _printable(path: Path) -> str:
-    """A file's name on one line, and without bytes that are no text."""
+    """A file's name on one line, with bytes that are not UTF-8 replaced."""
     return " ".join(str(path).encode(errors="surrogateescape").decode(errors="replace").splitlines())
 
 
-def _json(path: Path, answer: Prediction | Number) -> str:
-    """The same as one JSON object; of several digits with their number, rows and boxes, and each digit for itself."""
-    if isinstance(answer, Number):
-        found: dict[str, Any] = {
-            "number": answer.number,
-            "reason": answer.reason,
-            "boxes": [list(box) for box in answer.boxes],
-            "rows": list(answer.rows),
-            "digits": [_fields(one) for one in answer.predictions],
-        }
-    else:
-        found = _fields(answer)
-    return json.dumps({"file": str(path), **found})
-
-
-def _fields(answer: Prediction) -> dict[str, Any]:
-    return {
-        "digit": answer.digit,
-        "confidence": round(answer.confidence, 6),
-        "probabilities": [round(probability, 6) for probability in answer.probabilities],
+def _to_json(path: Path, answer: Prediction | Number) -> str:
+    if not isinstance(answer, Number):
+        return json.dumps({"file": str(path), **_fields(answer)})
+    fields = {
+        "number": answer.number,
         "reason": answer.reason,
-        "warnings": list(answer.warnings),
+        "boxes": answer.boxes,
+        "rows": answer.rows,
+        "digits": [_fields(prediction) for prediction in answer.predictions],
+        "warnings": answer.warnings,
+    }
+    return json.dumps({"file": str(path), **fields})
+
+
+def _fields(prediction: Prediction) -> dict[str, Any]:
+    return {
+        "digit": prediction.digit,
+        "confidence": round(prediction.confidence, 6),
+        "probabilities": [round(probability, 6) for probability in prediction.probabilities],
+        "reason": prediction.reason,
+        "warnings": prediction.warnings,
     }
 
 
-def _save_strip(target: Path, path: Path, answer: Prediction | Number) -> None:
-    """The picture, the ink found, what the network saw, and its probabilities, side by side."""
+def _save_figure(path: Path, name: str, answer: Prediction | Number) -> None:
+    """Draw how a picture was read. name: its title."""
     from digit_recognizer import plots
-    from digit_recognizer.preprocessing import image_io, mnist_format
     from digit_recognizer.recognition import plots as recognition_plots
 
     if isinstance(answer, Number):
-        figure = recognition_plots.number(image_io.read(path), answer, path.name)
+        figure = recognition_plots.number(answer, name)
     else:
-        figure = recognition_plots.digit(mnist_format.to_mnist(path), answer, path.name)
+        figure = recognition_plots.digit(answer, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of letters in the file's name that the font lacks
-        plots.save(figure, target)
+        plots.save(figure, path)

@@ -1,6 +1,6 @@
-"""What is ink in a picture: the frame peeled off, uneven light divided out, lines of the paper taken away.
+"""Find the foreground of a picture: borders cropped, uneven illumination divided out, ruled lines removed.
 
-Everywhere grey is float32 (height, width) from 0, black, to 1, white.
+Grey values are float32 (height, width), 0 black to 1 white.
 """
 
 from typing import NamedTuple
@@ -10,174 +10,179 @@ from PIL import Image
 from scipy import ndimage
 from skimage import filters
 
-FRAME = 0.12  # of a side, at most, is looked at for a false edge
-JUMP = 0.1  # of grey, at least, from a false edge to what it encloses
-SMALL = 128  # pixels on the longest side of the copies on which light is measured
-REACH = 0.3  # of the longest side: what is broader is light or shadow, not a stroke
-FAINTEST = 0.06  # of the paper's brightness: fainter marks are no ink
-NOISES = 5  # deviations of the paper's own noise by which ink stands out at least
-LINE = 0.8  # of a side, at least, that a line of ruled paper runs across
-COVERED = 0.55  # of its length, at least, that is to be seen of it between the strokes
-STEEPEST = 0.1  # pixels that such a line may fall or rise in each pixel across
-LOOSE = 1  # pixels by which it may leave its course
+MAX_BORDER = 0.12  # of a side, searched for a border
+MIN_BORDER_STEP = 0.1  # of grey, between a border and what it encloses
+SMALL_SIDE = 128  # pixels on the longest side of the copies on which illumination is measured
+CLOSING_SIZE = 0.3  # of the longest side: anything broader is light or shadow, not a stroke
+MIN_CONTRAST = 0.06  # of the background's brightness; fainter marks are background
+MIN_NOISE_RATIO = 5  # standard deviations of the background's noise by which the foreground stands out
+MIN_LINE_EXTENT = 0.8  # of a side, from one end of a ruled line to the other
+MIN_LINE_COVERAGE = 0.55  # of a side, that is visible of a ruled line between the strokes
+MAX_LINE_SLOPE = 0.1  # pixels down per pixel across
+LINE_TOLERANCE = 1  # pixels by which a ruled line may leave its course
 
 
-class Ink(NamedTuple):
-    """Ink of a picture. strength: float32 (height, width), 0 paper to 1 ink; mask: bool, what surely belongs to it.
+class Foreground(NamedTuple):
+    """What stands out in a picture. strength: float32 (height, width), 0 background to 1; mask: bool, the foreground.
 
-    top, left: where this lies in the picture. inverted: whether the paper is bright, other than in MNIST.
+    top, left: offset in the picture, in pixels. dark_on_light: the polarity; MNIST's is light on dark.
     """
 
     strength: np.ndarray
     mask: np.ndarray
     top: int
     left: int
-    inverted: bool
+    dark_on_light: bool
 
 
-def find(grey: np.ndarray) -> Ink:
-    """The ink of a picture; none of mask is set where there is none."""
-    (top, bottom), (left, right) = (_without_frame(values) for values in (grey, grey.T))
+def binarize(grey: np.ndarray) -> Foreground:
+    """Separate foreground from background by Otsu's threshold with hysteresis. A blank picture has an empty mask."""
+    (top, bottom), (left, right) = (_crop_border(rows) for rows in (grey, grey.T))
     grey = grey[top:bottom, left:right]
-    dark = dark_on_light(grey)
-    strength = flattened(grey if dark else 1 - grey)
-    middle = _otsu(strength)
-    paper = strength[strength <= middle]
-    level = float(np.median(paper))
-    noise = 1.4826 * float(np.median(np.abs(paper - level)))
-    # Lowered where ink is sparse, for its few pixels do not move Otsu's.
-    sparse = max(level + NOISES * noise, 0.25 * float(np.percentile(strength, 99.8)))
-    threshold = max(FAINTEST, min(middle, sparse))
+    dark_on_light = is_dark_on_light(grey)
+    strength = correct_illumination(grey if dark_on_light else 1 - grey)
+    otsu = _threshold_otsu(strength)
+    background = strength[strength <= otsu]
+    level = float(np.median(background))
+    noise = 1.4826 * float(np.median(np.abs(background - level)))  # a robust standard deviation
+    # Lower where the foreground is sparse: its few pixels hardly move Otsu's threshold.
+    sparse = max(level + MIN_NOISE_RATIO * noise, 0.25 * float(np.percentile(strength, 99.8)))
+    threshold = max(MIN_CONTRAST, min(otsu, sparse))
     mask = filters.apply_hysteresis_threshold(strength, 0.6 * threshold, threshold)
-    mask = _without_lines(mask, strength)
+    mask = _remove_ruled_lines(mask, strength)
     contrast = float(np.percentile(strength[mask], 90)) if mask.any() else 0.0
-    return Ink(np.clip(strength / max(contrast, 1e-6), 0, 1), mask, top, left, dark)
+    return Foreground(np.clip(strength / max(contrast, 1e-6), 0, 1), mask, top, left, dark_on_light)
 
 
-def _without_frame(grey: np.ndarray) -> tuple[int, int]:
-    """First row, and row after the last, of what false edges above and below leave."""
-    depth = int(FRAME * len(grey))
-    ends = []
+def _crop_border(grey: np.ndarray) -> tuple[int, int]:
+    """First and last row, exclusive, within uniform borders at top and bottom."""
+    depth = int(MAX_BORDER * len(grey))
+    cropped = []
     for rows in (grey, grey[::-1]):
-        rows = rows[: 2 * depth + 3, :: max(1, grey.shape[1] // 200)]  # enough of each row
+        rows = rows[: 2 * depth + 3, :: max(1, grey.shape[1] // 200)]  # 200 columns are enough
         levels = np.median(rows, axis=1)
-        uneven = np.subtract(*np.percentile(rows, (95, 5), axis=1)) >= JUMP
-        of_frame = ~uneven & (np.abs(levels - levels[0]) < JUMP)
-        deep = int(np.argmin(of_frame)) if not of_frame.all() else 0  # so many rows look like the outermost
-        within = levels[deep + 2 :]
-        is_frame = 0 < deep <= depth and len(within) > 0 and abs(np.median(within) - levels[0]) > JUMP
-        ends.append(deep + 2 if is_frame else 0)  # a soft edge takes a row or two
-    return ends[0], len(grey) - ends[1]
+        uneven = np.subtract(*np.percentile(rows, (95, 5), axis=1)) >= MIN_BORDER_STEP
+        like_first = ~uneven & (np.abs(levels - levels[0]) < MIN_BORDER_STEP)
+        width = int(np.argmin(like_first)) if not like_first.all() else 0
+        inside = levels[width + 2 :]
+        is_border = 0 < width <= depth and len(inside) > 0 and abs(np.median(inside) - levels[0]) > MIN_BORDER_STEP
+        cropped.append(width + 2 if is_border else 0)  # a soft edge takes a row or two
+    return cropped[0], len(grey) - cropped[1]
 
 
-def dark_on_light(grey: np.ndarray) -> bool:
-    """Whether the ink is darker than the paper: from the rim where it is of one kind, else from what would be ink."""
-    small = _small(grey)
-    bright = small > _otsu(small)
+def is_dark_on_light(grey: np.ndarray) -> bool:
+    """Return the polarity: from the rim of the picture where it is uniform, else from the two possible foregrounds."""
+    small = _downscale(grey)
+    bright = small > _threshold_otsu(small)
     rim = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]])
     if not 0.1 < rim.mean() < 0.9:
         return bool(rim.mean() > 0.5)
-    dark, light = (strength > _otsu(strength) for strength in map(flattened, (small, 1 - small)))
-    votes = np.clip(np.log2((light.mean() + 0.01) / (dark.mean() + 0.01)), -2, 2)  # ink is the sparse side
+    strengths = map(correct_illumination, (small, 1 - small))
+    dark, light = (strength > _threshold_otsu(strength) for strength in strengths)
+    votes = np.clip(np.log2((light.mean() + 0.01) / (dark.mean() + 0.01)), -2, 2)  # the foreground is sparse
     corners = np.array([[0, 0, -1, -1], [0, -1, 0, -1]])  # which few digits reach
     votes += light[tuple(corners)].mean() - dark[tuple(corners)].mean()
     return bool(votes + 0.3 > 0)
 
 
-def flattened(grey: np.ndarray) -> np.ndarray:
-    """How much darker than the paper around it each place is: float32, 0 paper to 1 black. Dark ink on light paper.
+def correct_illumination(grey: np.ndarray) -> np.ndarray:
+    """Return how much darker each pixel is than the background around it: float32, 0 background to 1 black.
 
-    A shadow makes paper and ink darker by the same factor, so the paper's brightness is divided by, not subtracted.
+    grey: dark on light. It is divided by the background's brightness, not subtracted from it: a shadow darkens paper
+    and ink by the same factor.
     """
-    small = _small(grey)
-    reach = max(3, int(REACH * max(small.shape)) | 1)
-    paper = ndimage.grey_closing(ndimage.median_filter(small, 3, mode="nearest"), reach, mode="nearest")
-    paper = ndimage.gaussian_filter(paper, 1.5, mode="nearest")
-    paper = np.asarray(Image.fromarray(paper).resize(grey.shape[::-1], Image.Resampling.BILINEAR))
-    return np.clip(1 - grey / np.maximum(paper, 0.05), 0, 1).astype(np.float32)
+    small = _downscale(grey)
+    size = max(3, int(CLOSING_SIZE * max(small.shape)) | 1)
+    background = ndimage.grey_closing(ndimage.median_filter(small, 3, mode="nearest"), size, mode="nearest")
+    background = ndimage.gaussian_filter(background, 1.5, mode="nearest")
+    background = np.asarray(Image.fromarray(background).resize(grey.shape[::-1], Image.Resampling.BILINEAR))
+    return np.clip(1 - grey / np.maximum(background, 0.05), 0, 1).astype(np.float32)
 
 
-def _small(grey: np.ndarray) -> np.ndarray:
-    """A copy of at most SMALL pixels on the longest side."""
-    factor = max(grey.shape) / SMALL
+def _downscale(grey: np.ndarray) -> np.ndarray:
+    """A copy of at most SMALL_SIDE pixels on the longest side."""
+    factor = max(grey.shape) / SMALL_SIDE
     if factor <= 1:
         return grey
     height, width = (max(1, round(side / factor)) for side in grey.shape)
     return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BOX))
 
 
-def _otsu(values: np.ndarray) -> float:
+def _threshold_otsu(values: np.ndarray) -> float:
     """Otsu's threshold; the value itself where all are alike."""
     return float(filters.threshold_otsu(values)) if np.ptp(values) > 1e-3 else float(values.max())
 
 
-def _without_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """The mask without thin lines that run across the whole picture, as ruled and squared paper has them.
+def _remove_ruled_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """Return the mask without thin lines across the whole picture, those of ruled and squared paper.
 
-    Where a line meets a stroke, the ink is thicker across it, or darker, and stays. A single line, such as a long 1,
-    stays, too.
+    Where a line meets a stroke, the foreground is thicker or darker and is kept. A single line is kept too: it may be
+    a long 1.
     """
-    kept = mask & ~_level_lines(mask, strength) & ~_level_lines(mask.T, strength.T).T
+    kept = mask & ~_horizontal_lines(mask, strength) & ~_horizontal_lines(mask.T, strength.T).T
     if kept.sum() < 0.03 * mask.sum():
-        extents = sorted(np.ptp(places) for places in mask.nonzero())
+        extents = sorted(np.ptp(indices) for indices in mask.nonzero())
         return mask if extents[0] < 0.5 * extents[1] else kept
     return kept
 
 
-def _level_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """Those pixels that belong to thin lines, level or nearly so, from one side to the other."""
+def _horizontal_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """Mask of the thin, nearly horizontal lines that run from side to side."""
     height, width = mask.shape
     lines = np.zeros_like(mask)
     if min(height, width) < 40:
         return lines
-    thickness = _run_lengths(mask)
+    thickness = _vertical_runs(mask)
     thin = mask & (thickness <= max(3, height // 40))
     above = np.zeros_like(mask)
     above[1:] = thin[:-1]
-    down, across = np.nonzero(thin & ~above)  # the upper edge, once in each column
-    if not len(down):
+    rows, columns = np.nonzero(thin & ~above)  # upper edges
+    if not len(rows):
         return lines
-    reach = LOOSE + max(3, height // 40)
-    for slope, start in _straight(down, across, width):
-        middle = start + slope * (np.arange(width) - width / 2)
-        band = slice(max(0, int(middle.min()) - reach), int(middle.max()) + reach + 2)
-        near = np.abs(np.arange(height)[band, None] - middle) <= reach
-        of_line = near & thin[band]
-        # What most columns of it are like, and not the strokes that it meets.
+    reach = LINE_TOLERANCE + max(3, height // 40)
+    for slope, centre in _fit_lines(rows, columns, width):
+        course = centre + slope * (np.arange(width) - width / 2)
+        band = slice(max(0, int(course.min()) - reach), int(course.max()) + reach + 2)
+        near = np.abs(np.arange(height)[band, None] - course) <= reach
+        on_line = near & thin[band]
+        # What most of its columns are like tells the line from the strokes that it meets.
         values = thickness[band], strength[band]
-        usual, dark = (np.percentile((each * of_line).max(0), 40) for each in values)
-        lines[band] |= of_line & (values[0] <= 1.5 * usual + 1) & (values[1] <= 1.4 * dark)
+        usual_thickness, usual_strength = (np.percentile((each * on_line).max(0), 40) for each in values)
+        lines[band] |= on_line & (values[0] <= 1.5 * usual_thickness + 1) & (values[1] <= 1.4 * usual_strength)
     return lines
 
 
-def _straight(down: np.ndarray, across: np.ndarray, width: int) -> list[tuple[float, float]]:
-    """Lines through many of these places, all of one slope: it, in pixels per pixel, and the height in the middle."""
+def _fit_lines(rows: np.ndarray, columns: np.ndarray, width: int) -> list[tuple[float, float]]:
+    """Find parallel lines through many of these pixels, as a Hough transform does.
+
+    Returns for each the slope, in pixels per pixel, and the row at half the width.
+    """
     best = (0, 0.0, np.zeros(0, int), 0)
-    for slope in np.linspace(-STEEPEST, STEEPEST, 41):
-        places = np.round(down - slope * (across - width / 2)).astype(int)
-        least = places.min()
-        votes = np.bincount(places - least)
-        sharpness = int((votes**2).sum())  # the sheet's own slope gathers each line in few places
+    for slope in np.linspace(-MAX_LINE_SLOPE, MAX_LINE_SLOPE, 41):
+        intercepts = np.round(rows - slope * (columns - width / 2)).astype(int)
+        first = intercepts.min()
+        votes = np.bincount(intercepts - first)
+        sharpness = int((votes**2).sum())  # at the true slope each line's votes fall into few bins
         if sharpness > best[0]:
-            best = (sharpness, slope, votes, least)
-    _, slope, votes, least = best
-    votes = np.convolve(votes, np.ones(2 * LOOSE + 1, int), mode="same")
-    found = []
-    while len(votes) and votes.max() >= COVERED * width:
-        place = int(votes.argmax())
-        columns = across[np.abs(down - slope * (across - width / 2) - least - place) <= LOOSE + 0.5]
-        if np.ptp(columns) >= LINE * width:
-            found.append((float(slope), float(least + place)))
-        votes[max(0, place - 2 * LOOSE - 1) : place + 2 * LOOSE + 2] = 0
-    return found
+            best = (sharpness, slope, votes, first)
+    _, slope, votes, first = best
+    votes = np.convolve(votes, np.ones(2 * LINE_TOLERANCE + 1, int), mode="same")
+    lines = []
+    while len(votes) and votes.max() >= MIN_LINE_COVERAGE * width:
+        peak = int(votes.argmax())
+        covered = columns[np.abs(rows - slope * (columns - width / 2) - first - peak) <= LINE_TOLERANCE + 0.5]
+        if np.ptp(covered) >= MIN_LINE_EXTENT * width:
+            lines.append((float(slope), float(first + peak)))
+        votes[max(0, peak - 2 * LINE_TOLERANCE - 1) : peak + 2 * LINE_TOLERANCE + 2] = 0
+    return lines
 
 
-def _run_lengths(mask: np.ndarray) -> np.ndarray:
-    """How many pixels of ink each pixel of ink has above and below it without a gap, itself included; else 0."""
-    return (_since_a_gap(mask) + _since_a_gap(mask[::-1])[::-1] - 1) * mask
+def _vertical_runs(mask: np.ndarray) -> np.ndarray:
+    """Length of the vertical run of foreground that each pixel belongs to; 0 in the background."""
+    return (_runs_above(mask) + _runs_above(mask[::-1])[::-1] - 1) * mask
 
 
-def _since_a_gap(mask: np.ndarray) -> np.ndarray:
-    """How many pixels of ink there are from each pixel upwards without a gap, itself included."""
-    inked = np.cumsum(mask, axis=0, dtype=np.int32)
-    return inked - np.maximum.accumulate(np.where(mask, 0, inked), axis=0)
+def _runs_above(mask: np.ndarray) -> np.ndarray:
+    """Number of foreground pixels from each pixel upwards without a gap, itself included."""
+    count = np.cumsum(mask, axis=0, dtype=np.int32)
+    return count - np.maximum.accumulate(np.where(mask, 0, count), axis=0)

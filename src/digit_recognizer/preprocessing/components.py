@@ -1,27 +1,28 @@
-"""Connected shapes of ink: which of them are dirt or shadow, and which make up one digit."""
+"""Connected components of the foreground: drop dirt and shadows, group those of one digit."""
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 from skimage import measure
 
-from digit_recognizer.preprocessing import binarization
+from digit_recognizer.preprocessing.binarization import Foreground
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right
-SPECK = 0.012  # of the largest shape's ink: less is dirt
-NEAR = 0.25  # of the digit's size, within which a smaller shape belongs to it
-FEWEST = 4  # pixels in the longer direction: what is less shows nothing
-SMALLEST = 0.025  # of the picture's longest side: what is less in both directions is dirt
-LEAST_SHARE = 0.3  # of all ink, that shapes larger than this make up where there is anything but noise
-ALONG = 0.8  # of a side, that light which fades towards it reaches
-FAINT = 0.5  # of the ink's strength in the largest shape: a shape at the rim with less is a shadow
-MOST_SHADES = 50  # shapes at the rim; where there are more, they are no frame and no shadow
+MIN_AREA = 0.012  # of the largest component; smaller ones are dirt
+MIN_EXTENT = 0.025  # of the picture's longest side; what is smaller in both directions is dirt
+MIN_PIXELS = 4  # in the longer direction; fewer show nothing
+MIN_LARGE_SHARE = 0.3  # of the foreground, in components above MIN_EXTENT; below it all is noise
+MAX_GAP = 0.25  # of the digit's size, between a digit and a smaller component that belongs to it
+MIN_FADING_LENGTH = 0.8  # of a side, along which fading light runs
+MIN_BORDER_STRENGTH = 0.5  # of the largest inner component's strength; a fainter one at the border is a shadow
+MAX_SHADOWS = 50  # components at the border; more are neither border nor shadow
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """A connected shape of ink. image: bool, all of its box; area: how many pixels of it are ink."""
+class Component:
+    """A connected component, or several of one digit. image: bool, the foreground within bbox; area: in pixels."""
 
     bbox: Box
     image: np.ndarray
@@ -29,116 +30,137 @@ class Part:
 
     @property
     def slice(self) -> tuple[slice, slice]:
-        """Its box as an index."""
+        """The box as an index."""
         top, left, bottom, right = self.bbox
         return slice(top, bottom), slice(left, right)
 
+    def shifted(self, rows: int, columns: int) -> "Component":
+        """The same so many pixels further down and to the right."""
+        top, left, bottom, right = self.bbox
+        return replace(self, bbox=(top + rows, left + columns, bottom + rows, right + columns))
 
-def find(found: binarization.Ink) -> list[Part]:
-    """The connected shapes of ink, the largest first; none where nothing stands out.
+    def mask(self, shape: tuple[int, ...]) -> np.ndarray:
+        """As bool of the shape of the foreground."""
+        mask = np.zeros(shape, bool)
+        mask[self.slice] = self.image
+        return mask
 
-    Without dirt, and without what belongs to a frame or a shadow at the rim.
-    """
-    parts = sorted(connected(found.mask), key=lambda part: -part.area)
-    least = max(FEWEST, SMALLEST * max(found.mask.shape))
-    parts = [part for part in parts if not _is_slope(part, found.mask.shape)]
-    large = [part for part in parts if max(part.image.shape) >= least]
-    inside = [part for part in large if not _at_rim(part, found.mask.shape)]
-    if inside and len(large) - len(inside) <= MOST_SHADES:
-        rim, breadth, faint = set(large) - set(inside), _breadth(inside[0]), FAINT * _strength(inside[0], found)
-        shades = {
-            part
-            for part in rim
-            if _strength(part, found) < faint or _is_shade(part, found.mask.shape, inside[0].area, breadth)
-        }
-        parts, large = ([part for part in some if part not in shades] for some in (parts, large))
-    if not large or sum(part.area for part in large) < LEAST_SHARE * sum(part.area for part in parts):
+
+def label_components(foreground: Foreground) -> list[Component]:
+    """Return the connected components, the largest first, without dirt, borders and shadows; [] on a blank picture."""
+    shape = foreground.mask.shape
+    components = sorted(connected_components(foreground.mask), key=lambda component: -component.area)
+    min_extent = max(MIN_PIXELS, MIN_EXTENT * max(shape))
+    components = [component for component in components if not _is_fading_light(component, shape)]
+    large = [component for component in components if max(component.image.shape) >= min_extent]
+    inner = [component for component in large if not _touches_border(component, shape)]
+    if inner and len(large) - len(inner) <= MAX_SHADOWS:
+        shadows = _shadows(set(large) - set(inner), inner[0], foreground)
+        components, large = ([each for each in some if each not in shadows] for some in (components, large))
+    if not large or sum(each.area for each in large) < MIN_LARGE_SHARE * sum(each.area for each in components):
         return []
-    return [part for part in large if part.area >= SPECK * large[0].area]
+    return [component for component in large if component.area >= MIN_AREA * large[0].area]
 
 
-def connected(mask: np.ndarray) -> list[Part]:
-    """All shapes of a mask, bool (height, width), whose pixels meet at a side or a corner."""
+def connected_components(mask: np.ndarray) -> list[Component]:
+    """Return the 8-connected components of a mask, bool (height, width)."""
     if not mask.any():
         return []
     labels = measure.label(mask, connectivity=2)
-    areas = np.bincount(labels.ravel())
-    return [
-        Part((down.start, across.start, down.stop, across.stop), labels[down, across] == number, int(areas[number]))
-        for number, (down, across) in enumerate(ndimage.find_objects(labels), start=1)
-    ]
+    areas = np.bincount(labels.ravel()).tolist()
+    components = []
+    for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+        bbox = (rows.start, columns.start, rows.stop, columns.stop)
+        components.append(Component(bbox, labels[rows, columns] == label, areas[label]))
+    return components
 
 
-def _at_rim(part: Part, size: tuple[int, int]) -> bool:
-    top, left, bottom, right = part.bbox
-    return top == 0 or left == 0 or bottom == size[0] or right == size[1]
+def _touches_border(component: Component, shape: tuple[int, ...]) -> bool:
+    top, left, bottom, right = component.bbox
+    return top == 0 or left == 0 or bottom == shape[0] or right == shape[1]
 
 
-def _is_slope(part: Part, size: tuple[int, int]) -> bool:
-    """Whether a shape lies along all of one side of the picture, and does not reach the opposite one: fading light."""
-    top, left, bottom, right = part.bbox
-    for before, after, shape, length in (
-        (top == 0, bottom == size[0], part.image, size[1]),
-        (left == 0, right == size[1], part.image.T, size[0]),
+def _is_fading_light(component: Component, shape: tuple[int, ...]) -> bool:
+    """Whether a component lies along one whole side of the picture without reaching the opposite one."""
+    top, left, bottom, right = component.bbox
+    for at_start, at_end, image, length in (
+        (top == 0, bottom == shape[0], component.image, shape[1]),
+        (left == 0, right == shape[1], component.image.T, shape[0]),
     ):
-        if before != after and shape[0 if before else -1].sum() > ALONG * length:
+        if at_start != at_end and image[0 if at_start else -1].sum() > MIN_FADING_LENGTH * length:
             return True
     return False
 
 
-def _is_shade(part: Part, size: tuple[int, int], area: int, breadth: float) -> bool:
-    """Whether a shape at the rim is thin and long beside it, or small or far broader beside the largest one inside."""
-    height, width = part.image.shape
-    thin = (height < 0.08 * size[0] and width > 3 * height) or (width < 0.08 * size[1] and height > 3 * width)
-    return thin or part.area < 0.08 * area or _breadth(part) > 1.8 * breadth
+def _shadows(at_border: set[Component], largest: Component, foreground: Foreground) -> set[Component]:
+    """Those components at the border that are faint, strips, or small or far broader beside the largest inner one."""
+    min_strength = MIN_BORDER_STRENGTH * _mean_strength(largest, foreground)
+    min_area, max_width = 0.08 * largest.area, 1.8 * stroke_width(largest)
+    return {
+        component
+        for component in at_border
+        if _mean_strength(component, foreground) < min_strength
+        or _is_strip(component, foreground.mask.shape)
+        or component.area < min_area
+        or stroke_width(component) > max_width
+    }
 
 
-def _strength(part: Part, found: binarization.Ink) -> float:
-    """How dark a shape is on the average, 0 paper to 1 ink."""
-    return float(found.strength[part.slice][part.image].mean())
+def _is_strip(component: Component, shape: tuple[int, ...]) -> bool:
+    height, width = component.image.shape
+    return (height < 0.08 * shape[0] and width > 3 * height) or (width < 0.08 * shape[1] and height > 3 * width)
 
 
-def _breadth(part: Part) -> float:
-    """Of a shape's strokes, in pixels: a strip's mean distance from its edge is a quarter of it."""
-    return 4 * float(ndimage.distance_transform_edt(np.pad(part.image, 1))[1:-1, 1:-1][part.image].mean())
+def _mean_strength(component: Component, foreground: Foreground) -> float:
+    return float(foreground.strength[component.slice][component.image].mean())
 
 
-def of_one_digit(parts: list[Part]) -> tuple[list[Part], list[Part]]:
-    """The shapes of one digit, the largest and what is near it; and the others. parts: as find returns them."""
-    kept, others = [parts[0]], []
-    box = parts[0].bbox
-    for part in parts[1:]:
-        reach = NEAR * max(box[2] - box[0], box[3] - box[1])
-        away = gap(box, part.bbox)
-        if away <= reach and (part.area >= 0.05 * parts[0].area or away <= reach / 3):
-            kept.append(part)
-            box = around(box, part.bbox)
+def stroke_width(component: Component) -> float:
+    """Return the mean width of the strokes in pixels: 4 times the mean distance of their pixels from the edge."""
+    return 4 * float(ndimage.distance_transform_edt(np.pad(component.image, 1))[1:-1, 1:-1][component.image].mean())
+
+
+def group_digit(components: list[Component]) -> tuple[list[Component], list[Component]]:
+    """Split components into those of one digit, the largest and what is near it, and the others.
+
+    components: the largest first.
+    """
+    group, others = [components[0]], []
+    box = components[0].bbox
+    for component in components[1:]:
+        max_gap = MAX_GAP * max(box[2] - box[0], box[3] - box[1])
+        distance = gap(box, component.bbox)
+        if distance <= max_gap and (component.area >= 0.05 * components[0].area or distance <= max_gap / 3):
+            group.append(component)
+            box = union(box, component.bbox)
         else:
-            others.append(part)
-    return kept, others
+            others.append(component)
+    return group, others
 
 
-def as_large(main: Part, others: list[Part]) -> bool:
-    """Whether one of the others is so large beside the main shape that it must be another digit."""
-    high, least = main.image.shape[0], 0.3 * main.area
-    return any(part.area > least and part.image.shape[0] > 0.6 * high for part in others)
+def has_second_digit(largest: Component, others: list[Component]) -> bool:
+    """Return whether one of the others is so large that it must be another digit."""
+    min_height, min_area = 0.6 * largest.image.shape[0], 0.3 * largest.area
+    return any(other.area > min_area and other.image.shape[0] > min_height for other in others)
 
 
-def mask_of(parts: list[Part], shape: tuple[int, int]) -> np.ndarray:
-    """These shapes as bool of that shape."""
-    mask = np.zeros(shape, bool)
-    for part in parts:
-        mask[part.slice] |= part.image
-    return mask
+def merge(components: list[Component]) -> Component:
+    """Return components of one digit as one."""
+    box = functools.reduce(union, (component.bbox for component in components))
+    image = np.zeros((box[2] - box[0], box[3] - box[1]), bool)
+    for component in components:
+        top, left, bottom, right = component.bbox
+        image[top - box[0] : bottom - box[0], left - box[1] : right - box[1]] |= component.image
+    return Component(box, image, sum(component.area for component in components))
 
 
 def gap(first: Box, second: Box) -> int:
-    """Pixels between two boxes, the greater of across and down; negative where they meet."""
+    """Return the pixels between two boxes, the greater of across and down; negative where they overlap."""
     return max(first[0] - second[2], second[0] - first[2], first[1] - second[3], second[1] - first[3])
 
 
-def around(first: Box, second: Box) -> Box:
-    """The box around both."""
+def union(first: Box, second: Box) -> Box:
+    """Return the smallest box that holds both."""
     top, left = map(min, first[:2], second[:2])
     bottom, right = map(max, first[2:], second[2:])
     return top, left, bottom, right

@@ -1,4 +1,4 @@
-"""Reads a digit in any picture, says how sure it is, and says so where there is none."""
+"""Read a digit or a number in any picture, with a calibrated confidence, or say why there is none."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from digit_recognizer import checkpoints, evaluation
-from digit_recognizer.preprocessing import mnist_format
-from digit_recognizer.preprocessing.mnist_format import Intake
+from digit_recognizer.preprocessing.page import Page, PreprocessedDigit, analyze
 from digit_recognizer.runtime.errors import UserError
 
 SHIPPED = "cnn_handwriting"  # the network that comes with the package for people's own digits
@@ -22,17 +21,27 @@ class Prediction(NamedTuple):
     """What a picture was read as.
 
     digit: 0 to 9, or None where there is none; reason then says why: blank, several digits, not like a digit.
-    confidence: calibrated probability, 0 to 1, of the likeliest digit; 0 where the network was not asked.
-    probabilities: of the ten digits; they add up to 1. image: uint8 (28, 28), ink bright, what the network saw.
-    warnings: what was noticed or done to the picture, in plain words.
+    confidence: calibrated probability, 0 to 1, of the likeliest digit; 0 on a blank picture.
+    probabilities: of the ten digits; they add up to 1. preprocessed: what the network was given. page: the picture as
+    it was analyzed, about 5 MB; only Recognizer.predict keeps it.
     """
 
     digit: int | None
     confidence: float
     probabilities: tuple[float, ...]
-    image: np.ndarray
     reason: str | None
-    warnings: tuple[str, ...]
+    preprocessed: PreprocessedDigit
+    page: Page | None = None
+
+    @property
+    def image(self) -> np.ndarray:
+        """What the network saw: uint8 (28, 28), foreground bright."""
+        return self.preprocessed.image
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was noticed in the picture or changed, for the user."""
+        return self.preprocessed.warnings
 
     @property
     def ranked(self) -> list[int]:
@@ -41,27 +50,36 @@ class Prediction(NamedTuple):
 
 
 class Number(NamedTuple):
-    """Digits read in a row, or in rows, from above.
+    """The digits of a row, or of rows, from above.
 
     reason: why there is no number, blank or not like a digit; else None. rows: each as text, "?" for a shape that is
-    not like a digit. boxes: of each digit in reading order, left, top, right, bottom in the picture's own pixels.
-    predictions: of each.
+    not like a digit. predictions: in reading order. page: the picture as it was analyzed.
     """
 
     reason: str | None
     rows: tuple[str, ...]
-    boxes: tuple[tuple[int, int, int, int], ...]
     predictions: tuple[Prediction, ...]
+    page: Page
+
+    @property
+    def boxes(self) -> tuple[tuple[int, int, int, int], ...]:
+        """Of each digit, left, top, right, bottom in the picture's own pixels."""
+        return tuple(prediction.preprocessed.box for prediction in self.predictions)
 
     @property
     def confidence(self) -> float:
         """0 to 1, of the least sure digit; 0 where there is none."""
-        return min((one.confidence for one in self.predictions if one.digit is not None), default=0.0)
+        return min((each.confidence for each in self.predictions if each.digit is not None), default=0.0)
 
     @property
     def number(self) -> str:
         """All rows one after the other."""
         return "".join(self.rows)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was noticed in the picture or changed in any of its digits, each once."""
+        return tuple(dict.fromkeys(itertools.chain(self.page.warnings, *(each.warnings for each in self.predictions))))
 
 
 class Logarithm(nn.Module):
@@ -72,7 +90,7 @@ class Logarithm(nn.Module):
 
 
 class Recognizer:
-    """A network, and what its answers mean: by which temperature they are probabilities, and when they are none."""
+    """A network with its calibration: the temperature of its logits, and the least confidence of a digit."""
 
     def __init__(self, model: nn.Module, temperature: float = 1.0, min_confidence: float = 0.0) -> None:
         self.model, self.temperature, self.min_confidence = model.eval(), temperature, min_confidence
@@ -92,52 +110,51 @@ class Recognizer:
         return cls(model, temperature, min_confidence)
 
     def predict(self, picture: Any) -> Prediction:
-        """Read one picture: a path, bytes, a Pillow image or an array. Raises UserError for what is no picture."""
-        return self.predict_many([picture])[0]
+        """Read one digit in a path, bytes, a Pillow image, an array or a Page. Raises UserError; see image_io.read."""
+        page = analyze(picture)
+        return self.read([page.digit()])[0]._replace(page=page)
 
     def predict_many(self, pictures: Iterable[Any]) -> list[Prediction]:
-        """Read several pictures, each as predict does."""
-        return self.read([mnist_format.to_mnist(picture) for picture in pictures])
+        """Read several pictures, each as predict does; their pages are not kept."""
+        return self.read([analyze(picture).digit() for picture in pictures])
 
     def read_number(self, picture: Any) -> Number:
-        """Read the digits of a row, or of rows. A row of which more than half is not like a digit is none."""
-        pieces = mnist_format.split_digits(picture)
-        answers = self.read([piece.intake for piece in pieces])
-        found = zip(pieces, answers, strict=True)
+        """Read the digits of a row, or of rows. Rows of which more than half is not like a digit are left out."""
+        page = analyze(picture)
+        predictions = self.read(page.digits())
         rows: list[str] = []
-        kept: list[tuple[mnist_format.Piece, Prediction]] = []
-        for _, group in itertools.groupby(found, key=lambda both: both[0].row):
+        kept: list[Prediction] = []
+        for _, group in itertools.groupby(predictions, key=lambda prediction: prediction.preprocessed.row):
             row = list(group)
-            if 2 * sum(answer.digit is None for _, answer in row) <= len(row):
-                rows.append("".join("?" if answer.digit is None else str(answer.digit) for _, answer in row))
+            if 2 * sum(each.digit is None for each in row) <= len(row):
+                rows.append("".join("?" if each.digit is None else str(each.digit) for each in row))
                 kept += row
-        boxes = tuple(piece.box for piece, _ in kept)
-        reason = None if rows else (UNLIKE if pieces else "blank")
-        return Number(reason, tuple(rows), boxes, tuple(answer for _, answer in kept))
+        reason = None if rows else (UNLIKE if predictions else "blank")
+        return Number(reason, tuple(rows), tuple(kept), page)
 
-    def read(self, intakes: Sequence[Intake]) -> list[Prediction]:
-        """Read what images.to_mnist made of pictures."""
-        if not intakes:
+    def read(self, digits: Sequence[PreprocessedDigit]) -> list[Prediction]:
+        """Read digits that were taken from pages."""
+        if not digits:
             return []
-        seen = torch.from_numpy(np.stack([intake.digit for intake in intakes]))
-        logits = evaluation.predict(self.model, seen) / self.temperature
-        return [self._prediction(intake, row) for intake, row in zip(intakes, logits.softmax(1).tolist(), strict=True)]
+        images = torch.from_numpy(np.stack([digit.image for digit in digits]))
+        logits = evaluation.predict(self.model, images) / self.temperature
+        return [self._prediction(digit, row) for digit, row in zip(digits, logits.softmax(1).tolist(), strict=True)]
 
-    def _prediction(self, intake: Intake, probabilities: list[float]) -> Prediction:
-        if intake.reason == "blank":
-            return Prediction(None, 0.0, (0.1,) * 10, intake.digit, "blank", intake.warnings)
+    def _prediction(self, preprocessed: PreprocessedDigit, probabilities: list[float]) -> Prediction:
+        if preprocessed.reason == "blank":
+            return Prediction(None, 0.0, (0.1,) * 10, "blank", preprocessed)
         confidence = max(probabilities)
         is_sure = confidence >= self.min_confidence  # False for NaN
-        reason = intake.reason or (None if is_sure else UNLIKE)
+        reason = preprocessed.reason or (None if is_sure else UNLIKE)
         digit = None if reason else probabilities.index(confidence)
-        return Prediction(digit, confidence, tuple(probabilities), intake.digit, reason, intake.warnings)
+        return Prediction(digit, confidence, tuple(probabilities), reason, preprocessed)
 
 
 def _calibration(path: str | Path | None, record: dict[str, Any]) -> tuple[float, float]:
     """Return temperature and min_confidence of a record. Raises UserError where they are not usable numbers."""
-    calibration = record.get("meaning") or {}
+    calibration = record.get("calibration") or {}
     if isinstance(calibration, dict):
-        temperature, min_confidence = calibration.get("temperature", 1.0), calibration.get("least", 0.0)
+        temperature, min_confidence = calibration.get("temperature", 1.0), calibration.get("min_confidence", 0.0)
         are_numbers = type(temperature) in (int, float) and type(min_confidence) in (int, float)
         if are_numbers and 0.001 <= temperature <= 1000 and 0 <= min_confidence < float("inf"):
             return temperature, min_confidence

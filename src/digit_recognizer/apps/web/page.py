@@ -199,7 +199,9 @@ def _show_digit(prediction: "Prediction") -> None:
             "If the picture holds several digits, switch on 'Read a whole number' under Options."
         )
     else:
-        st.caption("The network's own estimate: of a hundred answers with 90 %, about ninety should be right.")
+        st.caption(
+            "The network's own estimate. Of a hundred answers with 90 %, ninety should be right, if it is calibrated."
+        )
 
 
 def _show_number(answer: "Answer", number: "Number") -> None:
@@ -209,7 +211,7 @@ def _show_number(answer: "Answer", number: "Number") -> None:
     unread = "A question mark stands for a shape that does not look like a digit."
     st.caption(unread if "?" in answer.text else "Read from left to right, row by row.")
     st.image(
-        draw_boxes(answer.intake.picture.image, answer.intake.picture.scale, number),
+        draw_boxes(answer.page.image, answer.page.scale, number),
         "Your picture: the digits that were found, numbered in reading order.",
         "stretch",
         alt=f"Your picture with boxes around the {len(number.boxes)} digits that were found",
@@ -237,12 +239,13 @@ def _show_heading(text: str, label: str, sure: str) -> None:
 
 def _show_steps(answer: "Answer") -> None:
     """Show picture, foreground, network input and ten bars, side by side where the screen is wide enough."""
-    intake, prediction, width = answer.intake, answer.prediction, IMAGE_SIDE // 2
-    digit = intake.strokes if answer.number is None else intake.found.mask
+    prediction, width = answer.prediction, IMAGE_SIDE // 2
+    foreground = answer.page.foreground.mask
+    digit = prediction.preprocessed.component.mask(foreground.shape) if answer.number is None else foreground
     with st.container(horizontal=True, key="steps"):
-        st.image(_fit_square(intake.picture.image), "Your picture.", width, alt="Your picture as it was read")
+        st.image(_fit_square(answer.page.image), "Your picture.", width, alt="Your picture as it was read")
         alt = "The ink that was found in your picture, black on white"
-        st.image(draw_foreground(intake.found.mask, digit), "The ink found; grey ink was left out.", width, alt=alt)
+        st.image(draw_foreground(foreground, digit), "The ink found; grey ink was left out.", width, alt=alt)
         if answer.reason != "blank" and answer.number is None:
             alt = "The digit as the network saw it, 28 by 28 pixels, white on black"
             st.image(magnify(prediction.image), "What the network saw: 28 x 28 pixels.", width, alt=alt)

@@ -6,11 +6,10 @@ Independent of Streamlit.
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from digit_recognizer.preprocessing import mnist_format
-from digit_recognizer.preprocessing.mnist_format import Intake
+from digit_recognizer.preprocessing.page import Page, analyze
 from digit_recognizer.recognition.recognizer import UNLIKE, Number, Prediction, Recognizer
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import one_line, percent
@@ -24,19 +23,15 @@ FORMULA = re.compile(r"""((?:^|[,;|])["'\s]*)(?=[=+\-@＝＋－＠])""")
 class Answer(NamedTuple):
     """What an image was read as.
 
-    intake, prediction: of the whole image as one digit. number: where it was read as several, else None.
+    page: the image as it was analyzed. prediction: of the whole image as one digit. number: where it was read as
+    several, else None.
     reason: why nothing was read, blank or not like a digit, or None.
     """
 
-    intake: Intake
+    page: Page
     prediction: Prediction
     number: Number | None
     reason: str | None
-
-    @property
-    def predictions(self) -> Sequence[Prediction]:
-        """The prediction of each digit."""
-        return (self.prediction,) if self.number is None else self.number.predictions
 
     @property
     def text(self) -> str:
@@ -51,9 +46,9 @@ class Answer(NamedTuple):
         return 0.0 if self.reason else (self.prediction if self.number is None else self.number).confidence
 
     @property
-    def warnings(self) -> list[str]:
+    def warnings(self) -> tuple[str, ...]:
         """The warnings of all digits, without duplicates."""
-        return list(dict.fromkeys(warning for prediction in self.predictions for warning in prediction.warnings))
+        return (self.prediction if self.number is None else self.number).warnings
 
 
 def read(recognizer: Recognizer, source: Any, as_number: bool = False) -> Answer:
@@ -61,14 +56,14 @@ def read(recognizer: Recognizer, source: Any, as_number: bool = False) -> Answer
 
     source: a file, bytes, an image or an array. Raises UserError where it is not an image.
     """
-    intake = mnist_format.to_mnist(source)
-    (prediction,) = recognizer.read([intake])
+    page = analyze(source)
+    prediction = recognizer.predict(page)
     if prediction.reason == "blank" or not (as_number or prediction.reason == "several digits"):
-        return Answer(intake, prediction, None, prediction.reason)
-    number = recognizer.read_number(source)
+        return Answer(page, prediction, None, prediction.reason)
+    number = recognizer.read_number(page)
     digits = sum(one.digit is not None for one in number.predictions)
     # Among the many shapes of a photograph, such as a cat's whiskers, a few may pass for digits.
-    return Answer(intake, prediction, number, None if 2 * digits > len(number.predictions) else UNLIKE)
+    return Answer(page, prediction, number, None if 2 * digits > len(number.predictions) else UNLIKE)
 
 
 def table_row(recognizer: Recognizer, name: str, source: Any, as_number: bool = False) -> dict[str, str]:
