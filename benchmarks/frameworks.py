@@ -15,14 +15,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks import epoch as benchmarks_epoch
-from benchmarks import jax_epoch
-from benchmarks import limit as bare
 from digit_recognizer import data, evaluation, models, training
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.recipes.recipe import Recipe
@@ -159,27 +158,82 @@ def keras(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
 
 
 def jax(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
-    """JAX as it is fastest: one compiled call an epoch, written by hand in `jax_epoch`; first weights are PyTorch's."""
+    """JAX as it is fastest: one compiled call an epoch, written by hand in jax_epoch; first weights are PyTorch's."""
     import jax
 
     pixels, digits = _pixels(train.images, recipe).numpy(), train.labels.numpy()
     pixels, digits = jax.block_until_ready(jax.device_put((pixels, digits)))
     clock = Clock()
-    state = jax.device_put(jax_epoch.first_state(benchmarks_epoch.usual_model(recipe)))
-    epoch = jax.jit(jax_epoch.build(recipe), donate_argnums=0)  # it takes over the state's memory
+    state = jax.device_put(jax_state(benchmarks_epoch.usual_model(recipe)))
+    epoch = jax.jit(jax_epoch(recipe), donate_argnums=0)  # it takes over the state's memory
     for _ in range(recipe.epochs):
         order = torch.randperm(len(train.labels)).numpy()
         state = jax.block_until_ready(epoch(state, order, pixels, digits))
         clock.lap()
     seconds = clock.stop()
-    logits = jax_epoch.forward(state[0], _pixels(unseen, recipe).numpy())
+    logits = jax_forward(state[0], _pixels(unseen, recipe).numpy())
     return Run(seconds, clock.epochs, torch.tensor(logits.argmax(1).tolist()))
+
+
+def jax_state(model: nn.Sequential) -> tuple[Any, ...]:
+    """A PyTorch network's weights as NumPy's arrays, matrices (inputs, outputs), and moments of nought."""
+    layers = [layer for layer in model if isinstance(layer, nn.Linear)]
+    weights = [(layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy()) for layer in layers]
+    moments = [[(np.zeros_like(matrix), np.zeros_like(bias)) for matrix, bias in weights] for _ in range(2)]
+    return weights, *moments, np.float32(0)
+
+
+def jax_forward(weights: list[tuple[Any, Any]], pixels: Any) -> Any:
+    """Logits (n, 10) of normalised pixels (n, 784)."""
+    for matrix, bias in weights[:-1]:
+        pixels = (pixels @ matrix + bias).clip(0)
+    matrix, bias = weights[-1]
+    return pixels @ matrix + bias
+
+
+def jax_epoch(recipe: Recipe) -> Callable[..., Any]:
+    """epoch(state, order, pixels, labels) -> state, to be compiled: all full batches in lax.scan, then the smaller."""
+    import jax
+
+    def epoch(state: Any, order: Any, pixels: Any, labels: Any) -> Any:
+        def step(state: Any, batch: Any) -> tuple[Any, None]:
+            gradients = jax.grad(_jax_loss)(state[0], pixels[batch], labels[batch])
+            return _jax_adam(state, gradients, recipe.learning_rate), None
+
+        full = len(labels) // recipe.batch_size * recipe.batch_size
+        state, _ = jax.lax.scan(step, state, order[:full].reshape(-1, recipe.batch_size))
+        return step(state, order[full:])[0] if full < len(labels) else state
+
+    return epoch
+
+
+def _jax_loss(weights: Any, pixels: Any, labels: Any) -> Any:
+    """Mean cross-entropy."""
+    import jax
+    from jax import numpy as jnp
+
+    logarithms = jax.nn.log_softmax(jax_forward(weights, pixels))
+    return -jnp.take_along_axis(logarithms, labels[:, None], 1).mean()
+
+
+def _jax_adam(state: Any, gradients: Any, learning_rate: float) -> Any:
+    """The state after one step of Adam, as PyTorch defines it."""
+    import jax
+    from jax import numpy as jnp
+
+    weights, first, second, number = state
+    number += 1
+    first = jax.tree.map(lambda moment, gradient: 0.9 * moment + 0.1 * gradient, first, gradients)
+    second = jax.tree.map(lambda moment, gradient: 0.999 * moment + 0.001 * gradient**2, second, gradients)
+    rate, root = learning_rate / (1 - 0.9**number), jnp.sqrt(1 - 0.999**number)
+    weights = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) / root + 1e-8), weights, first, second)
+    return weights, first, second, number
 
 
 def limit(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
     """What no loop on these matrix products goes below; it trains nothing and reads nothing."""
     choose_device("cpu", torch.get_num_threads())
-    epochs = bare.epochs(recipe, len(train.labels))
+    epochs = benchmarks_epoch.lower_bound_epochs(recipe, len(train.labels))
     return Run(sum(epochs), epochs, None)
 
 

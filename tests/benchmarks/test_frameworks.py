@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks import __main__ as benchmarks_main
-from benchmarks import compare_frameworks, frameworks, harness, jax_epoch
+from benchmarks import compare_frameworks, frameworks, harness
 from digit_recognizer import data, models, optimizers, recipes
 from digit_recognizer.runtime.errors import UserError
 
@@ -74,7 +74,7 @@ def test_jax_takes_the_steps_that_pytorch_takes(optdigits):
     jax = pytest.importorskip("jax", reason="optional: pip install -e .[peers]")
     recipe = recipes.get("mlp_128_adam")
     model = models.build(recipe)
-    state = jax_epoch.first_state(model)
+    state = frameworks.jax_state(model)
     order = torch.randperm(200, generator=torch.Generator().manual_seed(0))  # three batches of 64 and one of 8
     optimizer = optimizers.make(model, recipe)
     for batch in order.split(recipe.batch_size):
@@ -83,7 +83,7 @@ def test_jax_takes_the_steps_that_pytorch_takes(optdigits):
         nn.functional.cross_entropy(model(data.to_pixels(images)), labels).backward()
         optimizer.step()
     pixels = frameworks._pixels(optdigits.train.images[:200], recipe).numpy()
-    epoch = jax.jit(jax_epoch.build(recipe))
+    epoch = jax.jit(frameworks.jax_epoch(recipe))
     weights = epoch(state, order.numpy(), pixels, optdigits.train.labels[:200].numpy())[0]
     layers = [layer for layer in model if isinstance(layer, nn.Linear)]
     for layer, (matrix, bias) in zip(layers, weights, strict=True):

@@ -7,7 +7,7 @@ import torch
 
 from digit_recognizer import data, evaluation, models, recipes, training
 from digit_recognizer.data import Digits
-from digit_recognizer.recipes.strengths import Augmentation
+from digit_recognizer.recipes.recipe import Augmentation
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import cross_validation
 

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 
 from digit_recognizer import evaluation, recipes
-from digit_recognizer.study import departures, record_store, reproduction, sweep
+from digit_recognizer.study import record_store, reproduction, sweep
 from digit_recognizer.study.reproduction import Answer
 
 ROOT = Path(__file__).parents[2]
-VALUES = [0.97, 0.98, 0.975, 0.965, 0.985]  # mean 0.975, deviation 0.0079057
+VALUES = [0.97, 0.98, 0.975, 0.965, 0.985]  # mean 0.975, std 0.0079057
 
 
 def answer(published: float | None, number: str = "test accuracy", dataset: str = "mnist", values=VALUES) -> Answer:
@@ -99,26 +99,27 @@ def test_the_answers_are_read_off_the_records(folder):
 
 
 def test_the_best_epoch_flatters_by_its_lead_over_the_last(folder):
-    assert departures.best_minus_last(folder, "mlp_512_256_adam_5ep") == [pytest.approx(0.005)] * 2
+    assert reproduction.best_minus_last(folder, "mlp_512_256_adam_5ep") == [pytest.approx(0.005)] * 2
 
 
 def test_without_records_the_page_still_says_what_was_chosen(tmp_path, command):
-    lines = departures.page(tmp_path).splitlines()
-    assert len(lines) == len(departures.page(ROOT / "results").splitlines())
+    lines = reproduction.departures(tmp_path).splitlines()
+    assert len(lines) == len(reproduction.departures(ROOT / "results").splitlines())
     assert not any("±" in line for line in lines)
     status, out, err = command("study", "--report", "--out", tmp_path)
     assert (status, err) == (0, "") and lines[0] in out
 
 
 def test_every_variant_changes_one_thing_of_a_published_recipe():
-    compared = {name for _, variants in departures.VARIED.values() for name in variants} | {departures.CURVE}
-    assert compared == {recipe.name for recipe in sweep.STUDIED if recipe.source.startswith("variant")}
-    for base, variants in (*departures.VARIED.values(), (departures.CURVE_OF, {departures.CURVE: ""})):
+    compared = {name for _, variants in reproduction.VARIED.values() for name in variants} | {reproduction.CURVE}
+    assert compared == {recipe.name for recipe in sweep.STUDIED if recipe.source.startswith("ablation")}
+    for base, variants in (*reproduction.VARIED.values(), (reproduction.CURVE_OF, {reproduction.CURVE: ""})):
         for name in variants:
             plain = dataclasses.replace(recipes.get(base), dataset="mnist")
-            fields = {field.name for field in dataclasses.fields(plain)} - {"name", "source", "published", "departures"}
+            told = {"name", "source", "published", "unspecified_details"}
+            fields = {field.name for field in dataclasses.fields(plain)} - told
             changed = {field for field in fields if getattr(plain, field) != getattr(recipes.get(name), field)}
-            assert len(changed - {"deviation"}) == 1, name
+            assert len(changed - {"std"}) == 1, name
 
 
 def test_the_real_softmax_cannot_get_below_its_bound():
@@ -128,16 +129,16 @@ def test_the_real_softmax_cannot_get_below_its_bound():
 
 
 def test_the_curve_begins_as_the_shorter_training():
-    longer = record_store.read_all(ROOT / "results", recipes.get(departures.CURVE))
-    shorter = record_store.read_all(ROOT / "results", recipes.get(departures.CURVE_OF))
+    longer = record_store.read_all(ROOT / "results", recipes.get(reproduction.CURVE))
+    shorter = record_store.read_all(ROOT / "results", recipes.get(reproduction.CURVE_OF))
     for one, other in zip(longer, shorter, strict=False):
         assert one["history"][4]["held_out_accuracy"] == other["scores"]["accuracy"]
 
 
 def test_the_page_numbers_every_departure_once():
-    lines = departures.page(ROOT / "results").splitlines()
+    lines = reproduction.departures(ROOT / "results").splitlines()
     assert [line.split(".")[0] for line in lines] == [str(number) for number in range(1, len(lines) + 1)]
-    every = {departure for recipe in recipes.RECIPES.values() for departure in recipe.departures}
+    every = {departure for recipe in recipes.RECIPES.values() for departure in recipe.unspecified_details}
     assert len(lines) == len(every)
     mean = statistics.mean(
         json.loads(path.read_text())["scores"]["accuracy"]

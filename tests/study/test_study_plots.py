@@ -10,7 +10,6 @@ import torch
 from matplotlib.text import Text
 
 from benchmarks import plots as benchmarks_plots
-from digit_recognizer.data import augmentation
 from digit_recognizer.recipes import RECIPES
 from digit_recognizer.study import plots as study_plots
 from digit_recognizer.study import tables
@@ -61,12 +60,12 @@ def test_no_name_in_the_picture_of_costs_covers_another():
 
 def test_augmentations_are_a_row_each_with_the_digits_as_given():
     digit = torch.rand(28, 28, generator=torch.Generator().manual_seed(0))
-    rows = augmentation.examples(digit, 7, 4, torch.Generator().manual_seed(0))
+    rows = study_plots.augmentation_examples(digit, 7, 4, torch.Generator().manual_seed(0))
     first, *_, last = rows
     assert (first, last, len(rows)) == ("none", "hard edges", 12)
     assert torch.equal(rows["none"][0], digit)
     assert all((images != digit).any() for name, images in rows.items() if name != "none")
-    assert 0 < (rows["rotation"] - rows["rotation, sharp"]).abs().mean() < 0.1  # the same angles
+    assert 0 < (rows["rotation"] - rows["rotation, bicubic"]).abs().mean() < 0.1  # the same angles
     axes = np.reshape(study_plots.augmentations(rows, "title").axes, (len(rows), 4))
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         assert line[0].get_ylabel() == name

@@ -18,7 +18,7 @@ from digit_recognizer.data import sources
 from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
-from digit_recognizer.study import departures, ensembles, record_store, sweep, tables
+from digit_recognizer.study import record_store, reproduction, sweep, tables
 
 ROOT = Path(__file__).parents[2]
 ASKED = {  # how many seeds the study rests on at least
@@ -77,7 +77,7 @@ def test_finished_runs_are_skipped_and_missing_ones_made(folder, small, capsys):
         (lambda text: "", "is no whole record"),
         (lambda text: text[: len(text) // 2], "is no whole record"),
         (lambda text: "[]", "is no whole record"),
-        (lambda text: text.replace('"format": 2', '"format": 1'), "is of another run: other format"),
+        (lambda text: text.replace('"format": 3', '"format": 1'), "is of another run: other format"),
         (
             lambda text: text.replace('"recipe": "mlp_128_adam"', '"recipe": "cnn_best"'),
             "is of another run: other recipe",
@@ -188,9 +188,9 @@ def test_a_second_study_in_the_same_folder_is_refused(small, tmp_path):
 def test_two_studies_started_at_once_lose_and_double_nothing(tmp_path, no_network):
     code = (
         "import dataclasses, sys; from digit_recognizer import recipes; "
-        "from digit_recognizer.cli import command_line; from digit_recognizer.study import sweep; "
+        "from digit_recognizer.cli.parser import run_main; from digit_recognizer.study import sweep; "
         "small = dataclasses.replace(recipes.get('mlp_128_adam'), dataset='optdigits', epochs=1); "
-        "command_line.run(lambda: sweep.run([small], 4, sys.argv[1], workers=1))"
+        "run_main(lambda: sweep.run([small], 4, sys.argv[1], workers=1))"
     )
     both = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -277,7 +277,7 @@ def test_an_ensemble_that_an_interrupted_study_did_not_come_to_is_made_by_the_ne
 def test_certain_members_have_a_finite_loss():
     certain = torch.zeros(2, 10)
     certain[:, 0] = 1
-    found = ensembles.together(recipes.get(), ["a", "b", "c"], [certain.numpy()] * 3, torch.tensor([0, 1]))
+    found = sweep.together(recipes.get(), ["a", "b", "c"], [certain.numpy()] * 3, torch.tensor([0, 1]))
     assert found["scores"]["3"]["accuracy"] == 0.5 and 40 < found["scores"]["3"]["loss"] < 50
 
 
@@ -359,7 +359,7 @@ def test_the_default_recipe_reaches_its_bar_over_ten_seeds():
     ("name", "make"),
     [
         ("table", tables.published),
-        ("departures", departures.page),
+        ("unspecified_details", reproduction.departures),
         ("ladder", tables.ladder),
         ("ensembles", tables.ensembles),
     ],

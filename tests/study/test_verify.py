@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from digit_recognizer import data, recipes, records
-from digit_recognizer.recipes.recipe import Recipe
-from digit_recognizer.recipes.strengths import Augmentation
+from digit_recognizer.recipes.recipe import Augmentation, Recipe
 from digit_recognizer.runtime import provenance
 from digit_recognizer.runtime.device import choose_device
-from digit_recognizer.study import run, verdicts
+from digit_recognizer.study import run
+from digit_recognizer.study import verify as study_verify
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "results" / "mlp_128_adam" / "mnist-seed0.json"
@@ -90,7 +90,13 @@ def test_a_record_of_the_main_command_is_identical(name, command, monkeypatch, t
 
 def test_a_record_with_all_that_a_recipe_can_ask_for_is_identical(verify):
     """Augmentation, non-digits, a validation part, batch normalisation, bfloat16 and a schedule."""
-    changes = {"non_digits": 0.1, "epochs": 2, "clean_epochs": 1, "validation": True, "dataset": "optdigits"}
+    changes = {
+        "outlier_fraction": 0.1,
+        "epochs": 2,
+        "epochs_without_augmentation": 1,
+        "validation": True,
+        "dataset": "optdigits",
+    }
     strengths = Augmentation(rotation=10, elastic=1, stroke=0.5, styles=0.2)
     recipe = recipes.get("cnn_in_seconds", augmentation=strengths, **changes)
     choose_device("cpu", 1)
@@ -108,7 +114,7 @@ def test_a_committed_record_can_be_made_again(command):
 
 def test_settings_that_did_not_exist_then_are_their_defaults(verify, made):
     old = changed(made)
-    del old["settings"]["non_digits"], old["settings"]["augmentation"]["styles"]
+    del old["settings"]["outlier_fraction"], old["settings"]["augmentation"]["styles"]
     assert verdict_of(verify(old)[1]) == "identical"
 
 
@@ -145,10 +151,10 @@ def test_another_processor_is_at_most_rounding_and_is_said(made, tmp_path):
 def test_float64_is_rounding_and_another_seed_is_not(small, optdigits, made):
     """Twice as many digits in each sum: whatever the machine, these are other roundings of the same training."""
     exact = float64_run(small, optdigits)
-    assert verdicts.verdict(made, made | exact)[0] == "within rounding"
+    assert study_verify.verdict(made, made | exact)[0] == "within rounding"
     for seed in range(1, 6):
         other, _ = run.train(small, optdigits, seed)
-        assert verdicts.verdict(made, other)[0] == "different"
+        assert study_verify.verdict(made, other)[0] == "different"
 
 
 def float64_run(recipe: Recipe, digits) -> dict:
@@ -177,16 +183,16 @@ def test_a_hash_alone_that_differs_is_rounding(verify, made):
 def test_help_says_how_well_the_line_parts_rounding_from_seeds(command):
     """Of all pairs of committed seeds of a recipe, how many would be taken for the same run."""
     said = " ".join(command("verify", "--help")[1].split())
-    for precision, (loss, errors) in verdicts.FIRST_EPOCH_APART.items():
+    for precision, (loss, errors) in study_verify.FIRST_EPOCH_APART.items():
         pairs = []
         for folder in sorted((ROOT / "results").iterdir()):
             found = [json.loads(path.read_text()) for path in sorted(folder.glob("mnist-seed*.json"))]
             pairs += itertools.combinations([one for one in found if one["settings"]["precision"] == precision], 2)
-        taken = [verdicts.verdict(one, other)[0] for one, other in pairs].count("within rounding")
+        taken = [study_verify.verdict(one, other)[0] for one, other in pairs].count("within rounding")
         assert f"in {taken} of {len(pairs)} {'pairs ' if precision == 'float32' else ''}in {precision}" in said
         assert f"{100 * loss:g}%" in said and f"{100 * errors:g}%" in said
         assert taken < len(pairs) / 2
-    assert f"the test errors at most {verdicts.TEST_ERRORS_APART:.0%}" in said
+    assert f"the test errors at most {study_verify.TEST_ERRORS_APART:.0%}" in said
 
 
 # Different
@@ -198,7 +204,7 @@ def test_help_says_how_well_the_line_parts_rounding_from_seeds(command):
         {"seed": 1},
         {"settings": {"learning_rate": 0.002}},
         {"settings": {"batch_size": 32}},
-        {"settings": {"mean": 0.5, "deviation": 0.5}},
+        {"settings": {"mean": 0.5, "std": 0.5}},
         {"settings": {"widths": [784, 64, 10]}},
         {"scores": {"loss": 0.1}},
         {"scores": {"correct": 342, "accuracy": 342 / 360}},
@@ -249,8 +255,8 @@ def test_other_data_are_said_before_training(verify, made):
 )
 def test_what_differs_from_then_is_said(then, words, made):
     now = changed(made, made_with={"commit": "e" * 40, "changed": False})["made_with"]
-    assert any(words in line for line in verdicts.differences(now | then, now))
-    assert verdicts.differences(now, now) == []
+    assert any(words in line for line in study_verify.differences(now | then, now))
+    assert study_verify.differences(now, now) == []
 
 
 def test_a_run_on_a_device_that_is_not_here_is_trained_on_the_cpu(verify, made):

@@ -8,18 +8,19 @@ from digit_recognizer.cli.parser import add_data_dir, positive, refuse_together
 from digit_recognizer.runtime.errors import UserError
 
 VERDICTS = """\
-identical        the same weights to the bit, by their hash, the same scores, and the same history but for the seconds
-within rounding  of the first epoch the train loss at most 0.5% apart and the errors 1%, or, where the recipe computes
-                 its products in bfloat16, 1% and 2%; and the test errors at most 60%
-different        anything else; exit status 1, that of the others is 0, and of a mistake 2
+identical        equal weights, by their hash, equal scores, and equal history apart from the seconds
+within rounding  after the first epoch the train losses differ by at most 0.5% and the errors by 1%, or by 1% and 2%
+                 where the recipe computes its products in bfloat16; and the test errors at most 60%
+different        anything else
+
+The exit status is 1 for different, 0 for the other two, and 2 for a mistake.
 
 The same versions on the same kind of machine give the same weights to the bit. Other kernels, other instructions or
-another number of threads may add up in another order; from the first sum that rounds otherwise the weights drift
-apart, after some epochs as far as those of two seeds. So the first epoch decides, as well as it can. Measured on MNIST,
-with PyTorch's other kernels, AVX2 instead of AVX-512, or the first weights changed by a ten-millionth: at most 0.36%
-and 0.64% apart in float32 (n = 50, 7 recipes), 0.65% and 1.5% in bfloat16 (n = 14, 4 recipes). Two seeds of one recipe
-in results/ lie as near in 191 of 1855 pairs in float32, but in 96 of 228 in bfloat16: there, rounding in one epoch is
-almost as far as another seed, and only identical proves much.
+another number of threads may add in another order. From the first sum that rounds differently the weights drift apart,
+after some epochs as far as those of two seeds, so the first epoch decides. Measured on MNIST with other kernels of
+PyTorch, with AVX2 instead of AVX-512, or with initial weights changed by a ten-millionth: at most 0.36% and 0.64% in
+float32 (n = 50, 7 recipes), 0.65% and 1.5% in bfloat16 (n = 14, 4 recipes). Two seeds of one recipe in results/ lie
+as near in 191 of 1855 pairs in float32, and in 96 of 228 in bfloat16: there, only identical proves much.
 """
 
 
@@ -40,7 +41,7 @@ def add_study_flags(parser: argparse.ArgumentParser) -> None:
 
 def study(options: argparse.Namespace) -> None:
     """Train recipes for several seeds, skip the runs that are there, and print tables of the records."""
-    from digit_recognizer.study import departures, sweep, tables
+    from digit_recognizer.study import reproduction, sweep, tables
 
     asked = {"--recipes": options.recipes, "--seeds": options.seeds, "--workers": options.workers}
     cluster = {"--backend": options.backend, "--scheduler": options.scheduler}
@@ -58,7 +59,7 @@ def study(options: argparse.Namespace) -> None:
         raise UserError(f"there is no folder {out} with records; make them by: digits study")
     if not options.report:
         sweep.run(chosen, options.seeds, out, options.data_dir, **engine)
-    pages = (tables.published, departures.page, tables.ladder, tables.ensembles)
+    pages = (tables.published, reproduction.departures, tables.ladder, tables.ensembles)
     print("\n\n".join(text for page in pages if (text := page(out))))
 
 
@@ -108,7 +109,7 @@ def figures(options: argparse.Namespace) -> None:
 
     from digit_recognizer import data, plots
     from digit_recognizer.runtime import files
-    from digit_recognizer.study import departures, reproduction, tables
+    from digit_recognizer.study import reproduction, tables
     from digit_recognizer.study import plots as study_plots
 
     if not (rows := tables.costs(options.results)):
@@ -126,7 +127,7 @@ def figures(options: argparse.Namespace) -> None:
     if strips := reproduction.strips(options.results):
         title = "Published test accuracies beside ours"
         plots.save(study_plots.published_results(strips, title), out / "published_results.png")
-    if epochs := departures.curve(options.results):
-        published = recipes.get(departures.CURVE_OF).published.test_accuracy
+    if epochs := reproduction.curve(options.results):
+        published = recipes.get(reproduction.CURVE_OF).published.test_accuracy
         title = "784-128-10 (project 004) on MNIST's 10,000 test digits"
         plots.save(study_plots.accuracy_against_epochs(epochs, published, title), out / "accuracy_against_epochs.png")

@@ -13,7 +13,7 @@ import torch
 
 from digit_recognizer import data, evaluation, models, recipes, training
 from digit_recognizer.data import Digits, Split
-from digit_recognizer.data.digits import SPLIT_SEED
+from digit_recognizer.data.sources import SPLIT_SEED
 from digit_recognizer.recipes.recipe import Recipe, from_plain_types
 from digit_recognizer.recognition import calibration
 from digit_recognizer.runtime import files, provenance
@@ -92,9 +92,7 @@ def kept(out: str | Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text()) if path.exists() else {}
         losses = {name: [part["calibrated_loss"] for part in each["folds"]] for name, each in found.items()}
-        if not all(
-            len(losses[name]) == FOLDS and each["settings"] for name, each in found.items()
-        ):
+        if not all(len(losses[name]) == FOLDS and each["settings"]["epochs"] for name, each in found.items()):
             raise ValueError
         return found
     except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -103,9 +101,7 @@ def kept(out: str | Path) -> dict[str, Any]:
 
 def _found(known: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]] | None:
     """What this training, with all its settings, has given, in whatever words it was asked for."""
-    of_it = (
-        each["folds"] for each in known.values() if each["settings"] == recipe.settings
-    )
+    of_it = (each["folds"] for each in known.values() if each["settings"] == recipe.settings)
     return next(of_it, None)
 
 

@@ -9,6 +9,7 @@ from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.records import identity
 from digit_recognizer.runtime.errors import UserError
 
+SIZES = (1, 3, 5, 10)  # of ensembles: how many seeds together are reported
 BENCHMARKS = ("ladder", "peers", "crowd", "scaling")  # parts of benchmark.json, beside what `benchmarks` alone writes
 
 

@@ -58,7 +58,7 @@ def train(
     if progress is not None:
         start, keep = _kept(progress, recipe, digits.name, seed)
     model = models.build(recipe, seed).to(device)
-    model, history = training.fit(model, digits, recipe, seed, quiet=quiet, start=start, after_epoch=keep)
+    model, history = training.fit(model, digits, recipe, seed, quiet=quiet, resume=start, on_epoch=keep)
     logits = evaluation.predict(model, digits.test.images)
     scores = evaluation.score(logits, digits.test.labels)
     calibrated = calibration.calibrate(model, digits, recipe.augmentation)

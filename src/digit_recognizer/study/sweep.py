@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import io
+import itertools
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +12,17 @@ from typing import Any
 
 import filelock
 import numpy as np
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from digit_recognizer import data, records
+from digit_recognizer import data, evaluation, models, records
 from digit_recognizer.data import sources
 from digit_recognizer.recipes.published import ABLATIONS, PUBLISHED
 from digit_recognizer.recipes.recipe import Recipe
-from digit_recognizer.runtime import files
+from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.errors import UserError
-from digit_recognizer.study import ensembles, executors, record_store
+from digit_recognizer.study import executors, record_store
 from digit_recognizer.study import run as study_run
 
 STUDIED = (*PUBLISHED, *ABLATIONS)  # unless others are asked for
@@ -73,7 +77,7 @@ def run(
         for recipe, seed in wanted:
             study_run.progress_of(out, recipe, seed).unlink(missing_ok=True)
         for recipe in recipes:
-            ensembles.update(out, recipe, data_dir)
+            update_ensemble(out, recipe, data_dir)
 
 
 def quick(recipes: list[Recipe], data_dir: str | Path | None, **engine: Any) -> None:
@@ -89,8 +93,7 @@ def with_data(recipes: list[Recipe], data_dir: str | Path | None) -> list[Recipe
     for recipe in recipes:
         names = [recipe.dataset]
         if recipe.dataset == "qmnist":
-            folder = data.root_of(data_dir) / "QMNIST" / "raw"
-            on_disk = all((folder / file).exists() for file in sources.QMNIST_FILES)
+            on_disk = sources.qmnist_is_on_disk(data.root_of(data_dir))
             names = ["qmnist", "qmnist-writers"] if on_disk else ["mnist"]
         found += [dataclasses.replace(recipe, dataset=name) for name in names]
     return found
@@ -138,3 +141,38 @@ def _computed(
             bar.set_description(f"{number} of {len(jobs)} runs")
             bar.update(recipe.epochs)
             tqdm.write(f"{recipe.name} on {title}, seed {seed}: test accuracy {accuracy:.2%}")
+
+
+def update_ensemble(out: str | Path, recipe: Recipe, data_dir: str | Path | None) -> None:
+    """Write what the first seeds say together, unless that stands there, or more, or probabilities are missing."""
+    paths = [record_store.path_of(out, recipe, seed) for seed in range(max(record_store.SIZES))]
+    paths = list(itertools.takewhile(lambda path: path.exists() and path.with_suffix(".npy").exists(), paths))
+    weights = [record_store.read(out, recipe, seed)["weights"] for seed in range(len(paths))]
+    target = record_store.path_of(out, recipe, "ensemble")
+    try:
+        stands = json.loads(target.read_text())["weights"]
+    except (OSError, ValueError, LookupError, TypeError):
+        stands = []
+    if len(paths) >= record_store.SIZES[1] and stands[: len(weights)] != weights:
+        digits = study_run.digits_of(recipe.dataset, data_dir, recipe.validation)
+        probabilities = [np.load(path.with_suffix(".npy")) for path in paths]
+        record = together(recipe, weights, probabilities, digits.test.labels)
+        made_with = provenance.collect(models.build(recipe))
+        records.save(target, {**record, "md5": dict(digits.md5), "made_with": made_with})
+
+
+def together(recipe: Recipe, weights: list[str], probabilities: list[np.ndarray], labels: Tensor) -> dict[str, Any]:
+    """Scores of the mean of the probabilities of the first n seeds, for each n that there is; no seed is chosen.
+
+    probabilities: float32 (n, 10) of each seed; labels: int64 (n,) of the test part. weights: each one's hash.
+    """
+    members = torch.from_numpy(np.stack(probabilities))
+    tiny = torch.finfo(members.dtype).tiny  # float32 rounds what is less likely to nought, whose logarithm is infinite
+    means = {size: members[:size].mean(0).clamp(min=tiny) for size in record_store.SIZES if size <= len(members)}
+    scores = {size: evaluation.score(mean.log(), labels) for size, mean in means.items()}
+    return {
+        "recipe": recipe.name,
+        "dataset": recipe.dataset,
+        "weights": weights,
+        "scores": {str(size): records.scores_as_dict(each) for size, each in scores.items()},
+    }

@@ -14,7 +14,7 @@ from digit_recognizer.recipes.published import PUBLISHED
 from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import record_store, reproduction
-from digit_recognizer.study.ensembles import SIZES
+from digit_recognizer.study.record_store import SIZES
 
 
 def published(out: str | Path) -> str:
