@@ -1,4 +1,4 @@
-"""QMNIST, on small files in its real binary format: its parts, its writers, and files that are refused."""
+"""QMNIST, on small files in its real binary format: its parts, its writers, and the files that are refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from loopback import WRITER, digits_of_writers, idx
+from loopback import digits_of_writers, idx
 
 from digit_recognizer import data
 from digit_recognizer.data import sources
 from digit_recognizer.runtime.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("no_network")  # what is damaged would be fetched again
+pytestmark = pytest.mark.usefixtures("no_network")  # damaged files would be downloaded again
 
 
 def write(root: Path, *parts: tuple[np.ndarray, np.ndarray]) -> None:
@@ -50,7 +50,7 @@ def found(digits: data.Digits, made: list) -> list[np.ndarray]:
 
 def writers(digits: data.Digits, made: list) -> list[set[int]]:
     """The writers of each part."""
-    column = np.concatenate([labels[:, WRITER] for _, labels in made])
+    column = np.concatenate([labels[:, sources.WRITER_COLUMN] for _, labels in made])
     return [set(column[indices].tolist()) for indices in found(digits, made)]
 
 
@@ -118,72 +118,60 @@ def refusal_of(root: Path) -> str:
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda whole: b"",
-    "cut within the heading": lambda whole: whole[:10],
-    "cut after the heading": lambda whole: whole[:16],
+    "cut within the header": lambda whole: whole[:10],
+    "cut after the header": lambda whole: whole[:16],
     "cut by a byte": lambda whole: whole[:-1],
-    "cut in half": lambda whole: whole[: len(whole) // 2],
     "longer by four bytes": lambda whole: whole + bytes(4),
     "a web page": lambda whole: b"<html>\n<body>Not Found</body>\n</html>\n",
     "wrong type": lambda whole: b"\0\0\x0a" + whole[3:],
     "wrong number of dimensions": lambda whole: whole[:3] + b"\x01" + whole[4:],
-    "wrong magic": lambda whole: b"\xff\xff\xff\xff" + whole[4:],
+    "255 dimensions": lambda whole: whole[:3] + b"\xff" + whole[4:],
     "a huge count": lambda whole: whole[:4] + b"\xff\xff\xff\xff" + whole[8:],
 }
 
 
-@pytest.mark.parametrize("file", sources.QMNIST_FILES)
+@pytest.mark.parametrize("file", sources.QMNIST_FILES[:2])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_refused_in_one_line(root, file, damage):
     path = root / "QMNIST" / "raw" / file
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     message = refusal_of(root)
-    assert message.startswith(f"{path} is damaged (") and "put good copies there: " in message
-    assert file in message.split("put good copies there: ")[1]
+    assert message.startswith(f"{path} is damaged (") and message.endswith(
+        f"; put good copies into {path.parent}: {file}"
+    )
 
 
-def test_images_and_labels_of_different_counts_are_refused(made, tmp_path):
-    (images, labels), test = made
-    write(tmp_path, (images, labels[1:]), test)
-    assert "images and labels are not equally many" in refusal_of(tmp_path)
+def with_label(label: int) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    return lambda images, labels: (images, np.where(np.arange(len(labels))[:, None] == 7, np.int32(label), labels))
+
+
+@pytest.mark.parametrize("part", [0, 1])
+@pytest.mark.parametrize(
+    ("change", "reason", "count"),
+    [
+        (lambda images, labels: (images, labels[1:]), "(images and labels differ in number)", 2),
+        (lambda images, labels: (images[:, 1:], labels), "(its type or shape is not QMNIST's)", 1),
+        (lambda images, labels: (images, labels[:, :1]), "(its type or shape is not QMNIST's)", 1),
+        (lambda images, labels: (labels, images), "(its type or shape is not QMNIST's)", 2),
+        (with_label(-1), "(it has labels outside 0 to 9)", 1),
+        (with_label(10), "(it has labels outside 0 to 9)", 1),
+    ],
+    ids=["a label less", "images of another size", "short labels", "swapped", "a label of -1", "a label of 10"],
+)
+def test_files_of_another_form_are_refused(made, tmp_path, part, change, reason, count):
+    parts = list(made)
+    parts[part] = change(*parts[part])
+    write(tmp_path, *parts)
+    assert refusal_of(tmp_path).count(reason) == count
 
 
 def test_counts_that_agree_only_over_both_parts_are_refused(made, tmp_path):
     (images, labels), (test_images, test_labels) = made
     write(tmp_path, (images, labels[1:]), (test_images[1:], test_labels))
-    assert "images and labels are not equally many" in refusal_of(tmp_path)
+    assert refusal_of(tmp_path).count("images and labels differ in number") == 4
 
 
-@pytest.mark.parametrize("part", [0, 1])
-def test_images_of_another_size_are_refused(made, tmp_path, part):
-    parts = list(made)
-    parts[part] = parts[part][0][:, 1:], parts[part][1]
-    write(tmp_path, *parts)
-    assert "not the shape of QMNIST's" in refusal_of(tmp_path)
-
-
-def test_labels_that_are_not_extended_are_refused(made, tmp_path):
-    write(tmp_path, *[(images, labels[:, :1]) for images, labels in made])
-    assert "not the shape of QMNIST's" in refusal_of(tmp_path)
-
-
-@pytest.mark.parametrize("label", [-1, 10])
-def test_labels_beyond_0_to_9_are_refused(made, tmp_path, label):
-    images, labels = made[1][0], made[1][1].copy()
-    labels[7, 0] = label
-    write(tmp_path, made[0], (images, labels))
-    assert "labels beyond 0 to 9" in refusal_of(tmp_path)
-
-
-def test_images_and_labels_swapped_are_refused(root):
-    raw = root / "QMNIST" / "raw"
-    images, labels = raw / sources.QMNIST_FILES[0], raw / sources.QMNIST_FILES[1]
-    of_images, of_labels = images.read_bytes(), labels.read_bytes()
-    images.write_bytes(of_labels)
-    labels.write_bytes(of_images)
-    assert refusal_of(root).count("not the shape of QMNIST's") == 2
-
-
-def test_a_missing_file_is_named(root, no_network):
+def test_a_missing_file_is_named(root):
     (root / "QMNIST" / "raw" / "qmnist-test-labels-idx2-int").unlink()
-    with pytest.raises(UserError, match=r"put there what is missing: qmnist-test-labels-idx2-int$"):
+    with pytest.raises(UserError, match=r"put the missing files there, .*: qmnist-test-labels-idx2-int$"):
         data.load("qmnist", root)

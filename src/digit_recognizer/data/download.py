@@ -1,165 +1,124 @@
-"""Fetching the files of a data set, whole or not at all, and never waiting long for a network that is not there.
+"""Downloads with pooch: checked by MD5, unpacked, and moved into place only when every file is whole.
 
-Of several processes that want the same files one fetches them; the others wait and then find them.
+One process downloads; others that want the same files wait for it and then find them.
 """
 
 import contextlib
-import http.client
 import os
+import queue
 import shutil
-import socket
-import tempfile
+import textwrap
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import filelock
 
 from digit_recognizer.runtime.errors import UserError
 
-# Together under the 15 seconds after which a download that cannot be had is given up: first one look at the mirrors,
-# then, if the line goes dead in the middle, one silence of each. A slow line that goes on sending is never given up.
-REACH_SECONDS = 5
-STALL_SECONDS = 3
+# A download is given up within 15 seconds: 5 until a first answer, then 3 of silence from each of the two mirrors.
+# A slow connection that keeps sending is never given up.
+ANSWER_SECONDS = 5
+SILENCE_SECONDS = 3
+STAGING = ".download"  # the folder for unfinished files; its lock is named after it
 
-TEMPORARY = ".download-"  # begins the names of all that a download makes beside the files
-FAILURES = (OSError, RuntimeError, EOFError, http.client.HTTPException)
 
-Archives = Mapping[str, tuple[Sequence[str], str]]  # of each file: its archive's address on each mirror, and its MD5
-Lacking = Callable[[Path], Collection[str]]  # the names of the files that are missing or damaged in a folder
+class Archives(NamedTuple):
+    """Gzip files of a data set. mirrors: addresses in front of a file's name; md5: of each file, by its name."""
+
+    mirrors: list[str]
+    md5: dict[str, str]
 
 
 class UnreachableError(UserError):
-    """The data set is neither on disk nor to be had from the network. files: the names of what is missing."""
+    """The data set is neither on disk nor can it be downloaded. files: the names of the missing files."""
 
     def __init__(self, message: str, files: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.files = files
 
 
-def fetch(archives: Archives, folder: Path, lacking: Lacking) -> None:
-    """Fetch what a folder lacks, and move it there once all of that is whole.
+def fetch(archives: Archives, folder: Path, find_problems: Callable[[], Mapping[str, Path]]) -> None:
+    """Download the files that are missing or damaged. Damaged files are renamed to <name>.damaged.
 
-    A damaged file is kept as <name>.damaged. Raises UnreachableError; what was there is then as it was, and whatever
-    this call made is gone again.
+    find_problems: returns the names of these files, and the path of each. Called when no other process downloads.
+    Raises UnreachableError, and then leaves the existing files as they were.
     """
-    created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not os.access(existing, os.W_OK):
+        raise UnreachableError(f"{existing} cannot be written to; choose another folder with --data-dir")
+    mirrors = _answering_mirrors(archives)
     try:
-        first = _first_mirror(archives, folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone_in(folder):
-            _fetch_alone(archives, folder, lacking, first)
-    except FAILURES as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise UnreachableError(f"the download failed ({reason})") from error
-    finally:
-        _remove_empty(created)
+        with _staging(folder) as staging:
+            problems = find_problems()
+            _retrieve(archives, mirrors, list(problems), staging)
+            for name, path in problems.items():
+                if path.exists():
+                    path.replace(path.with_name(f"{path.name}.damaged"))
+                (staging / name).replace(folder / name)
+    except (OSError, ValueError) as error:
+        raise UnreachableError(f"the download failed: {textwrap.shorten(str(error), 120)}") from error
 
 
-def clear_away(folder: Path) -> None:
-    """Remove what a killed download left in a folder, unless another one is going on there."""
-    if any(folder.glob(f"{TEMPORARY}*")):
-        with contextlib.suppress(OSError), _alone_in(folder, patience=0):
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a killed download left in a folder, unless another download is running there."""
+    if any(folder.glob(f"{STAGING}*")):
+        with contextlib.suppress(OSError), _staging(folder, timeout=0):
             pass
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path, patience: float = -1) -> Iterator[None]:
-    """Wait until no other download goes on in this folder; what is left of one there is then of a dead process.
+def _staging(folder: Path, timeout: float = -1) -> Iterator[Path]:
+    """An empty folder for unfinished files, removed at the end. One process at a time; the lock ends with it.
 
-    The lock ends with its process. patience: in seconds, endless where negative.
+    timeout: seconds to wait for the lock; negative: until it is free.
     """
-    path = folder / f"{TEMPORARY}lock"
-    with filelock.FileLock(path, timeout=patience):
+    staging, lock = folder / STAGING, folder / f"{STAGING}.lock"
+    with filelock.FileLock(lock, timeout=timeout):
         try:
-            for left in folder.glob(f"{TEMPORARY}*"):
-                if left != path:
-                    shutil.rmtree(left, ignore_errors=True)
-            yield
+            shutil.rmtree(staging, ignore_errors=True)
+            yield staging
         finally:
-            with contextlib.suppress(OSError):  # Windows removes no file that is open
-                path.unlink()  # while it is held: who waited for this file sees that it is gone
+            shutil.rmtree(staging, ignore_errors=True)
+            with contextlib.suppress(OSError):  # Windows does not remove an open file
+                lock.unlink()  # while it is held: processes that wait for this file notice that it is gone
 
 
-def _fetch_alone(archives: Archives, folder: Path, lacking: Lacking, first: int) -> None:
-    found = lacking(folder)  # which another process may have mended meanwhile
-    wanted = {file: archive for file, archive in archives.items() if file in found}
-    if not wanted:
-        return
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=folder) as temporary, _short_timeout():
-        fresh = Path(temporary)
-        _unpack(wanted, fresh, first)
-        for file in lacking(fresh):
-            if file in wanted:
-                raise UnreachableError(f"what was downloaded as {file} is not it")
-        for file in wanted:
-            if (folder / file).exists():
-                (folder / file).replace(folder / f"{file}.damaged")
-            (fresh / file).replace(folder / file)
+def _retrieve(archives: Archives, mirrors: list[str], files: list[str], staging: Path) -> None:
+    """Download and unpack the files, from the next mirror where one fails. Raises what the last one raised."""
+    import pooch  # here, since only downloads need it
 
-
-def _unpack(archives: Archives, folder: Path, first: int) -> None:
-    """Download each archive and unpack it; a mirror that fails is not asked again. Raises what the last one did."""
-    from torchvision.datasets import utils
-
-    remaining = list(archives.items())
-    mirrors = len(remaining[0][1][0])
-    for mirror in range(first, mirrors):
+    pooch.get_logger().setLevel("ERROR")
+    downloader = pooch.HTTPDownloader(timeout=SILENCE_SECONDS, progressbar=True)
+    for mirror in mirrors:
         try:
-            while remaining:
-                _, (addresses, md5) = remaining[0]
-                utils.download_and_extract_archive(addresses[mirror], folder, md5=md5)
-                del remaining[0]
+            for name in (f"{file}.gz" for file in files):  # pooch skips those that an earlier mirror gave
+                unpack = pooch.Decompress(name=name.removesuffix(".gz"))
+                pooch.retrieve(mirror + name, f"md5:{archives.md5[name]}", name, staging, unpack, downloader)
             return
-        except FAILURES:
-            if mirror == mirrors - 1:
+        except (OSError, ValueError):
+            if mirror == mirrors[-1]:
                 raise
 
 
-def _first_mirror(archives: Archives, folder: Path) -> int:
-    """The number of the first mirror that answers. Raises UnreachableError where none does, or nothing can be written.
+def _answering_mirrors(archives: Archives) -> list[str]:
+    """The mirrors, without those before the first that answers. Raises UnreachableError where none answers in time."""
+    import requests
 
-    In a thread, since looking up a name has no timeout.
-    """
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not os.access(there, os.W_OK):
-        raise UnreachableError(f"{there} cannot be written to; choose another folder with --data-dir")
-    addresses = next(iter(archives.values()))[0]
-    found: list[int] = []
-    done = threading.Event()
+    answers: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
 
-    def look() -> None:
-        for number, address in enumerate(addresses):
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                # S310 asks who chose the address: torchvision.
-                with urllib.request.urlopen(address, timeout=STALL_SECONDS) as response:  # noqa: S310
-                    response.read(1)
-                found.append(number)
-                break
-        done.set()
+    def ask() -> None:
+        for number, mirror in enumerate(archives.mirrors):
+            with contextlib.suppress(requests.RequestException):
+                if requests.head(mirror + next(iter(archives.md5)), timeout=SILENCE_SECONDS, allow_redirects=True).ok:
+                    answers.put(archives.mirrors[number:])
+                    return
+        answers.put([])
 
-    threading.Thread(target=look, daemon=True).start()
-    done.wait(REACH_SECONDS)
-    if not found:
-        raise UnreachableError("no download site answers")
-    return found[0]
-
-
-@contextlib.contextmanager
-def _short_timeout() -> Iterator[None]:
-    """Torchvision opens its connections without a timeout; this gives them one."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    """Remove the folders, innermost first, that are there and empty."""
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+    threading.Thread(target=ask, daemon=True).start()  # since looking up a name has no timeout
+    with contextlib.suppress(queue.Empty):
+        if found := answers.get(timeout=ANSWER_SECONDS):
+            return found
+    raise UnreachableError("no download site answers")

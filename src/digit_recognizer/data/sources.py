@@ -1,8 +1,16 @@
-"""Where the digits come from: files of MNIST's format, fetched where absent or damaged, and scikit-learn's scans."""
+"""Where the digits come from: the files of MNIST and QMNIST, downloaded where needed, and scikit-learn's scans.
 
+Each function returns the training, validation and test part (images uint8 (n, 28, 28), labels int64 (n,); validation
+may be None) and the MD5 of each file it read. Files may be unpacked or .gz; they lie in <root>/<set>/raw or in <root>.
+"""
+
+import functools
+import gzip
 import hashlib
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,157 +29,229 @@ MNIST_MD5 = {
 QMNIST_FILES = tuple(
     f"qmnist-{part}-{kind}" for part in ("train", "test") for kind in ("images-idx3-ubyte", "labels-idx2-int")
 )
+SPLIT_SEED = 0  # of every fixed split, whatever the seed of the run
+WRITER_COLUMN = 2  # of QMNIST's extended labels; column 0 is the digit
+IDX_TYPES = {b"\0\0\x08": "u1", b"\0\0\x0c": ">i4"}  # the first bytes of an IDX file
+QMNIST_FORMS = {"images": ("u1", (28, 28)), "labels": (">i4", (8,))}  # type and shape of one item
+MAX_BYTES = 2**27  # of an unpacked file; the largest of MNIST and QMNIST have 47 MB
 MISSING = "is missing"
 
-MD5 = dict[str, str]  # of each file by its name
-Complaints = dict[str, str]  # what is wrong with a file, by its name; whole ones are not in it
+MD5 = dict[str, str]  # of each file, by its name
+Part = tuple[Tensor, Tensor]
+Parts = tuple[Part, Part | None, Part]
 
 
-class _Damaged(Exception):
+class _File(NamedTuple):
+    """A file of a data set. problem: why it cannot be used, if so; else its array and the MD5 of its unpacked bytes."""
+
+    path: Path
+    problem: str | None = None
+    array: np.ndarray = np.empty(0)
+    md5: str = ""
+
+
+class _DamagedError(Exception):
     """A file does not hold what it should."""
 
 
-def mnist(root: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], MD5]:
-    """The 60,000 and the 10,000 of root/MNIST/raw, each as uint8 (n, 28, 28) and int64 (n,), and the MD5s.
+def mnist(root: Path) -> tuple[Parts, MD5]:
+    """MNIST's 60,000 and 10,000 digits, checked by MD5.
 
-    A file that is not MNIST's to the bit is fetched again. Raises UserError where that cannot be, UnreachableError
-    where a file is missing and not to be had.
+    Raises UserError for damaged files that cannot be downloaded again, and UnreachableError for missing ones.
     """
-    folder = root / "MNIST" / "raw"
-    _make_whole(folder, "MNIST", _complaints_of_mnist, _mnist_archives)
-    # Read without torchvision, whose import costs two seconds and 160 MB; after the MD5s, nothing is left to check.
-    train, test = (
-        (
-            torch.from_numpy(
-                np.fromfile(folder / f"{part}-images-idx3-ubyte", np.uint8, offset=16).reshape(-1, 28, 28)
-            ),
-            torch.from_numpy(np.fromfile(folder / f"{part}-labels-idx1-ubyte", np.uint8, offset=8)).long(),
-        )
-        for part in ("train", "t10k")
-    )
-    return train, test, dict(MNIST_MD5)
+    arrays, md5 = _read_or_download(root, "MNIST", MNIST_MD5, _mnist_archives)
+    return (_to_part(*arrays[:2]), None, _to_part(*arrays[2:])), md5
 
 
-def qmnist(root: Path) -> tuple[Tensor, Tensor, MD5]:
-    """All digits of root/QMNIST/raw, train before test, as uint8 (n, 28, 28), with their extended labels and the MD5s.
+def qmnist(root: Path, by_writer: bool = False) -> tuple[Parts, MD5]:
+    """QMNIST's 120,000 digits in parts of 80, 10 and 10 %: at random, or each writer in one part only.
 
-    The extended labels are int64 (n, 8); column 0 is the digit, column 2 the writer. The MD5s of the unpacked files
-    are not known here: what is downloaded is checked packed, what was put there for its form. Raises as mnist does.
+    The MD5s of the unpacked files are not known, so files are checked for their format. Raises as mnist does.
     """
-    folder = root / "QMNIST" / "raw"
-    _make_whole(folder, "QMNIST", _complaints_of_qmnist, _qmnist_archives)
-    parts = [_read_qmnist(folder / file) for file in QMNIST_FILES]
-    images, labels = torch.cat(parts[::2]), torch.cat(parts[1::2]).long()
-    return images, labels, {file: _md5(folder / file) for file in QMNIST_FILES}
+    arrays, md5 = _read_or_download(root, "QMNIST", dict.fromkeys(QMNIST_FILES), _qmnist_archives)
+    extended = np.concatenate(arrays[1::2])
+    images, labels = _to_part(np.concatenate(arrays[::2]), extended[:, 0])
+    writers = torch.from_numpy(extended[:, WRITER_COLUMN].astype(np.int64))
+    indices = _split_by_writer(writers) if by_writer else _split_at_random(len(labels))
+    train, validation, test = ((images[part], labels[part]) for part in indices)
+    return (train, validation, test), md5
 
 
-def optdigits() -> tuple[Tensor, Tensor, MD5]:
-    """scikit-learn's 1,797 scans of 8x8 (the test part of UCI's optdigits, by 13 writers) as MNIST has its digits.
-
-    Returns uint8 (1797, 28, 28), int64 (1797,) and the MD5 of both.
-    """
+def optdigits() -> tuple[Parts, MD5]:
+    """scikit-learn's 1,797 scans of 8x8 (the test part of UCI's optdigits, by 13 writers) in MNIST's format."""
     from sklearn.datasets import load_digits
 
-    from digit_recognizer.preprocessing import (
-        mnist_format,  # here, since scikit-image takes its time and MNIST does not need it
-    )
+    from digit_recognizer.preprocessing import mnist_format  # here, since MNIST does not need SciPy
 
     scans = load_digits()
-    digits = np.stack([mnist_format.as_mnist(scan / 16) for scan in scans.images])
-    labels = scans.target.astype(np.int64)
-    md5 = hashlib.md5(digits.tobytes() + labels.tobytes(), usedforsecurity=False).hexdigest()
-    return torch.from_numpy(digits), torch.from_numpy(labels), {"optdigits": md5}
+    images, labels = _to_part(np.stack([mnist_format.as_mnist(scan / 16) for scan in scans.images]), scans.target)
+    md5 = hashlib.md5(images.numpy().tobytes() + labels.numpy().tobytes(), usedforsecurity=False).hexdigest()
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
+    train, test = ((images[part], labels[part]) for part in order.split(1437))
+    return (train, None, test), {"optdigits": md5}
+
+
+def qmnist_is_on_disk(root: Path) -> bool:
+    """Whether there is a copy of each file of QMNIST, whole or not."""
+    return all(any(path.is_file() for path in _find_paths(root, "QMNIST", name)) for name in QMNIST_FILES)
+
+
+def _to_part(images: np.ndarray, labels: np.ndarray) -> Part:
+    return torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
+
+
+def _split_at_random(count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices of a fixed random 80, 10 and 10 %."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    train, validation, test = torch.tensor_split(order, (count * 8 // 10, count * 9 // 10))
+    return train, validation, test
+
+
+def _split_by_writer(writers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices of about 80, 10 and 10 %, all digits of a writer in the same part."""
+    names, writer, counts = writers.unique(return_inverse=True, return_counts=True)
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(SPLIT_SEED))
+    part = torch.empty(len(names), dtype=torch.int64)
+    # Writers are laid end to end in random order; the middle of a writer's digits decides on the part.
+    middle = counts[order].cumsum(0) - counts[order] / 2
+    part[order] = torch.bucketize(middle / len(writers), torch.tensor([0.8, 0.9]))
+    train, validation, test = ((part[writer] == index).nonzero().flatten() for index in range(3))
+    return train, validation, test
 
 
 def _mnist_archives() -> download.Archives:
-    from torchvision.datasets import MNIST
+    from torchvision.datasets import MNIST  # here, since importing it takes two seconds and 160 MB
 
-    return {Path(name).stem: ([mirror + name for mirror in MNIST.mirrors], md5) for name, md5 in MNIST.resources}
+    return download.Archives(list(MNIST.mirrors), dict(MNIST.resources))
 
 
 def _qmnist_archives() -> download.Archives:
     from torchvision.datasets import QMNIST
 
-    resources = QMNIST.resources["train"] + QMNIST.resources["test"]
-    return {Path(address).stem: ([address], md5) for address, md5 in resources}
+    addresses = [
+        (*address.rpartition("/"), md5) for part in ("train", "test") for address, md5 in QMNIST.resources[part]
+    ]
+    return download.Archives([addresses[0][0] + "/"], {name: md5 for _, _, name, md5 in addresses})
 
 
-def _make_whole(
-    folder: Path, title: str, complaints: Callable[[Path], Complaints], archives: Callable[[], download.Archives]
-) -> None:
-    """Fetch what is missing or damaged, and say so. Raises as mnist does, and UserError where the folder is none."""
+def _read_or_download(
+    root: Path, title: str, known_md5: Mapping[str, str | None], find_archives: Callable[[], download.Archives]
+) -> tuple[list[np.ndarray], MD5]:
+    """The arrays of all files, in order, and their MD5s. known_md5: None where only the format can be checked."""
+    folder = root / title / "raw"
     for parent in (folder, *folder.parents):
         if parent.exists() and not parent.is_dir():
             raise UserError(f"{parent} is a file, not a folder; choose another with --data-dir or DIGITS_DATA_DIR")
-    found = complaints(folder)
-    if not found:
-        download.clear_away(folder)
-        return
-    damaged = [file for file, complaint in found.items() if complaint != MISSING]
-    known = archives()
-    absent = not damaged and len(found) == len(known)
-    listed = "; ".join(f"{folder / file} {complaint}" for file, complaint in found.items())
-    said = f"{title} is not in {folder}" if absent else listed
-    print(f"{said}; downloading {'it' if absent or len(found) == 1 else 'them'}.", flush=True)
+    read = functools.partial(_read_all, root, title, known_md5)
+    files = read()
+    if problems := _problems_of(files):
+        _download(title, folder, problems, find_archives(), lambda: _problems_of(read()))
+        files = read()
+        if problems := _problems_of(files):
+            raise UserError(f"the downloaded files of {title} are not the expected ones: {_describe(problems)}")
+    download.clear_leftovers(folder)
+    return [file.array for file in files.values()], {name: file.md5 for name, file in files.items()}
+
+
+def _download(
+    title: str,
+    folder: Path,
+    problems: Mapping[str, _File],
+    archives: download.Archives,
+    find_problems: Callable[[], Mapping[str, _File]],
+) -> None:
+    """Download the files that have a problem; say what the problem is, and which damaged files are kept."""
+    damaged = [file.path for file in problems.values() if file.problem != MISSING]
+    absent = not damaged and len(problems) == len(archives.md5)
+    stated = f"{title} is not in {folder}" if absent else _describe(problems)
+    print(f"{stated}; downloading {'it' if absent or len(problems) == 1 else 'them'}.", flush=True)
     try:
-        download.fetch(known, folder, complaints)
+        download.fetch(archives, folder, lambda: {name: file.path for name, file in find_problems().items()})
     except download.UnreachableError as error:
         if damaged:
-            wanted = ", ".join(found)
-            line = f"{said}; not to be downloaded ({error}), and left as it was; put good copies there: {wanted}"
-            raise UserError(line) from error
-        where = f"{title} is neither in {folder} nor to be downloaded ({error})"
-        raise download.UnreachableError(where, list(found)) from error
+            raise UserError(f"{stated}; {error}; put good copies into {folder}: {', '.join(problems)}") from error
+        message = f"{title} is not in {folder} and cannot be downloaded ({error})"
+        raise download.UnreachableError(message, list(problems)) from error
     if damaged:
-        kept = ", ".join(f"{file}.damaged" for file in damaged)
-        print(f"{title} is whole again; kept in {folder}: {kept}", flush=True)
+        print(f"{title} is complete; kept: {', '.join(f'{path}.damaged' for path in damaged)}", flush=True)
 
 
-def _complaints_of_mnist(folder: Path) -> Complaints:
-    found = {}
-    for file, md5 in MNIST_MD5.items():
-        if not (folder / file).is_file():
-            found[file] = MISSING
-        elif _md5(folder / file) != md5:
-            found[file] = "is damaged (its MD5 is not that of MNIST's)"
-    return found
+def _problems_of(files: Mapping[str, _File]) -> dict[str, _File]:
+    return {name: file for name, file in files.items() if file.problem}
 
 
-def _complaints_of_qmnist(folder: Path) -> Complaints:
-    found, counts = {}, {}
-    for file in QMNIST_FILES:
+def _describe(problems: Mapping[str, _File]) -> str:
+    return "; ".join(f"{file.path} {file.problem}" for file in problems.values())
+
+
+def _find_paths(root: Path, title: str, name: str) -> list[Path]:
+    """The places of a file, in the order in which they are looked at."""
+    return [folder / file for folder in (root / title / "raw", root) for file in (name, f"{name}.gz")]
+
+
+def _read_all(root: Path, title: str, known_md5: Mapping[str, str | None]) -> dict[str, _File]:
+    """Each file by its name."""
+    files = {name: _read_first(_find_paths(root, title, name), md5) for name, md5 in known_md5.items()}
+    names = list(files)
+    for pair in (names[:2], names[2:]):  # images and labels
+        if len({len(files[name].array) for name in pair if not files[name].problem}) == 2:
+            problem = "is damaged (images and labels differ in number)"
+            files |= {name: _File(files[name].path, problem) for name in pair}
+    return files
+
+
+def _read_first(paths: list[Path], known_md5: str | None) -> _File:
+    """The first good copy of a file; where there is none, what is wrong with the first copy."""
+    copies: list[_File] = []
+    for path in filter(Path.is_file, paths):
         try:
-            counts[file] = len(_read_qmnist(folder / file)) if (folder / file).is_file() else None
-        except _Damaged as error:
-            found[file] = f"is damaged ({error})"
-    found |= {file: MISSING for file, count in counts.items() if count is None}
-    for pair in (QMNIST_FILES[:2], QMNIST_FILES[2:]):
-        if len({counts.get(file) for file in pair} - {None}) == 2:
-            found |= dict.fromkeys(pair, "is damaged (images and labels are not equally many)")
-    return found
+            copies.insert(0, _read_file(path, known_md5))
+            break
+        except _DamagedError as error:
+            copies.append(_File(path, f"is damaged ({error})"))
+    return copies[0] if copies else _File(paths[0], MISSING)
 
 
-def _read_qmnist(path: Path) -> Tensor:
-    """Images as uint8 (n, 28, 28), or extended labels as int32 (n, 8). Raises _Damaged."""
-    from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
+def _read_file(path: Path, known_md5: str | None) -> _File:
+    """Read and check a file. Raises _DamagedError."""
+    content = _read_bytes(path)
+    md5 = hashlib.md5(content.data, usedforsecurity=False).hexdigest()
+    if known_md5 and md5 != known_md5:
+        raise _DamagedError("its MD5 is not the original's")
+    array = _parse_idx(content)
+    if not known_md5:
+        _validate_qmnist(array, "images" if "images" in path.name else "labels")
+    return _File(path, None, array, md5)
 
+
+def _read_bytes(path: Path) -> np.ndarray:
+    """The unpacked bytes, uint8 (n,). Raises _DamagedError."""
     try:
-        numbers = read_sn3_pascalvincent_tensor(path)
+        if path.suffix != ".gz":
+            return np.fromfile(path, np.uint8)
+        with gzip.open(path) as file:
+            return np.frombuffer(bytearray(file.read(MAX_BYTES)), np.uint8)
+    except EOFError as error:
+        raise _DamagedError("it is cut short") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise _DamagedError("it is not a valid gzip file") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (AssertionError, ValueError, RuntimeError, IndexError, KeyError, TypeError) as error:
-        raise _Damaged("not the format of QMNIST") from error
-    form = (torch.uint8, (28, 28)) if "images" in path.name else (torch.int32, (8,))
-    if (numbers.dtype, tuple(numbers.shape[1:])) != form or not len(numbers):
-        raise _Damaged("not the shape of QMNIST's")
-    if "labels" in path.name and (numbers[:, 0].min() < 0 or numbers[:, 0].max() > 9):
-        raise _Damaged("there are labels beyond 0 to 9")
-    return numbers
 
 
-def _md5(path: Path) -> str:
+def _parse_idx(content: np.ndarray) -> np.ndarray:
+    """Decode the IDX format: type, number of dimensions, their sizes as big-endian uint32, and the values."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        start = 4 + 4 * int(content[3])
+        shape = content[4:start].view(">u4").tolist()
+        return content[start:].view(IDX_TYPES[content[:3].tobytes()]).reshape(shape)
+    except (IndexError, KeyError, ValueError) as error:
+        raise _DamagedError("it is not in the IDX format") from error
+
+
+def _validate_qmnist(array: np.ndarray, kind: str) -> None:
+    """Raise _DamagedError unless these are images or extended labels."""
+    if (array.dtype, array.shape[1:]) != QMNIST_FORMS[kind] or not len(array):
+        raise _DamagedError("its type or shape is not QMNIST's")
+    if kind == "labels" and not 0 <= array[:, 0].min() <= array[:, 0].max() <= 9:
+        raise _DamagedError("it has labels outside 0 to 9")
