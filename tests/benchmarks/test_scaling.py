@@ -16,7 +16,7 @@ def test_five_copies_are_five_times_the_digits_in_more_memory():
 
 
 def test_an_epoch_that_fails_says_why(no_network, tmp_path):
-    with pytest.raises(UserError, match=r"an epoch on 1 copies of MNIST failed: .* put there what is missing"):
+    with pytest.raises(UserError, match=r"an epoch on 1 copies of MNIST failed: .* put the missing files there"):
         scaling.in_a_process(1, tmp_path)
 
 
