@@ -1,12 +1,14 @@
-"""predict as its user meets it: files, folders, patterns, labels, JSON, and one line for each mistake."""
+"""digits predict: files, folders, patterns, labels, JSON, figures, and one line for each error."""
 
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 from digit_recognizer.cli import labelled_files
+from digit_recognizer.preprocessing import image_io, page
 from digit_recognizer.runtime.errors import UserError
 
 STROKES = {
@@ -59,7 +61,7 @@ def test_a_pattern_is_taken(folder, command):
     status, out, _ = command("predict", str(folder / "[17]_*.png"))
     assert status == 0 and len(out.splitlines()) == 2
     status, _, error = command("predict", str(folder / "*.tiff"))
-    assert (status, error.count("\n")) == (2, 1) and "no file is called" in error
+    assert (status, error.count("\n")) == (2, 1) and "no file matches" in error
 
 
 def test_json_has_an_object_a_line(folder, command):
@@ -86,19 +88,35 @@ def test_a_number_is_read_with_its_boxes(tmp_path, command):
 
 
 @pytest.mark.parametrize("flags", [[], ["--number"]])
-def test_show_saves_how_each_was_read(flags, folder, tmp_path, command):
-    command("predict", *flags, "--show", tmp_path / "shown", folder / "4_a.png", folder / "0_a.png")
+def test_show_draws_how_each_was_read_and_decodes_it_once(flags, folder, tmp_path, command):
+    with (
+        mock.patch.object(image_io, "read", wraps=image_io.read) as read,
+        mock.patch.object(page, "binarize", wraps=page.binarize) as binarize,
+    ):
+        command("predict", *flags, "--show", tmp_path / "shown", folder / "4_a.png", folder / "0_a.png")
+    assert read.call_count == binarize.call_count == 2
     shown = sorted((tmp_path / "shown").iterdir())
     assert [path.name for path in shown] == ["0001_4_a.png", "0002_0_a.png"]
     assert np.asarray(Image.open(shown[0])).std() > 10
 
 
-def test_an_unreadable_file_among_others_does_not_stop_them(folder, command):
+@pytest.mark.parametrize("flags", [[], ["--number"]])
+@pytest.mark.parametrize(("digit", "kind"), [(4, "TIFF"), (None, "TIFF"), (4, "GIF")])
+def test_several_pages_or_frames_are_a_warning(digit, kind, flags, tmp_path, command):
+    first = drawing(digit) if digit else Image.new("L", (200, 200), 255)
+    first.save(tmp_path / "pages", kind, save_all=True, append_images=[drawing(7), drawing(0)])
+    warning = "the first of several frames was read"
+    assert warning in command("predict", *flags, tmp_path / "pages")[1]
+    assert warning in json.loads(command("predict", *flags, "--json", tmp_path / "pages")[1])["warnings"]
+
+
+def test_an_unreadable_file_does_not_stop_the_others_and_counts_as_wrong(folder, command):
     (folder / "5_broken.png").write_bytes(b"no picture")
     status, out, error = command("predict", folder)
     assert status == 1
     assert (len([line for line in out.splitlines() if ".png  " in line]), error.count("\n")) == (4, 1)
     assert "5_broken.png is not a picture" in error
+    assert "4 of 5 right: 80.00%\n5 could not be read: 5_broken.png\n" in out
 
 
 @pytest.mark.parametrize(
@@ -109,7 +127,7 @@ def test_an_unreadable_file_among_others_does_not_stop_them(folder, command):
         ("empty", "there are no pictures in"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(name, words, tmp_path, command):
+def test_an_unreadable_argument_is_one_line(name, words, tmp_path, command):
     (tmp_path / "text.png").write_text("seven")
     (tmp_path / "empty").mkdir()
     status, out, error = command("predict", tmp_path / name)
@@ -117,12 +135,12 @@ def test_what_cannot_be_read_is_one_line(name, words, tmp_path, command):
     assert words in error
 
 
-def test_a_model_that_is_none_is_one_line(folder, command):
+def test_a_file_that_is_not_a_model_is_one_line(folder, command):
     status, _, error = command("predict", folder, "--model", folder / "1_a.png")
     assert (status, error.count("\n")) == (2, 1) and "is not a model file" in error
 
 
-def test_a_pattern_may_name_folders_and_nonsense_is_one_line(folder, command):
+def test_a_pattern_may_match_folders_and_an_invalid_one_is_one_line(folder, command):
     (folder / "more").mkdir()
     drawing(7).save(folder / "more" / "7.png")
     status, out, _ = command("predict", str(folder / "mor*"))
@@ -141,13 +159,7 @@ def test_odd_names_are_printed_and_drawn(folder, command):
     assert len(list((folder / "shown").iterdir())) == 6
 
 
-def test_an_unreadable_file_counts_as_wrong(folder, command):
-    (folder / "5_broken.png").write_bytes(b"no picture")
-    _, out, _ = command("predict", folder)
-    assert "4 of 5 right: 80.00%\n5 could not be read: 5_broken.png\n" in out
-
-
-def test_a_number_that_is_none_says_why(tmp_path, command):
+def test_a_blank_page_has_no_number(tmp_path, command):
     Image.new("L", (300, 90), 255).save(tmp_path / "blank.png")
     assert command("predict", "--number", tmp_path / "blank.png")[1].endswith("-  blank\n")
     read = json.loads(command("predict", "--number", "--json", tmp_path / "blank.png")[1])
@@ -173,14 +185,14 @@ def test_labels_in_names(names, labels, tmp_path):
     assert [picture.label for picture in labelled_files.collect([tmp_path])] == labels
 
 
-def test_a_file_that_is_named_twice_is_read_once_and_keeps_its_label(tmp_path):
+def test_a_file_given_twice_is_read_once_and_keeps_its_label(tmp_path):
     for name in ("7_a.png", "three.jpg"):
         (tmp_path / name).touch()
     found = labelled_files.collect([tmp_path / "*.png", tmp_path, tmp_path / "three.jpg"])
     assert found == [(tmp_path / "7_a.png", "7", None), (tmp_path / "three.jpg", "3", None)]
 
 
-def test_a_folder_that_is_not_scored_for_the_name_of_one_picture_says_so(folder, command):
+def test_a_folder_with_one_unlabelled_picture_says_why_it_is_not_scored(folder, command):
     drawing(7).save(folder / "photo.png")
     status, out, error = command("predict", folder)
     assert (status, len(out.splitlines())) == (0, 5) and "right" not in out
@@ -192,7 +204,7 @@ def test_a_folder_that_is_not_scored_for_the_name_of_one_picture_says_so(folder,
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "file,label\nx.png,seven\n", "file,label\nx.png\n", "\x00"])
-def test_a_table_that_is_none_is_refused(text, tmp_path):
+def test_an_invalid_table_is_an_error(text, tmp_path):
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(UserError, match=r"labels\.csv"):
         labelled_files.collect([tmp_path])

@@ -1,4 +1,4 @@
-"""What is read, how sure the answer is, and when there is none."""
+"""Predictions, their calibrated confidence, and when there is none."""
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +9,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from digit_recognizer import checkpoints, evaluation, models, recipes
+from digit_recognizer.preprocessing.page import analyze
 from digit_recognizer.recipes.recipe import Augmentation
-from digit_recognizer.recognition import calibration, recognizer
+from digit_recognizer.recognition import calibration, plots, recognizer
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 
@@ -27,7 +28,7 @@ def one() -> Image.Image:
     return image
 
 
-def test_a_prediction_says_all_that_is_to_be_shown(one, network):
+def test_a_prediction_has_all_that_is_shown(one, network):
     prediction = network.predict(one)
     assert prediction.digit == 1 and prediction.reason is None
     assert sum(prediction.probabilities) == pytest.approx(1, abs=1e-5)
@@ -35,12 +36,26 @@ def test_a_prediction_says_all_that_is_to_be_shown(one, network):
     assert prediction.ranked[0] == 1 and sorted(prediction.ranked) == list(range(10))
     assert prediction.image.shape == (28, 28) and prediction.image.max() == 255
     assert "dark on light, inverted" in prediction.warnings
+    assert prediction.page.image.size == one.size
+    assert prediction.preprocessed.component.image.any()
 
 
-def test_many_are_read_as_one_by_one(one, network):
+def test_a_page_is_analyzed_once_and_read_as_its_picture(one, network):
+    page = analyze(one)
+    assert analyze(page) is page
+    for read in (network.predict, network.read_number):
+        answer = read(page)
+        assert answer.page is page
+        assert (answer.confidence, answer.warnings) == (read(one).confidence, read(one).warnings)
+
+
+def test_many_are_read_as_each_alone(one, network):
     pictures = [one, one.rotate(180), Image.new("L", (60, 60), 255)]
     together = network.predict_many(pictures)
     assert [prediction.digit for prediction in together] == [network.predict(each).digit for each in pictures]
+    assert [prediction.page for prediction in together] == [None] * 3  # 5 MB each
+    with pytest.raises(UserError, match="keeps no page"):
+        plots.digit(together[0], "")
     assert network.predict_many([]) == []
 
 
@@ -54,7 +69,7 @@ def test_many_threads_may_read_at_once(optdigits, network):
     assert len(set(alone)) == len(alone)  # or a mixed-up answer would not be seen
 
 
-def test_what_is_refused_says_why(one, network):
+def test_a_rejected_picture_says_why(one, network):
     blank = network.predict(Image.new("L", (60, 60), 255))
     assert (blank.digit, blank.reason, blank.confidence) == (None, "blank", 0)
     two = Image.new("L", (240, 120), 255)
@@ -65,7 +80,7 @@ def test_what_is_refused_says_why(one, network):
     assert (strict.predict(one).digit, strict.predict(one).reason) == (None, "not like a digit")
 
 
-def test_the_names_of_project_001(one, tmp_path, trained, small_recipe):
+def test_the_names_of_qmnist_streamlit(one, tmp_path, trained, small_recipe):
     checkpoints.save(tmp_path / "mnist_model.pth", trained[0], small_recipe, {})
     model = recognizer.load_model(tmp_path / "mnist_model.pth")
     digit, confidence = recognizer.test_single_image(model, one)
@@ -73,7 +88,7 @@ def test_the_names_of_project_001(one, tmp_path, trained, small_recipe):
     assert recognizer.test_single_image(trained[0], one) == (digit, confidence)
 
 
-def test_what_confidence_means_is_kept_with_the_network(one, tmp_path):
+def test_the_calibration_is_kept_with_the_network(one, tmp_path):
     recipe = recipes.get("mlp_128_adam")
     calibration = {"temperature": 2.0, "min_confidence": 0.2, "rejection_rate": 0.01}
     checkpoints.save(tmp_path / "a.pth", models.build(recipe), recipe, {"calibration": calibration})
@@ -97,7 +112,7 @@ def test_an_unusable_calibration_is_an_error(calibration, tmp_path):
         Recognizer.load(tmp_path / "a.pth")
 
 
-def test_answers_that_are_no_numbers_are_no_digit(one, network):
+def test_logits_that_are_not_finite_are_no_digit(one, network):
     broken = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
     torch.nn.init.constant_(broken[1].weight, 3e38)  # finite, and yet no answer is
     prediction = Recognizer(broken).predict(one)
@@ -130,19 +145,19 @@ def test_calibration_error_of_a_worked_example():
     assert calibration.calibration_error(probabilities, labels) == pytest.approx(0.1)
 
 
-def test_the_shipped_network_is_as_sure_as_it_is_right(mnist, network):
+def test_the_shipped_network_is_calibrated(mnist, network):
     logits = evaluation.predict(network.model, mnist.test.images) / network.temperature
     assert calibration.calibration_error(logits.softmax(1), mnist.test.labels) <= 0.005
     assert evaluation.score(logits, mnist.test.labels).accuracy >= 0.995
-    refused = (logits.softmax(1).amax(1) < network.min_confidence).double().mean()
-    assert refused <= 0.02
+    rejection_rate = (logits.softmax(1).amax(1) < network.min_confidence).double().mean()
+    assert rejection_rate <= 0.02
 
 
-def test_a_threshold_needs_digits_that_were_held_out(trained, optdigits):
+def test_calibration_needs_validation_digits(trained, optdigits):
     assert calibration.calibrate(trained[0], optdigits, Augmentation()) is None
 
 
-def test_the_temperature_is_that_of_digits_as_varied_as_in_training(trained, optdigits):
+def test_the_temperature_is_fitted_on_augmented_digits(trained, optdigits):
     held_out = dataclasses.replace(optdigits, validation=optdigits.test)
     logits = evaluation.predict(trained[0], optdigits.test.images)
     plain = calibration.calibrate(trained[0], held_out, Augmentation())

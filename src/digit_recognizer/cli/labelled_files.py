@@ -1,4 +1,4 @@
-"""Files of pictures by name, folder or pattern, and what they show, where that is known."""
+"""Picture files by name, folder or pattern, with their labels where these are known."""
 
 import csv
 import re
@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 from digit_recognizer.runtime.errors import UserError
 
-KINDS = {".png", ".jpg", ".jpeg", ".jpe", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".pnm"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".pnm"}
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TABLE = "labels.csv"
-UNREADABLE = ""  # what a file that is no picture is read as
+UNREADABLE = ""  # what a file that cannot be read counts as
 
 
 class Labelled(NamedTuple):
-    """A file, and what it shows as text; None where that is not known.
+    """A file and its label, one digit or several; None where it is not known.
 
-    unlabelled: of a folder that is not scored, the picture whose name, unlike others, has no label.
+    unlabelled: in a folder that is not scored, the one picture whose name holds no label while others' do.
     """
 
     path: Path
@@ -26,63 +26,63 @@ class Labelled(NamedTuple):
 
 
 def collect(names: Iterable[str | Path]) -> list[Labelled]:
-    """The pictures of these files, folders and patterns (*.jpg), those of a folder by name, each once.
+    """Return the pictures of these files, folders and patterns (*.jpg), each once, those of a folder by name.
 
-    Labels come from labels.csv in a folder (columns file and label), else from the names of its pictures where all of
-    them begin with a digit and no further one, or with its word: 7_a.png, three.jpg. Raises UserError for a folder or
-    pattern without pictures, and for a table that cannot be used; a file that is missing is for its reader to say.
+    Labels come from labels.csv in a folder (columns file and label). Without it they come from the names, where all of
+    a folder's begin with one digit or its English word: 7_a.png, three.jpg. Raises UserError for a folder or pattern
+    without pictures and for a table that cannot be used. A missing file is reported by its reader.
     """
     found: list[Labelled] = []
     for name in names:
         path = Path(name)
-        if _may_be(path.is_dir):
-            found += _of_folder(path)
-        elif not _may_be(path.exists) and re.search(r"[*?\[]", str(name)):
-            for one in _matching(path):
-                found += _of_folder(one) if one.is_dir() else [Labelled(one, None)]
+        if _is_true(path.is_dir):
+            found += _in_folder(path)
+        elif not _is_true(path.exists) and re.search(r"[*?\[]", str(name)):
+            for match in _match(path):
+                found += _in_folder(match) if match.is_dir() else [Labelled(match, None)]
         else:
             found.append(Labelled(path, None))
-    known: dict[Path, Labelled] = {}
+    unique: dict[Path, Labelled] = {}
     for picture in found:
-        if picture.path not in known or known[picture.path].label is None:
-            known[picture.path] = picture
-    return list(known.values())
+        if picture.path not in unique or unique[picture.path].label is None:
+            unique[picture.path] = picture
+    return list(unique.values())
 
 
-def _may_be(question: Callable[[], bool]) -> bool:
-    """The answer; no, where the system does not let us see."""
+def _is_true(check: Callable[[], bool]) -> bool:
+    """The result of a check of the file system; False where access is denied."""
     try:
-        return question()
+        return check()
     except OSError:
         return False
 
 
-def _matching(pattern: Path) -> list[Path]:
+def _match(pattern: Path) -> list[Path]:
     """The files and folders of a pattern, by name. Raises UserError where there is none."""
     anchor = Path(pattern.anchor)
     try:
         found = sorted(anchor.glob(str(pattern.relative_to(anchor) if pattern.anchor else pattern)))
     except ValueError as error:  # such as a**b
-        raise UserError(f"{pattern} is not a pattern that can be looked for: {error}") from error
+        raise UserError(f"{pattern} is not a valid pattern: {error}") from error
     if not found:
-        raise UserError(f"no file is called {pattern}")
+        raise UserError(f"no file matches {pattern}")
     return found
 
 
-def _of_folder(folder: Path) -> list[Labelled]:
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in KINDS and path.is_file())
+def _in_folder(folder: Path) -> list[Labelled]:
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     if (folder / TABLE).exists():
-        return _of_table(folder / TABLE)
-    if not files:
+        return _read_table(folder / TABLE)
+    if not paths:
         raise UserError(f"there are no pictures in {folder}")
-    labels = [_label_of(path.stem) for path in files]
+    labels = [_label_in(path.stem) for path in paths]
     if None not in labels:
-        return [Labelled(path, label) for path, label in zip(files, labels, strict=True)]
-    unlabelled = files[labels.index(None)] if any(labels) else None
-    return [Labelled(path, None, unlabelled) for path in files]
+        return [Labelled(path, label) for path, label in zip(paths, labels, strict=True)]
+    unlabelled = paths[labels.index(None)] if any(labels) else None
+    return [Labelled(path, None, unlabelled) for path in paths]
 
 
-def _of_table(table: Path) -> list[Labelled]:
+def _read_table(table: Path) -> list[Labelled]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = [Labelled(table.parent / row["file"], row["label"].strip()) for row in csv.DictReader(file)]
@@ -90,12 +90,12 @@ def _of_table(table: Path) -> list[Labelled]:
         raise UserError(f"{table} is not a table with the columns file and label") from error
     wrong = [row for row in rows if not (row.label or "").isdecimal()]
     if wrong or not rows:
-        what = f"says '{wrong[0].label}' of {wrong[0].path.name}" if wrong else "is empty"
-        raise UserError(f"{table} {what}; a label is one digit, or several")
+        reason = f"says '{wrong[0].label}' of {wrong[0].path.name}" if wrong else "is empty"
+        raise UserError(f"{table} {reason}; a label is one digit, or several")
     return rows
 
 
-def _label_of(stem: str) -> str | None:
+def _label_in(stem: str) -> str | None:
     """The digit with which a name begins, alone or as a word."""
     first = re.split(r"[^0-9A-Za-z]", stem.lower())[0]
     if len(first) == 1 and first.isdecimal():
@@ -104,17 +104,18 @@ def _label_of(stem: str) -> str | None:
 
 
 def report(answers: Sequence[tuple[Labelled, str | None]]) -> list[str]:
-    """How many of these were read right, and which not, as lines of text.
+    """Return lines of text: how many pictures were read correctly, and the mistakes.
 
-    answers: with what each was read as; None where there was no digit, and UNREADABLE.
+    answers: each with what was read, None for no digit, or UNREADABLE.
     """
-    right = sum(labelled.label == read for labelled, read in answers)
-    refused = sum(read is None for _, read in answers)
-    lines = [f"{right} of {len(answers)} right: {right / len(answers):.2%}" + (f", {refused} refused" * bool(refused))]
+    correct = sum(labelled.label == read for labelled, read in answers)
+    rejected = sum(read is None for _, read in answers)
+    without_digit = f", {rejected} rejected" if rejected else ""
+    lines = [f"{correct} of {len(answers)} right: {correct / len(answers):.2%}{without_digit}"]
     mistakes: dict[tuple[str, str], list[str]] = {}
     for labelled, read in answers:
         if labelled.label != read:
-            how = "could not be read" if read == UNREADABLE else f"read as {read or 'no digit'}"
-            mistakes.setdefault((str(labelled.label), how), []).append(labelled.path.name)
-    lines += [f"{label} {how}: {', '.join(names)}" for (label, how), names in sorted(mistakes.items())]
+            mistake = "could not be read" if read == UNREADABLE else f"read as {read or 'no digit'}"
+            mistakes.setdefault((str(labelled.label), mistake), []).append(labelled.path.name)
+    lines += [f"{label} {mistake}: {', '.join(names)}" for (label, mistake), names in sorted(mistakes.items())]
     return lines

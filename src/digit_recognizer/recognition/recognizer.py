@@ -83,7 +83,7 @@ class Number(NamedTuple):
 
 
 class Logarithm(nn.Module):
-    """Probabilities to logits."""
+    """Turns probabilities into logits."""
 
     def forward(self, probabilities: Tensor) -> Tensor:
         return probabilities.clamp(min=1e-30).log()
@@ -97,11 +97,9 @@ class Recognizer:
 
     @classmethod
     def load(cls, path: str | Path | None = None, mean: float | None = None, std: float | None = None) -> "Recognizer":
-        """The network of a file, or the one that comes with the package. Raises UserError; see checkpoints.load."""
+        """Load the network of a file, or the one in the package. Raises UserError; see checkpoints.load."""
         if path is None and (mean is not None or std is not None):
-            raise UserError(
-                "the network of the package knows how its pixels were normalised; leave out --mean and --std"
-            )
+            raise UserError("the network in the package has its own normalisation; leave out --mean and --std")
         checkpoint = checkpoints.pretrained(SHIPPED) if path is None else checkpoints.load(path, mean, std)
         model = checkpoint.model
         temperature, min_confidence = _calibration(path, checkpoint.record or {})
@@ -133,7 +131,7 @@ class Recognizer:
         return Number(reason, tuple(rows), tuple(kept), page)
 
     def read(self, digits: Sequence[PreprocessedDigit]) -> list[Prediction]:
-        """Read digits that were taken from pages."""
+        """Predict digits that were taken from pages."""
         if not digits:
             return []
         images = torch.from_numpy(np.stack([digit.image for digit in digits]))
@@ -162,12 +160,12 @@ def _calibration(path: str | Path | None, record: dict[str, Any]) -> tuple[float
 
 
 def load_model(path: str | Path, mean: float | None = None, std: float | None = None) -> Recognizer:
-    """Project 001's name for loading a network; see Recognizer.load."""
+    """Load a network; qmnist-streamlit's name for Recognizer.load."""
     return Recognizer.load(path, mean, std)
 
 
 def test_single_image(model: Recognizer | nn.Module, image: Any) -> tuple[int | None, float]:
-    """Project 001's name for reading one picture: the digit, None where there is none, and the confidence, 0 to 1."""
+    """Read one picture; qmnist-streamlit's name. Returns the digit, None where there is none, and the confidence."""
     prediction = (model if isinstance(model, Recognizer) else Recognizer(model)).predict(image)
     return prediction.digit, prediction.confidence
 
