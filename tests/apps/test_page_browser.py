@@ -1,4 +1,4 @@
-"""The web page in a true browser, Debian's Chromium, at the width of a desk and of a telephone."""
+"""The page in a real browser, Debian's Chromium, at the widths of a desk and of a telephone."""
 
 import asyncio
 import os
@@ -37,35 +37,38 @@ def chromium():
         from playwright import sync_api
     except ImportError:
         missing = "playwright is not installed"
-    if missing and os.environ.get("CI_SCREEN") == "1":
-        pytest.fail(missing)
-    elif missing:
-        pytest.skip(missing)
+    if missing:
+        (pytest.fail if os.environ.get("CI_SCREEN") == "1" else pytest.skip)(missing)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
         yield browser
         browser.close()
 
 
-@pytest.fixture(params=SIZES)
-def visit(request, chromium, address):
-    """The page, loaded, in a window of one of the sizes; nothing on it may be wider than the window.
-
-    The browser asks nobody but this server for anything.
-    """
+@pytest.fixture(scope="module", params=SIZES)
+def tab(request, chromium):
+    """A tab of one of the sizes. All tests share it, and with it the scripts that it has loaded."""
     width, height = SIZES[request.param]
     page = chromium.new_page(viewport={"width": width, "height": height})
     page.set_default_timeout(PATIENCE)
-    asked = []
-    page.on("request", lambda one: asked.append(one.url))
-    page.goto(address)
-    page.get_by_text("One picture, or many at once").wait_for()
     yield page
-    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
-    assert page.locator("[data-testid=stException]").count() == 0
-    elsewhere = [url for url in asked if not url.startswith((f"{address}/", "data:", "blob:"))]
-    assert asked and elsewhere == []
     page.close()
+
+
+@pytest.fixture
+def visit(tab, address):
+    """The page, visited anew. Nothing on it is wider than the window, and it asks nobody but this server."""
+    requested = []
+    tab.on("request", note := lambda request: requested.append(request.url))
+    tab.goto(address)
+    tab.get_by_text("One picture, or many at once").wait_for()
+    yield tab
+    width = tab.viewport_size["width"]
+    assert tab.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+    assert tab.locator("[data-testid=stException]").count() == 0
+    elsewhere = [url for url in requested if not url.startswith((f"{address}/", "data:", "blob:"))]
+    assert requested and elsewhere == []
+    tab.remove_listener("request", note)
 
 
 def upload(page, files: dict[str, bytes]) -> None:
@@ -79,10 +82,7 @@ def answer(page) -> str:
 
 
 def screenshot(page, path: Path) -> tuple[int, int]:
-    """Write the whole page as a picture; returns its width and height, pixels.
-
-    Streamlit scrolls within its window, so the window is made as high as the page.
-    """
+    """Save the whole page as a picture, and return its size. Streamlit scrolls within its window, so it is enlarged."""
     page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     size = page.viewport_size
     height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
@@ -169,17 +169,16 @@ def test_the_keyboard_chooses_the_camera_and_it_takes_a_picture(visit):
     visit.locator(".answer").or_(visit.get_by_text("try again")).first.wait_for()
 
 
-def test_the_visitors_of_other_tests_send_and_see_what_a_browser_does(chromium, address):
-    sent, page = [], chromium.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.on("websocket", lambda channel: channel.on("framesent", lambda frame: sent.append(frame)))
-    page.goto(address)
-    page.get_by_text("One picture, or many at once").wait_for()
-    upload(page, {"seven.png": picture("7")})
-    uploaded = answer(page)
-    draw_a_seven(page)
-    drawn = answer(page)
-    page.close()
+@pytest.mark.parametrize("tab", ["desk"], indirect=True)
+def test_the_visitors_of_other_tests_send_and_see_what_a_browser_does(tab, address):
+    sent = []
+    tab.on("websocket", lambda channel: channel.on("framesent", lambda frame: sent.append(frame)))
+    tab.goto(address)
+    tab.get_by_text("One picture, or many at once").wait_for()
+    upload(tab, {"seven.png": picture("7")})
+    uploaded = answer(tab)
+    draw_a_seven(tab)
+    drawn = answer(tab)
     messages = [BackMsg.FromString(frame) for frame in sent]
     states = [state for message in messages for state in message.rerun_script.widget_states.widgets]
     drawing = [state.json_value for state in states if "image/png" in state.json_value][-1]
