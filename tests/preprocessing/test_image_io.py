@@ -1,4 +1,4 @@
-"""Every kind of picture becomes the same grey values; what is none is refused in one line."""
+"""Every format and mode gives the same grey values; what is not a picture is refused in one line."""
 
 import contextlib
 import gzip
@@ -59,14 +59,14 @@ def test_one_bit_and_sixteen_bits_and_floats_are_stretched(stroke):
     )
 
 
-def test_tensors_and_the_order_of_pytorch_are_taken(stroke):
+def test_tensors_and_channels_first(stroke):
     same = torch.from_numpy(np.array(stroke))
     for picture in (same, same[None], same[..., None], same.expand(3, -1, -1), same.float().requires_grad_()):
         assert np.abs(image_io.read(picture).grey - grey(stroke)).max() < 0.2
         assert image_io.read(picture).grey.shape == (40, 60)
 
 
-def test_numbers_that_are_none_count_as_the_least():
+def test_nan_and_infinities_become_the_minimum():
     values = np.full((20, 20), 0.5)
     values[5:15, 9:11], values[0, 0], values[0, 1] = 0.1, np.inf, np.nan
     read = image_io.read(values).grey
@@ -79,7 +79,7 @@ def test_one_grey_value_may_be_transparent():
     assert np.ptp(image_io.read(saved(ink, "PNG", transparency=1)).grey) > 0.9
 
 
-def test_transparency_is_paper(stroke):
+def test_transparency_is_background(stroke):
     shape = Image.eval(stroke, lambda value: 255 - value)
     for ink, paper in ((0, 1.0), (255, 0.0)):  # white ink would not show on white
         drawn = Image.merge("LA", (Image.new("L", stroke.size, ink), shape))
@@ -88,7 +88,7 @@ def test_transparency_is_paper(stroke):
         assert abs(read[20, 20] - paper) > 0.7
 
 
-def test_a_photograph_taken_sideways_is_turned(stroke):
+def test_a_photograph_taken_sideways_is_turned_upright(stroke):
     sideways, exif = stroke.transpose(Image.Transpose.ROTATE_90), Image.Exif()
     exif[0x0112] = 6  # to be turned to the right
     read = image_io.read(saved(sideways, "JPEG", exif=exif, quality=95))
@@ -102,7 +102,7 @@ def test_coloured_ink_on_coloured_paper_is_seen():
     assert np.ptp(image_io.read(colours).grey) > 0.4
 
 
-def test_large_pictures_are_reduced():
+def test_large_pictures_are_downscaled():
     read = image_io.read(np.zeros((1000, 3200), np.uint8))
     assert read.grey.shape == (200, 640)
     assert read.scale == 5
@@ -110,7 +110,7 @@ def test_large_pictures_are_reduced():
     assert image_io.read(file).scale == 6.25
 
 
-def test_of_an_animation_the_first_frame_is_read(stroke):
+def test_the_first_frame_of_an_animation_is_read(stroke):
     file = saved(stroke, "GIF", save_all=True, append_images=[Image.new("L", stroke.size, value) for value in (0, 90)])
     read = image_io.read(file)
     assert read.warnings == ("the first of several frames was read",)
@@ -134,7 +134,7 @@ def huge() -> bytes:
         (huge(), "pixels"),
     ],
 )
-def test_what_is_no_picture_is_refused(content, words, tmp_path):
+def test_what_is_not_a_picture_is_refused(content, words, tmp_path):
     (tmp_path / "a.png").write_bytes(content)
     for source in (tmp_path / "a.png", str(tmp_path / "a.png"), content):
         with pytest.raises(UserError, match=words) as caught:
@@ -153,7 +153,7 @@ def heif(brand: bytes) -> bytes:
     return b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(50)
 
 
-# What people take for pictures, what it is called, and what they are told to do.
+# What people take for pictures, its name, and what to do about it.
 OTHERS = {
     "svg": (b'<?xml version="1.0"?>\n<svg width="9"/>', "an SVG drawing, not pixels; save it as PNG"),
     "pdf": (b"%PDF-1.7\n", "a PDF document; save its page as PNG"),
@@ -180,7 +180,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_what_is_no_picture_is_named_whatever_it_is_called(kind, tmp_path):
+def test_other_formats_are_named_whatever_the_suffix(kind, tmp_path):
     content, words = OTHERS[kind]
     (tmp_path / "seven.png").write_bytes(content)
     with pytest.raises(UserError) as caught:
@@ -189,8 +189,8 @@ def test_what_is_no_picture_is_named_whatever_it_is_called(kind, tmp_path):
     assert said.startswith("seven.png is not a picture that can be read: it is " + words) and "\n" not in said
 
 
-def test_only_kinds_that_people_have_are_opened():
-    """No EPS, for which Pillow starts Ghostscript, and none of thirty formats that nobody's telephone writes."""
+def test_only_common_formats_are_opened():
+    """Not EPS, for which Pillow starts Ghostscript, and none of thirty rare formats."""
     Image.init()
     others = Image.SAVE.keys() - set(image_io.FORMATS) - {"PDF"}
     assert {"EPS", "ICO", "TGA", "PCX", "SGI"} <= others
@@ -206,7 +206,7 @@ def test_only_kinds_that_people_have_are_opened():
     assert tried > 10
 
 
-def test_limits_are_said(tmp_path, monkeypatch, stroke):
+def test_limits(tmp_path, monkeypatch, stroke):
     whole = saved(stroke, "PNG")
     with (tmp_path / "large.png").open("wb") as file:
         file.write(whole)
@@ -250,14 +250,14 @@ def test_a_tiff_of_very_many_strips_is_refused(stroke):
     ],
     ids=lambda exif: repr(exif[:20]),
 )
-def test_what_a_file_says_beside_its_pixels_does_not_stop_reading(exif, stroke):
+def test_corrupt_metadata_is_ignored(exif, stroke):
     for kind in ("JPEG", "PNG", "WEBP"):
         read = image_io.read(saved(stroke, kind, exif=exif))
         assert np.abs(read.grey - grey(stroke)).mean() < 0.02
 
 
 @pytest.mark.parametrize("turn", image_io.TRANSPOSITIONS)
-def test_every_way_of_holding_a_camera_is_undone(turn, stroke):
+def test_every_orientation_is_turned_upright(turn, stroke):
     exif = Image.Exif()
     exif[0x0112] = turn
     for kind in ("PNG", "TIFF"):
@@ -280,7 +280,7 @@ def test_an_open_file_is_read_from_its_beginning_each_time(stroke, tmp_path):
         image_io.read(text)
 
 
-def test_transparency_of_large_pictures_is_paper_too(stroke):
+def test_transparency_of_large_pictures_is_background(stroke):
     shape = Image.eval(stroke, lambda value: 255 - value).resize((1800, 1200))
     drawn = Image.merge("LA", (Image.new("L", shape.size, 0), shape))
     read = image_io.read(saved(drawn, "PNG")).grey
@@ -298,7 +298,7 @@ def test_a_file_that_was_cut_off_is_refused(kind):
 @pytest.mark.parametrize(
     "source", [np.zeros((1, 1)), np.zeros((3, 4), np.uint8), Image.new("L", (1, 1)), np.zeros(5), np.zeros((9, 9, 2))]
 )
-def test_what_is_too_small_or_no_picture_at_all_is_refused(source):
+def test_tiny_pictures_and_other_arrays_are_refused(source):
     with pytest.raises(UserError, match=r"too few for a digit|is not a picture"):
         image_io.read(source)
 

@@ -1,4 +1,4 @@
-"""Pictures that are damaged, enormous, or full of what is no digit: an answer or a line, soon, in little memory."""
+"""Damaged, enormous and adversarial pictures: an answer or one line, within the limits of time and memory."""
 
 import io
 import struct
@@ -35,7 +35,7 @@ def chunk(name: bytes, content: bytes) -> bytes:
 
 
 def interlaced(grey: np.ndarray) -> bytes:
-    """A PNG whose pixels come in Adam7's seven passes, which Pillow reads but does not write. grey: uint8."""
+    """A PNG with Adam7's seven passes, which Pillow reads but does not write. grey: uint8 (height, width)."""
     passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
     parts = [np.pad(grey[top::down, left::across], ((0, 0), (1, 0))) for top, left, down, across in passes]
     header = struct.pack(">IIBBBBB", grey.shape[1], grey.shape[0], 8, 0, 0, 0, 1)
@@ -54,7 +54,7 @@ def row_of_digits() -> Image.Image:
 
 
 def squares(height: int, width: int, side: int, step: int) -> np.ndarray:
-    """Dark squares of that side on light paper, one at each step down and across."""
+    """Dark squares on light paper, one at each step down and across."""
     down, across = np.arange(height)[:, None], np.arange(width)
     return np.where((down % step < side) & (across % step < side), np.uint8(0), np.uint8(255))
 
@@ -66,18 +66,18 @@ def spiral(side: int, apart: float) -> np.ndarray:
 
 
 def strokes(height: int, width: int, long: int, apart: int) -> np.ndarray:
-    """Upright strokes a pixel wide and so long, in rows."""
+    """Vertical strokes one pixel wide, in rows."""
     down, across = np.arange(height)[:, None], np.arange(width)
     return np.where((down % (long + 2) < long) & (across % apart == 0), np.uint8(0), np.uint8(255))
 
 
-def noise(height: int, width: int, ink: float) -> np.ndarray:
-    return np.where(np.random.default_rng(0).random((height, width)) < ink, np.uint8(0), np.uint8(255))
+def noise(height: int, width: int, share: float) -> np.ndarray:
+    return np.where(np.random.default_rng(0).random((height, width)) < share, np.uint8(0), np.uint8(255))
 
 
-# Pictures that are whole, and drawn to be slow to read: at the size to which all are reduced, and beyond it.
+# Valid pictures, drawn to be slow to read: at the size to which all are downscaled, and above it.
 DRAWN: dict[str, Callable[[], np.ndarray]] = {
-    **{f"noise, {ink} of it ink": lambda ink=ink: noise(640, 640, ink) for ink in (0.02, 0.05, 0.1, 0.2, 0.5, 0.9)},
+    **{f"noise, {share} ink": lambda share=share: noise(640, 640, share) for share in (0.02, 0.05, 0.1, 0.2, 0.5, 0.9)},
     "noise of any grey": lambda: np.random.default_rng(0).integers(0, 256, (640, 640), np.uint8),
     "noise in colours": lambda: np.random.default_rng(0).integers(0, 256, (640, 640, 3), np.uint8),
     "noise, large": lambda: np.random.default_rng(0).integers(0, 256, (4000, 4000), np.uint8),
@@ -97,13 +97,13 @@ DRAWN: dict[str, Callable[[], np.ndarray]] = {
     "five high": lambda: squares(5, 30_000, 2, 5),
     "five wide": lambda: squares(30_000, 5, 2, 5),
     "one high": lambda: squares(1, 30_000, 1, 2),
-    "six high, as wide as is read": lambda: squares(6, 640, 1, 2),
+    "six high, 640 wide": lambda: squares(6, 640, 1, 2),
     "sixty high": lambda: strokes(60, 640, 17, 2),
 }  # fmt: skip
 
 
 def prepare(folder: Path) -> None:
-    """In a worker: the network, which has read something."""
+    """In a worker: load the network and warm it up."""
     global _recognizer, _folder
     _folder = folder
     torch.set_num_threads(1)
@@ -111,9 +111,9 @@ def prepare(folder: Path) -> None:
     read(saved(row_of_digits(), "PNG"))
 
 
-def read(content: bytes, whole: bool = False) -> str:
-    """What comes of a picture by command and page: a digit, no digit, or refused; anything else is raised."""
-    line = hostile.timed(reading.table_row, _recognizer, "a.png", io.BytesIO(content), whole)
+def read(content: bytes, as_number: bool = False) -> str:
+    """Read a picture as command and page do. Returns a digit, no digit, or refused; anything else is raised."""
+    line = hostile.timed(reading.table_row, _recognizer, "a.png", io.BytesIO(content), as_number)
     assert line["file"] == "a.png" and "\n" not in "".join(line.values())
     try:
         hostile.timed(_recognizer.read_number, content)
@@ -130,14 +130,14 @@ def attempt_drawn(number: int) -> str:
     return read(saved(Image.fromarray(picture), "PNG", compress_level=1))
 
 
-def test_what_is_drawn_to_be_slow(tmp_path):
+def test_pictures_drawn_to_be_slow(tmp_path):
     figures = hostile.take_in(prepare, attempt_drawn, tmp_path, range(0, len(DRAWN), stress.count(12, 1)), workers=1)
     assert figures["slowest_seconds"] < hostile.SECONDS and figures["most_megabytes"] < hostile.MEGABYTES
     stress.keep("drawn pictures", figures)
 
 
 def page(height: int, width: int, mode: str) -> Image.Image:
-    """The row of digits many times over, in that mode."""
+    """The row of digits, repeated to that size."""
     grey = np.asarray(row_of_digits())
     grey = np.tile(grey, (-(-height // 80), -(-width // 150)))[:height, :width]
     if mode == "I;16":
@@ -147,21 +147,21 @@ def page(height: int, width: int, mode: str) -> Image.Image:
     return Image.fromarray(grey).convert(mode)
 
 
-def of_many_scans(image: Image.Image, count: int) -> bytes:
-    """A progressive JPEG whose last scan is there so many times."""
+def jpeg_of_scans(image: Image.Image, count: int) -> bytes:
+    """A progressive JPEG whose last scan is repeated."""
     content = saved(image, "JPEG", progressive=True)
     last = content.rindex(b"\xff\xda")
     return content[:last] + content[last:-2] * count + content[-2:]
 
 
-def of_runs(side: int) -> bytes:
-    """A BMP in which each pixel is a run of its own."""
+def bmp_of_runs(side: int) -> bytes:
+    """A run-length encoded BMP with one run a pixel."""
     body = (b"\x01\x00\x01\x01" * (side // 2) + b"\0\0") * side
     sizes = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(body), 0, 0, 256, 0)
     return b"BM" + struct.pack("<IHHI", 1078 + len(body), 0, 0, 1078) + sizes + bytes(1024) + body
 
 
-# As large as is taken, a little larger, and small files that unfold.
+# At the limits, just above them, and small files that decompress to much.
 ENORMOUS: dict[str, Callable[[], bytes]] = {
     "PNG": lambda: saved(page(5000, 8000, "L"), "PNG", compress_level=1),
     "GIF": lambda: saved(page(5000, 8000, "L"), "GIF"),
@@ -169,7 +169,7 @@ ENORMOUS: dict[str, Callable[[], bytes]] = {
     "PNG of 100,000 pieces": lambda: saved(row_of_digits(), "PNG")[:33] + chunk(b"teXt", b"") * 100_000,
     "JPEG of many segments": lambda: b"\xff\xd8" + b"\xff\xfe\0\2" * 1_000_000 + saved(row_of_digits(), "JPEG")[2:],
     "JPEG of fill bytes": lambda: b"\xff\xd8" + b"\xff" * 20_000_000 + saved(row_of_digits(), "JPEG")[2:],
-    "BMP of runs": lambda: of_runs(2000),
+    "BMP of runs": lambda: bmp_of_runs(2000),
     "GIF of remarks": lambda: saved(row_of_digits(), "GIF")[:-1] + b"!\xfe" + b"\1a" * 10_000_000 + b"\0;",
     "GIF of remarks first": lambda: b"GIF89a\x96\0\x50\0\0\0\0" + b"!\xfe" + b"\1a" * 10_000_000 + b"\0;",
     "PGM in letters": lambda: b"P2 1900 1000 255 " + b"7 " * 1_900_000,
@@ -193,8 +193,8 @@ ENORMOUS: dict[str, Callable[[], bytes]] = {
     "JPEG, progressive, CMYK": lambda: saved(page(9000, 10_000, "CMYK"), "JPEG", progressive=True),
     "JPEG, progressive, CMYK, too large": lambda: saved(page(10_000, 12_000, "CMYK"), "JPEG", progressive=True),
     "JPEG, 65,500 wide": lambda: saved(page(1800, 65_500, "RGB"), "JPEG"),
-    "JPEG of as many scans as may be": lambda: of_many_scans(Image.new("RGB", (12_000, 10_000)), 21),
-    "JPEG of too many scans": lambda: of_many_scans(Image.new("RGB", (1200, 1000)), 22),
+    "JPEG of the most scans": lambda: jpeg_of_scans(Image.new("RGB", (12_000, 10_000)), 21),
+    "JPEG of too many scans": lambda: jpeg_of_scans(Image.new("RGB", (1200, 1000)), 22),
 }  # fmt: skip
 
 
@@ -203,15 +203,15 @@ def attempt_enormous(number: int) -> str:
     began = time.perf_counter()
     try:
         _recognizer.predict(content)
-        said = "read"
+        outcome = "read"
     except UserError as error:
         assert "\n" not in str(error), str(error)
-        said = str(error)
-    print(f"{time.perf_counter() - began:.2f} s", list(ENORMOUS)[number], said, flush=True)
-    return "read" if said == "read" else "refused"
+        outcome = str(error)
+    print(f"{time.perf_counter() - began:.2f} s", list(ENORMOUS)[number], outcome, flush=True)
+    return "read" if outcome == "read" else "refused"
 
 
-def test_what_is_enormous(tmp_path):
+def test_enormous_pictures(tmp_path):
     count = stress.count(9, len(ENORMOUS))
     for number, made in enumerate(list(ENORMOUS.values())[:count]):
         (tmp_path / f"enormous {number}").write_bytes(made())
@@ -221,7 +221,7 @@ def test_what_is_enormous(tmp_path):
 
 
 def originals() -> dict[str, bytes]:
-    """The row of digits in every kind of file that people have."""
+    """The row of digits in every format that people have."""
     row, exif = row_of_digits(), Image.Exif()
     digit = row.crop((0, 0, 60, 80))
     exif[0x0112], exif[0x010F] = 3, "camera"
@@ -240,7 +240,7 @@ def originals() -> dict[str, bytes]:
         "GIF": saved(row, "GIF", comment=b"a remark"),
         "GIF animated": saved(row, "GIF", **several),
         **{f"BMP {mode}": saved(row.convert(mode), "BMP") for mode in ("1", "L", "RGB", "RGBA")},
-        "BMP of runs": of_runs(80),
+        "BMP of runs": bmp_of_runs(80),
         "WEBP": saved(colours, "WEBP", exif=exif),
         "WEBP lossless": saved(row.convert("RGBA"), "WEBP", lossless=True),
         "WEBP animated": saved(colours, "WEBP", **several),
@@ -259,7 +259,7 @@ def originals() -> dict[str, bytes]:
 
 
 def overwritten(content: bytes, generator: np.random.Generator) -> bytes:
-    """The bytes with numbers near the beginning, where sizes and places stand, as large or small as they can be."""
+    """The bytes with extreme numbers near the beginning, where sizes and offsets are."""
     changed = bytearray(content)
     for _ in range(generator.integers(1, 4)):
         wide = int(generator.choice([1, 2, 4]))
@@ -272,7 +272,7 @@ def overwritten(content: bytes, generator: np.random.Generator) -> bytes:
 
 
 def with_checksums(content: bytes) -> bytes:
-    """A PNG whose checksums fit again, as far as its pieces can be told apart."""
+    """A PNG with valid checksums, as far as its chunks can be told apart."""
     mended, place = content[:8], 8
     while place + 12 <= len(content):
         end = place + 8 + int.from_bytes(content[place : place + 4])
@@ -282,7 +282,7 @@ def with_checksums(content: bytes) -> bytes:
 
 
 def derived(number: int, files: dict[str, bytes]) -> bytes:
-    """What has become of one of the originals; of every twentieth number bytes at random."""
+    """One of the originals with damage; every twentieth is random bytes."""
     generator = np.random.default_rng(number)
     names = sorted(files)
     content, other = (files[str(name)] for name in generator.choice(names, 2))
@@ -294,7 +294,7 @@ def derived(number: int, files: dict[str, bytes]) -> bytes:
 
 
 def prepare_originals(folder: Path) -> None:
-    """In a worker: the network and the originals, all of which can be read."""
+    """In a worker: the network and the originals, which can all be read."""
     global _files
     prepare(folder)
     _files = originals()
@@ -302,10 +302,10 @@ def prepare_originals(folder: Path) -> None:
 
 
 def attempt_derived(number: int) -> str:
-    return read(derived(number, _files), whole=number % 2 == 0)
+    return read(derived(number, _files), as_number=number % 2 == 0)
 
 
-def test_what_is_damaged(tmp_path):
+def test_damaged_pictures(tmp_path):
     count = stress.count(60, 10_000)
     figures = hostile.take_in(prepare_originals, attempt_derived, tmp_path, range(count), workers=stress.count(1, 2))
     assert figures["count"] == count and figures["outcomes"].keys() == {"a digit", "no digit", "refused"}
