@@ -1,6 +1,6 @@
-"""The page's server as a process of its own, and visitors of it without a browser, who speak as Streamlit's page does.
+"""The page's server as a process, and visitors without a browser, who speak Streamlit's protocol.
 
-test_web_page_browser.py holds a visitor to what a true browser sends and shows.
+apps/test_page_browser.py compares a visitor with what a real browser sends and shows.
 """
 
 import asyncio
@@ -36,22 +36,22 @@ PATIENCE = 60  # seconds; the first visit imports torch, perhaps beside a busy p
 
 
 class Server(NamedTuple):
-    """A running server. home: the folder in which it stands, with its folders for temporary files and settings."""
+    """A running server. home: holds its current folder, its folders for temporary files and settings, and its log."""
 
     port: int
     process: int
     home: Path
 
     def memory(self) -> float:
-        """Megabytes of it that lie in the machine's memory."""
+        """Its resident memory in megabytes."""
         return int(re.search(r"VmRSS:\s*(\d+)", Path(f"/proc/{self.process}/status").read_text())[1]) / 1024
 
 
 @contextmanager
 def served(home: Path, models: Path, **environment: str) -> Iterator[Server]:
-    """`python -m digit_recognizer serve` until the block ends; it must stop at Ctrl-C and never complain.
+    """Run `python -m digit_recognizer serve` until the block ends; it must stop at Ctrl-C and log no error.
 
-    home: a folder that is made for it; environment: variables that it gets beside our own.
+    home: a folder that is made for it; environment: variables that it gets in addition to this process's.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -85,7 +85,7 @@ def _wait_for(server: subprocess.Popen, port: int) -> None:
 
 
 def request(port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> http.client.HTTPResponse:
-    """One request of its own, headers with _ for -; the answer is read whole, and its text stands in content."""
+    """Send one request and return the response, its body in `content`. Headers are written with _ for -."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
@@ -97,7 +97,7 @@ def request(port: int, method: str, path: str, body: bytes | None = None, **head
 
 
 def form(name: str, content: bytes) -> tuple[bytes, str]:
-    """A file as browsers send it, and the type of what is sent."""
+    """Return a file as the body of a form, as browsers send it, and the body's content type."""
     boundary = uuid.uuid4().hex
     name = name.replace('"', "%22").replace("\n", "%0A").replace("\r", "%0D")
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
@@ -107,8 +107,8 @@ def form(name: str, content: bytes) -> tuple[bytes, str]:
 class Visitor:
     """One session of the page, used by `async with`.
 
-    elements: what the page shows, in its order, by kind as Streamlit's protocol names them. session: its name.
-    requests: how many it has sent, over HTTP and within the session.
+    elements: what the page shows, in order, with the protocol's name of their kind. session: its identifier.
+    requests: how many were sent, over HTTP and over the session's socket.
     """
 
     def __init__(self, port: int) -> None:
@@ -143,10 +143,10 @@ class Visitor:
     async def _receive(self) -> ForwardMsg:
         return ForwardMsg.FromString(await asyncio.wait_for(self._socket.recv(), PATIENCE))
 
-    # what a visitor does
+    # actions
 
     async def run(self, *states: WidgetState) -> None:
-        """Send the widgets' states, these among them, and take what the page then shows; triggers are sent once."""
+        """Send all widgets' states, these among them, and receive what the page shows; triggers are sent once."""
         self._states |= {state.id: state for state in states}
         message = BackMsg()
         message.rerun_script.widget_states.widgets.extend(self._states.values())
@@ -166,7 +166,7 @@ class Visitor:
         self.elements = [(kind, getattr(element, kind)) for kind, element in kinds]
 
     async def choose(self, label: str, value: str) -> None:
-        """Choose in the radio buttons or the list of that label; any string can be sent."""
+        """Choose in the radio buttons or the list of that label; any string may be sent."""
         await self.run(WidgetState(id=self.widget(label).id, string_value=value))
 
     async def press(self, label: str) -> None:
@@ -174,7 +174,7 @@ class Visitor:
         await self.run(WidgetState(id=self.widget(label).id, trigger_value=True))
 
     async def upload(self, *files: tuple[str, bytes]) -> None:
-        """Add files, names and contents, to those that are there."""
+        """Add files, names and contents, to the uploaded ones."""
         message = BackMsg()
         message.file_urls_request.request_id = uuid.uuid4().hex
         message.file_urls_request.file_names.extend(name for name, _ in files)
@@ -189,14 +189,14 @@ class Visitor:
         await self.show(*self._files)
 
     async def remove_files(self) -> None:
-        """Take all uploaded files away."""
+        """Remove all uploaded files."""
         for urls, _, _ in self._files:
             assert (await self._request("DELETE", urls.delete_url, **self.credentials)).status == 204
         self._files = []
         await self.show()
 
     async def show(self, *files: tuple[FileURLs, str, int]) -> None:
-        """Say that these are the files in the uploader."""
+        """Tell the page that these are the uploaded files."""
         state = WidgetState(id=next(one.id for kind, one in self.elements if kind == "file_uploader"))
         state.file_uploader_state_value.SetInParent()
         for urls, name, size in files:
@@ -205,7 +205,7 @@ class Visitor:
         await self.run(state)
 
     async def draw(self, png: bytes) -> None:
-        """Draw what a picture shows, as the canvas would send it."""
+        """Draw a picture, as the canvas would send it."""
         url = f"data:image/png;base64,{base64.b64encode(png).decode()}"
         stroke = {"type": "Path", "path": [["M", 1, 1], ["L", 2, 2]]}
         await self.send_drawing({"drawing": {"raw": {"objects": [stroke]}, "data": url}})
@@ -215,7 +215,7 @@ class Visitor:
         (canvas,) = (one for kind, one in self.elements if kind == "bidi_component")
         await self.run(WidgetState(id=canvas.id, json_value=value if isinstance(value, str) else json.dumps(value)))
 
-    # what a visitor has and sees
+    # what the visitor has and sees
 
     @property
     def credentials(self) -> dict[str, str]:
@@ -233,19 +233,19 @@ class Visitor:
 
     @property
     def said(self) -> str:
-        """The large answer's text; else what a box says."""
+        """The text of the large answer; without one, that of the boxes."""
         answers = [one.body for kind, one in self.elements if kind == "html" and 'class="answer"' in one.body]
         text = " ".join(answers) or " ".join(self.boxes)
         return html.unescape(" ".join(re.sub("<[^>]+>", " ", text).split()))
 
     @property
     def boxes(self) -> list[str]:
-        """What the coloured boxes say, without Markdown's backslashes; an exception's box is one of them."""
+        """The texts of the coloured boxes, exceptions among them, without Markdown's backslashes."""
         bodies = [one.body if kind == "alert" else one.message for kind, one in self.elements if kind in BOXES]
         return [re.sub(r"\\(.)", r"\1", body) for body in bodies]
 
     async def pictures(self) -> list[bytes]:
-        """The files of the pictures that the page shows, fetched as a browser does."""
+        """The image files that the page shows, fetched as a browser does."""
         urls = [picture.url for kind, element in self.elements if kind == "imgs" for picture in element.imgs]
         answers = [await self._request("GET", url) for url in urls]
         assert [answer.status for answer in answers] == [200] * len(urls)
@@ -253,7 +253,7 @@ class Visitor:
 
 
 def picture(text: str, size: tuple[int, int] = (480, 320), form: str = "PNG") -> bytes:
-    """A file with a printed number, dark on light."""
+    """Return an image file with a printed number, dark on light."""
     image = Image.new("L", size, 240)
     height = 0.7 * size[1] if len(text) == 1 else 1.2 * size[0] / max(1, len(text))
     text, font = "  ".join(text) if len(text) > 1 else text, ImageFont.load_default(min(height, 0.7 * size[1]))
@@ -268,7 +268,7 @@ def encoded(image: Image.Image, form: str = "PNG", **options) -> bytes:
 
 
 def claiming(width: int, height: int) -> bytes:
-    """A PNG file whose head claims so many pixels; whoever decodes it before asking is lost."""
+    """Return a small PNG file whose header claims so many pixels."""
     chunks = (b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0), b"IDAT" + zlib.compress(bytes(9)))
     parts = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

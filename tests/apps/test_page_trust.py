@@ -19,7 +19,7 @@ from websockets.exceptions import InvalidStatus
 
 from digit_recognizer import checkpoints
 from digit_recognizer.apps.web import model_list
-from digit_recognizer.apps.web import server as server_module
+from digit_recognizer.apps.web import server as web_server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into the server by /proc")
 NETWORKS, SOURCES = "Which network reads?", "Where does the picture come from?"
@@ -45,14 +45,11 @@ def folder(tmp_path_factory, trained, small_recipe) -> Path:
     checkpoints.save(top / "elsewhere" / "forbidden.pth", trained[0], small_recipe, never_sure)
     checkpoints.save(models / ".hidden.pth", trained[0], small_recipe, never_sure)
     checkpoints.save(models / "good.pth", trained[0], small_recipe, {})
-    (models / "damaged.pth").write_bytes(b"no model")
-    (models / "inside.pth").symlink_to("good.pth")
-    (models / "outside.pth").symlink_to("../elsewhere/forbidden.pth")
-    (models / "absent.pth").symlink_to("nowhere.pth")
-    (models / "circle.pth").symlink_to("circle.pth")
-    (models / "two\nlines.pth").write_bytes(b"")
-    (models / "turned\u202eround.pth").write_bytes(b"")
-    Path(os.fsdecode(os.fsencode(models) + b"/no\xfftext.pth")).write_bytes(b"")
+    for name in (b"damaged.pth", b"two\nlines.pth", "turned\u202eround.pth".encode(), b"no\xfftext.pth"):
+        Path(os.fsdecode(os.fsencode(models) + b"/" + name)).write_bytes(b"no model")
+    links = {"inside": "good", "outside": "../elsewhere/forbidden", "absent": "nowhere", "circle": "circle"}
+    for name, target in links.items():
+        (models / f"{name}.pth").symlink_to(f"{target}.pth")
     os.mkfifo(models / "pipe.pth")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(models / "socket.pth"))
@@ -67,36 +64,30 @@ def server(folder):
     home = folder / "server"
     with served(home, folder / "models", PYTHONPATH=path, DIGITS_TEST_RECORD=str(folder / "record")) as running:
         yield running
-    left = [path for path in home.rglob("*") if path.is_file() and path.name != "log"]
-    assert left == []  # in the current folder, in the folder for temporary files, among the user's settings
+    assert files_under(home) == [home / "log"]
 
 
-def record(folder: Path, event: str) -> list[tuple]:
-    """What the server has done of a kind so far, each with its arguments."""
+def files_under(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def record(folder: Path, *events: str) -> list[str]:
+    """The arguments of the server's calls of these kinds so far."""
     lines = (line.split(" ", 1) for line in (folder / "record").read_text().splitlines())
-    return [arguments for name, arguments in lines if name == event]
+    return [arguments for name, arguments in lines if name in events]
 
 
-def visit(server, doings) -> None:
+def visit(server, actions) -> None:
     """Let one visitor do something."""
 
-    async def one() -> None:
+    async def run() -> None:
         async with Visitor(server.port) as visitor:
-            await doings(visitor)
+            await actions(visitor)
 
-    asyncio.run(one())
-
-
-def test_only_models_of_the_folder_are_offered(server):
-    async def look(visitor):
-        assert list(visitor.widget(NETWORKS).options) == [
-            model_list.SHIPPED, "damaged.pth", "good.pth", "inside.pth",
-        ]  # fmt: skip
-
-    visit(server, look)
+    asyncio.run(run())
 
 
-def test_no_name_that_a_visitor_sends_opens_another_file(server, folder):
+def test_only_models_of_the_folder_are_offered_and_opened(server, folder):
     names = [
         "outside.pth", "../elsewhere/forbidden.pth", str(folder / "elsewhere" / "forbidden.pth"), "folder.pth",
         "pipe.pth", "socket.pth", "circle.pth", "absent.pth", ".hidden.pth", "models/../../elsewhere/forbidden.pth",
@@ -105,6 +96,8 @@ def test_no_name_that_a_visitor_sends_opens_another_file(server, folder):
     ]  # fmt: skip
 
     async def send(visitor):
+        offered = [model_list.SHIPPED, "damaged.pth", "good.pth", "inside.pth"]
+        assert list(visitor.widget(NETWORKS).options) == offered
         await visitor.upload(("seven.png", picture("7")))
         for name in names:
             await visitor.choose(NETWORKS, name)
@@ -123,11 +116,12 @@ def test_no_name_that_a_visitor_sends_opens_another_file(server, folder):
 
 
 def test_a_model_that_changes_while_it_is_read_is_read_whole_or_refused(server, folder):
-    path, whole, over = folder / "models" / "written.pth", (folder / "models" / "good.pth").read_bytes(), []
+    path, content = folder / "models" / "written.pth", (folder / "models" / "good.pth").read_bytes()
+    done = threading.Event()
 
     def write_again_and_again() -> None:
-        while not over:
-            for part in (whole[:1000], whole[: len(whole) // 2], whole):
+        while not done.is_set():
+            for part in (content[:1000], content[: len(content) // 2], content):
                 path.write_bytes(part)
 
     async def read(visitor):
@@ -135,7 +129,7 @@ def test_a_model_that_changes_while_it_is_read_is_read_whole_or_refused(server, 
         for _ in range(10):
             await visitor.choose(NETWORKS, path.name)
             assert visitor.said.startswith(("Read as the digit", f"{path.name} is not a model file"))
-        over.append(True)
+        done.set()
         writer.join()
         await visitor.run()
         assert visitor.said.startswith("Read as the digit")
@@ -145,7 +139,7 @@ def test_a_model_that_changes_while_it_is_read_is_read_whole_or_refused(server, 
     try:
         visit(server, read)
     finally:
-        over.append(True)
+        done.set()
         writer.join()
         path.unlink()
 
@@ -167,14 +161,14 @@ def test_an_upload_needs_the_visitors_own_cookie_and_header(server):
     visit(server, try_all)
 
 
-def test_a_file_over_the_limit_is_refused_however_it_comes(server):
+def test_a_file_over_the_limit_is_refused_with_and_without_its_length(server):
     async def try_both(visitor):
         path = f"/_stcore/upload_file/{visitor.session}/11111111-1111-1111-1111-111111111111"
-        body, kind = form("large.png", bytes((server_module.MAX_FILE_MB + 2) * 2**20))
+        body, kind = form("large.png", bytes((web_server.MAX_FILE_MB + 2) * 2**20))
         assert request(server.port, "PUT", path, body, Content_Type=kind, **visitor.credentials).status == 413
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         headers = {name.replace("_", "-"): value for name, value in visitor.credentials.items()}
-        parts = (body[start : start + 2**20] for start in range(0, len(body), 2**20))  # of no length that is said
+        parts = (body[start : start + 2**20] for start in range(0, len(body), 2**20))
         connection.request("PUT", path, parts, headers | {"Content-Type": kind}, encode_chunked=True)
         assert connection.getresponse().status == 413
         connection.close()
@@ -183,26 +177,26 @@ def test_a_file_over_the_limit_is_refused_however_it_comes(server):
 
 
 @pytest.mark.parametrize(
-    ("host", "origin", "let_in"),
+    ("host", "origin", "allowed"),
     [
         ("127.0.0.1", "http://127.0.0.1", True),
         ("localhost", "http://localhost", True),
         ("127.0.0.1", "http://a.example", False),
         ("127.0.0.1", "null", False),
-        ("a.example", "http://a.example", False),  # whose name was made to lead to 127.0.0.1
+        ("a.example", "http://a.example", False),  # DNS rebinding: the name was made to lead to 127.0.0.1
     ],
 )
-def test_pages_of_other_places_are_not_let_in(server, host, origin, let_in):
+def test_pages_of_other_origins_are_not_let_in(server, host, origin, allowed):
     origin = origin if origin == "null" else f"{origin}:{server.port}"
-    assert knock(server.port, host, origin) is let_in
-    allowed = request(server.port, "GET", "/_stcore/health", Origin=origin).getheader("Access-Control-Allow-Origin")
-    assert allowed is None
+    assert can_connect(server.port, host, origin) is allowed
+    response = request(server.port, "GET", "/_stcore/health", Origin=origin)
+    assert response.getheader("Access-Control-Allow-Origin") is None
 
 
-def knock(port: int, host: str, origin: str) -> bool:
+def can_connect(port: int, host: str, origin: str) -> bool:
     """Whether a session is opened for a page of that origin that calls the server by that name."""
 
-    async def open_one() -> bool:
+    async def open_session() -> bool:
         address = f"ws://{host}:{port}/_stcore/stream"
         try:
             async with connect(address, origin=origin, host="127.0.0.1", port=port, proxy=None):
@@ -211,36 +205,35 @@ def knock(port: int, host: str, origin: str) -> bool:
             assert refusal.response.status_code == 403
             return False
 
-    return asyncio.run(open_one())
+    return asyncio.run(open_session())
 
 
-def test_the_server_is_seen_from_this_machine_only_and_hands_out_no_files(server):
-    with pytest.raises(ConnectionRefusedError):  # who listens everywhere answers here, too
+def test_the_server_is_seen_from_this_machine_only_and_serves_no_files(server):
+    with pytest.raises(ConnectionRefusedError):  # a server that listens on all addresses answers here, too
         socket.create_connection(("127.0.0.2", server.port), timeout=5)
     page = request(server.port, "GET", "/").content
-    for path in ("/app/static/web_page.py", "/app/static/../web_page.py", "/media/../../web_page.py", "/secrets.toml"):
-        answer = request(server.port, "GET", path)
-        assert answer.status in (400, 404) or answer.content == page, path
+    for path in ("/app/static/page.py", "/app/static/../page.py", "/media/../../page.py", "/secrets.toml"):
+        response = request(server.port, "GET", path)
+        assert response.status in (400, 404) or response.content == page, path
     assert request(server.port, "POST", "/_stcore/agent/interact", b"{}", Content_Type="application/json").status >= 400
 
 
-def test_what_is_uploaded_stays_in_memory(server, folder):
-    marked = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (1100, 1100, 3), np.uint8)))
-    assert len(marked) > 3 * 2**20
+def test_uploads_stay_in_memory(server, folder):
+    noise = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (1100, 1100, 3), np.uint8)))
+    assert len(noise) > 3 * 2**20
 
     async def upload(visitor):
-        await visitor.upload(("noise.png", marked), ("seven.png", picture("7")))
-        open_now = {str(link.readlink()) for link in Path(f"/proc/{server.process}/fd").iterdir()}
-        for part in ("current", "temporary", "settings"):
-            assert [path for path in (server.home / part).rglob("*") if path.is_file()] == []
-            assert not [name for name in open_now if name.startswith(str(server.home / part))]
+        await visitor.upload(("noise.png", noise), ("seven.png", picture("7")))
+        open_now = [str(link.readlink()) for link in Path(f"/proc/{server.process}/fd").iterdir()]
+        assert files_under(server.home) == [server.home / "log"]
+        assert [name for name in open_now if name.startswith(f"{server.home}/") and not name.endswith("/log")] == []
 
     visit(server, upload)
-    written = [line for line in record(folder, "open") if opens_for_writing(line)]
     temporary = str(server.home / "temporary")
-    assert [line for line in written if temporary not in line and "/dev/null" not in line] == []
-    # Streamlit's server lets what is larger than a megabyte pass through a file without a name, gone once it is read;
-    # before the first one Python tries the folder out with a file of its own.
+    written = [line for line in record(folder, "open") if opens_for_writing(line) and "/dev/null" not in line]
+    assert [line for line in written if temporary not in line] == []
+    # Streamlit's server passes more than a megabyte through a file without a name, gone once it is read. Before the
+    # first one Python tries the folder out with a file of its own.
     assert len([line for line in written if f"{temporary}/" in line]) <= 1
 
 
@@ -249,14 +242,13 @@ def opens_for_writing(line: str) -> bool:
     return bool(int(line.rstrip(")").rsplit(",", 1)[1]) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
 
 
-def test_nothing_is_fetched_and_nothing_told(server, folder):
+def test_the_server_contacts_nobody(server, folder):
     visit(server, lambda visitor: visitor.upload(("seven.png", picture("7"))))
-    assert not knock(server.port, "127.0.0.1", "http://a.example")  # makes Streamlit by itself ask who it is
+    assert not can_connect(server.port, "127.0.0.1", "http://a.example")  # at which Streamlit would ask who it is
     assert record(folder, "socket.bind")  # the audit sees sockets
-    reached = [*record(folder, "socket.connect"), *record(folder, "socket.getaddrinfo")]
-    reached += [*record(folder, "socket.sendto"), *record(folder, "socket.gethostbyname")]
-    assert [line for line in reached if "'127.0.0.1'" not in line] == []
-    package = Path(server_module.__file__).parents[1]
+    calls = record(folder, *(f"socket.{name}" for name in ("connect", "getaddrinfo", "sendto", "gethostbyname")))
+    assert [line for line in calls if "'127.0.0.1'" not in line] == []
+    package = web_server.PAGE.parents[2]
     assert not [*package.rglob("secrets.toml"), *package.parents[1].glob(".streamlit/*")]
 
 
@@ -269,18 +261,17 @@ def test_visitors_do_not_see_each_other(server):
             await other.run()
             assert other.said == "" and other.session != one.session
             assert other.widget(NETWORKS).options[other.widget(NETWORKS).default] == model_list.SHIPPED
-            await other.show(*one.files)  # whoever knew the name of another's file
+            await other.show(*one.files)  # even with the name of another visitor's file
             assert other.said == ""
             await asyncio.gather(one.choose(SOURCES, "Draw"), other.choose(SOURCES, "Draw"))
             await one.draw(picture("4"))
             await other.run()
             assert one.said.startswith("Read as the digit 4") and other.said == "Nothing is drawn yet."
-            await one.choose(SOURCES, "Upload a file")
 
     asyncio.run(two())
 
 
-def test_who_has_left_is_forgotten(server):
+def test_a_visitor_who_left_is_forgotten(server):
     urls = []
 
     async def show(visitor):
@@ -296,9 +287,8 @@ def test_who_has_left_is_forgotten(server):
     assert urls and {request(server.port, "GET", url).status for url in urls} == {404}
 
 
-def test_what_is_sent_in_the_place_of_a_drawing_is_harmless(server):
+def test_anything_sent_in_the_place_of_a_drawing_is_harmless(server):
     stroke = {"objects": [{}]}
-
     nothing = [
         "[]", "5", {}, {"drawing": 5}, {"drawing": [1]}, {"drawing": {"raw": [1], "data": "x"}},
         {"drawing": {"raw": stroke, "data": "no address"}}, {"drawing": {"raw": stroke, "data": 5}},
@@ -334,13 +324,12 @@ def test_names_of_files_are_never_paths_and_never_formulas(server):
         table = request(server.port, "GET", address).content.decode("utf-8-sig")
         rows = list(csv.DictReader(io.StringIO(table)))
         assert len(rows) == len(names) and "\u202e" not in table and "\0" not in table
-        assert not [row for row in rows if any(cell[:1] in tuple("=+-@＝\t\r\n") and cell for cell in row.values())]
+        assert not [cell for row in rows for cell in row.values() if cell.startswith(tuple("=+-@＝\t\r\n"))]
         assert rows[6]["file"] == "a;'=1+1.png" and rows[2]["file"] == names[2]
-        await visitor.remove_files()
         for name in names[:6]:
+            await visitor.remove_files()
             await visitor.upload((name, b"no picture"))
             (box,) = visitor.boxes
             assert "is not a picture" in box and "\u202e" not in box and "No such file" not in box
-            await visitor.remove_files()
 
     visit(server, upload)

@@ -1,4 +1,4 @@
-"""A crowd visits the page at once: every answer is the command line's, nobody's is another's, and memory stays flat."""
+"""Many visitors at once: every answer equals the command line's, none is another visitor's, and memory stays flat."""
 
 import asyncio
 import io
@@ -19,11 +19,11 @@ from digit_recognizer.recognition.recognizer import UNLIKE, Prediction, Recogniz
 from digit_recognizer.runtime.text import percent
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the server's memory from /proc")
-VISITORS, READS = stress.count(8, 50), stress.count(3, 20)  # pictures of each visitor
-ROUNDS = stress.count(1, 2)  # crowds one after the other
-SETTLED, LATE = 500, 2000  # predictions between which the server's memory is watched
-GROWTH = 0.05
-SAME = 1.0  # shades of grey of 256, on the average: JPEG changes at most 0.5, another digit's picture 2 or more
+VISITORS, READS = stress.count(8, 50), stress.count(3, 20)  # READS: pictures of each visitor
+ROUNDS = stress.count(1, 2)  # of all visitors
+SETTLED, LATE = 500, 2000  # predictions between which the server's memory is compared
+MAX_GROWTH = 0.05
+TOLERANCE = 1.0  # mean absolute difference in grey levels: JPEG changes at most 0.5, another digit's image 2 or more
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def digits(request) -> data.Split:
 
 
 def as_uploaded(digit: np.ndarray, place: int) -> bytes:
-    """A digit, uint8 (28, 28), ink bright, dark on light and enlarged, in turn a PNG and a JPEG file."""
+    """Return a digit, uint8 (28, 28), as a PNG or a JPEG file, dark on light and enlarged."""
     picture = Image.fromarray(235 - digit // 4 * 3).resize([28 * (5 + place % 7)] * 2, Image.Resampling.BICUBIC)
     file = io.BytesIO()
     picture.save(file, ("PNG", "JPEG")[place % 2])
@@ -44,7 +44,7 @@ def as_uploaded(digit: np.ndarray, place: int) -> bytes:
 
 
 def as_drawn(digit: np.ndarray, place: int) -> bytes:
-    """The same on a canvas, as its PNG file: black on white, anywhere on it."""
+    """Return a digit, uint8 (28, 28), as the canvas's PNG file, black on white, somewhere on it."""
     side = 140 + 10 * (place % 8)
     canvas = Image.new("RGBA", (page.CANVAS_WIDTH, page.CANVAS_HEIGHT), "white")
     where = (place * 7 % (page.CANVAS_WIDTH - side), place * 5 % (page.CANVAS_HEIGHT - side))
@@ -55,7 +55,7 @@ def as_drawn(digit: np.ndarray, place: int) -> bytes:
 
 
 class Reading:
-    """A picture, and what the command line says of it; drawn, or uploaded by that name."""
+    """A picture, to be drawn or uploaded under a name, and the command line's prediction."""
 
     def __init__(self, recognizer: Recognizer, digit: np.ndarray, place: int, drawn: bool) -> None:
         self.name, self.drawn = f"{place}.png", drawn
@@ -63,55 +63,55 @@ class Reading:
         self.expected = recognizer.predict(self.content)
 
     async def ask(self, visitor: Visitor) -> float:
-        """Let the page read it, and check its answer. Returns seconds from sending it to the answer."""
+        """Have the page read it, and check the answer. Returns the seconds that it took."""
         await visitor.press("Clear") if self.drawn else await visitor.remove_files()
         started = time.perf_counter()
         await (visitor.draw(self.content) if self.drawn else visitor.upload((self.name, self.content)))
         seconds = time.perf_counter() - started
         said = visitor.said
-        assert in_words(self.expected) in said, f"{self.name}: {said}"
+        assert expected_text(self.expected) in said, f"{self.name}: {said}"
         *_, seen = await visitor.pictures()  # the last shows what the network saw
         seen = np.asarray(Image.open(io.BytesIO(seen)).convert("L"), np.float32)
         expected = page.magnify(self.expected.image).resize(seen.shape, Image.Resampling.BILINEAR)
         away = float(np.abs(seen - np.asarray(expected)).mean())
-        assert away < SAME, f"{self.name} was taken for another picture: {away:.1f} shades of grey away"
+        assert away < TOLERANCE, f"{self.name} was taken for another picture: {away:.1f} shades of grey away"
         return seconds
 
 
-def in_words(prediction: Prediction) -> str:
-    """The beginning of what the page says of it."""
+def expected_text(prediction: Prediction) -> str:
+    """Return the beginning of the page's answer."""
     if prediction.reason == UNLIKE:
         return page.UNLIKE_A_DIGIT
     return f"Read as the digit {prediction.digit} {percent(prediction.confidence)} sure"
 
 
-def readings(recognizer: Recognizer, digits: data.Split, count: int) -> list[list[Reading]]:
-    """For each visitor as many pictures, another for each: the first half uploaded, the others drawn."""
+def make_readings(recognizer: Recognizer, digits: data.Split, count: int) -> list[list[Reading]]:
+    """Return READS different pictures for each visitor: the first half uploaded, the others drawn."""
     chosen, place = [], 0
     while len(chosen) < count * READS:
         drawn = len(chosen) % READS >= READS / 2
         one = Reading(recognizer, digits.images[place].numpy(), place, drawn)
-        if one.expected.reason in (None, UNLIKE):  # the page reads several digits and blank paper in other ways
+        if one.expected.reason in (None, UNLIKE):  # the page answers blank paper and several digits otherwise
             chosen.append(one)
         place += 1
     assert place < 1.1 * len(chosen) + 5
     return [chosen[start : start + READS] for start in range(0, len(chosen), READS)]
 
 
-class Crowd:
-    """Many visitors at once. seconds: of each answer; memory: of the server after it, in megabytes."""
+class ConcurrentVisitors:
+    """Many visitors at once. seconds: of each answer; memory: of the server after each answer, in megabytes."""
 
     def __init__(self, server: Server) -> None:
         self.server, self.seconds, self.memory, self.requests = server, [], [], 0
 
-    async def visit(self, of_all: Iterable[list[Reading]]) -> None:
-        """Each list of readings is one visitor's; all come at once, and leave at the end."""
-        await asyncio.gather(*(self._one(of_one) for of_one in of_all))
+    async def visit(self, readings_of_visitors: Iterable[list[Reading]]) -> None:
+        """Each list of readings is one visitor's; all come at once and leave at the end."""
+        await asyncio.gather(*map(self._visit_once, readings_of_visitors))
 
-    async def _one(self, of_one: list[Reading]) -> None:
+    async def _visit_once(self, readings: list[Reading]) -> None:
         drawing = False
         async with Visitor(self.server.port) as visitor:
-            for reading in of_one:
+            for reading in readings:
                 if reading.drawn and not drawing:
                     await visitor.choose("Where does the picture come from?", "Draw")
                     drawing = True
@@ -119,33 +119,33 @@ class Crowd:
                 self.memory.append(self.server.memory())
             self.requests += visitor.requests
 
-    def memory_about(self, answers: int) -> float:
-        """Megabytes after so many answers; the median of the hundred about it, as it depends on who is being served."""
+    def memory_after(self, answers: int) -> float:
+        """Megabytes after so many answers: the median of a hundred, as it depends on who is being served."""
         return round(statistics.median(self.memory[max(0, answers - 50) : answers + 50]), 1)
 
 
-def test_a_crowd_at_once_gets_the_command_lines_answers(digits, tmp_path):
-    of_all = readings(Recognizer.load(), digits, VISITORS)
+def test_visitors_at_once_get_the_command_lines_answers(digits, tmp_path):
+    readings = make_readings(Recognizer.load(), digits, VISITORS)
     (tmp_path / "models").mkdir()
     with served(tmp_path / "server", tmp_path / "models") as server:
-        crowd = Crowd(server)
+        visitors = ConcurrentVisitors(server)
         started = time.perf_counter()
         for _ in range(ROUNDS):
-            asyncio.run(crowd.visit(of_all))
+            asyncio.run(visitors.visit(readings))
         seconds = time.perf_counter() - started
-    assert len(crowd.seconds) == ROUNDS * VISITORS * READS
+    assert len(visitors.seconds) == ROUNDS * VISITORS * READS
     stress.keep(
         "page",
         {
-            "visitors_at_once": VISITORS, "predictions": len(crowd.seconds), "errors": 0, "mixed_up": 0,
-            "predictions_a_second": round(len(crowd.seconds) / seconds, 1),
-            "requests_a_second": round(crowd.requests / seconds, 1),
-            "median_seconds": round(statistics.median(crowd.seconds), 2),
-            "95th_percentile_seconds": round(float(np.percentile(crowd.seconds, 95)), 2),
+            "visitors_at_once": VISITORS, "predictions": len(visitors.seconds), "errors": 0, "mixed_up": 0,
+            "predictions_a_second": round(len(visitors.seconds) / seconds, 1),
+            "requests_a_second": round(visitors.requests / seconds, 1),
+            "median_seconds": round(statistics.median(visitors.seconds), 2),
+            "95th_percentile_seconds": round(float(np.percentile(visitors.seconds, 95)), 2),
             "megabytes_by_predictions": {
-                count: crowd.memory_about(count) for count in range(250, len(crowd.memory) + 1, 250)
+                count: visitors.memory_after(count) for count in range(250, len(visitors.memory) + 1, 250)
             },
         },
     )  # fmt: skip
     if stress.LONG:
-        assert crowd.memory_about(LATE) < (1 + GROWTH) * crowd.memory_about(SETTLED)
+        assert visitors.memory_after(LATE) < (1 + MAX_GROWTH) * visitors.memory_after(SETTLED)
