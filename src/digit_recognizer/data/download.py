@@ -11,7 +11,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import filelock
 
@@ -45,15 +45,19 @@ def fetch(archives: Archives, folder: Path, find_problems: Callable[[], Mapping[
     find_problems: returns the names of these files, and the path of each. Called when no other process downloads.
     Raises UnreachableError, and then leaves the existing files as they were.
     """
+    import pooch  # here, since only downloads need it
+
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(existing, os.W_OK):
         raise UnreachableError(f"{existing} cannot be written to; choose another folder with --data-dir")
-    mirrors = _answering_mirrors(archives)
+    pooch.get_logger().setLevel("ERROR")
+    downloader = pooch.HTTPDownloader(timeout=SILENCE_SECONDS, progressbar=True)
+    mirrors = _answering_mirrors(archives, downloader)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _staging(folder) as staging:
             problems = find_problems()
-            _retrieve(archives, mirrors, list(problems), staging)
+            _retrieve([(name, archives.md5[f"{name}.gz"]) for name in problems], mirrors, downloader, staging)
             for name, path in problems.items():
                 if path.exists():
                     path.replace(path.with_name(f"{path.name}.damaged"))
@@ -86,33 +90,29 @@ def _staging(folder: Path, timeout: float = -1) -> Iterator[Path]:
                 lock.unlink()  # while it is held: processes that wait for this file notice that it is gone
 
 
-def _retrieve(archives: Archives, mirrors: list[str], files: list[str], staging: Path) -> None:
-    """Download and unpack the files, from the next mirror where one fails. Raises what the last one raised."""
-    import pooch  # here, since only downloads need it
+def _retrieve(files: list[tuple[str, str]], mirrors: list[str], downloader: Any, staging: Path) -> None:
+    """Download and unpack files, given with their archives' MD5s. Raises what the last mirror raised."""
+    import pooch
 
-    pooch.get_logger().setLevel("ERROR")
-    downloader = pooch.HTTPDownloader(timeout=SILENCE_SECONDS, progressbar=True)
     for mirror in mirrors:
         try:
-            for name in (f"{file}.gz" for file in files):  # pooch skips those that an earlier mirror gave
-                unpack = pooch.Decompress(name=name.removesuffix(".gz"))
-                pooch.retrieve(mirror + name, f"md5:{archives.md5[name]}", name, staging, unpack, downloader)
+            for name, md5 in files:  # pooch skips those that an earlier mirror gave
+                unpack = pooch.Decompress(name=name)
+                pooch.retrieve(f"{mirror}{name}.gz", f"md5:{md5}", f"{name}.gz", staging, unpack, downloader)
             return
         except (OSError, ValueError):
             if mirror == mirrors[-1]:
                 raise
 
 
-def _answering_mirrors(archives: Archives) -> list[str]:
+def _answering_mirrors(archives: Archives, downloader: Any) -> list[str]:
     """The mirrors, without those before the first that answers. Raises UnreachableError where none answers in time."""
-    import requests
-
     answers: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
 
     def ask() -> None:
         for number, mirror in enumerate(archives.mirrors):
-            with contextlib.suppress(requests.RequestException):
-                if requests.head(mirror + next(iter(archives.md5)), timeout=SILENCE_SECONDS, allow_redirects=True).ok:
+            with contextlib.suppress(OSError):
+                if downloader(mirror + next(iter(archives.md5)), None, None, check_only=True):
                     answers.put(archives.mirrors[number:])
                     return
         answers.put([])
