@@ -61,7 +61,7 @@ def main() -> None:
         model_path = _select_model()
     recognizer = _get_recognizer(model_path)
     if recognizer is not None and len(sources) > 1:
-        show_table(recognizer, sources, as_number)
+        _show_table(recognizer, sources, as_number)
     elif recognizer is not None and sources:
         _show_one(recognizer, sources[0], as_number)
 
@@ -165,7 +165,7 @@ def _show_one(recognizer: "Recognizer", source: Any, as_number: bool) -> None:
         st.info("Noticed in the picture: " + "; ".join(answer.warnings) + ".")
 
 
-def show_table(recognizer: "Recognizer", files: Sequence[Any], as_number: bool) -> None:
+def _show_table(recognizer: "Recognizer", files: Sequence[Any], as_number: bool) -> None:
     """Show a table of many files, one row each, and offer it as CSV."""
     from digit_recognizer.apps.web import reading
 
@@ -211,7 +211,7 @@ def _show_number(answer: "Answer", number: "Number") -> None:
     unread = "A question mark stands for a shape that does not look like a digit."
     st.caption(unread if "?" in answer.text else "Read from left to right, row by row.")
     st.image(
-        draw_boxes(answer.page.image, answer.page.scale, number),
+        draw_boxes(number),
         "Your picture: the digits that were found, numbered in reading order.",
         "stretch",
         alt=f"Your picture with boxes around the {len(number.boxes)} digits that were found",
@@ -288,13 +288,12 @@ def magnify(digit: np.ndarray, side: int = IMAGE_SIDE) -> Image.Image:
     return Image.fromarray(digit).resize((side, side), Image.Resampling.NEAREST)
 
 
-def draw_boxes(image: Image.Image, scale: float, number: "Number") -> Image.Image:
-    """Draw a numbered box around each digit of an image; orange and with a question mark where it was not read.
-
-    scale: pixels of the original image, in which the boxes are measured, to one of this image.
-    """
+def draw_boxes(number: "Number") -> Image.Image:
+    """Draw a numbered box around each digit of a page; orange and with a question mark where it was not read."""
+    image = number.page.image
     factor = max(1, round(2 * IMAGE_SIDE / max(image.size)))
     image = image.resize([side * factor for side in image.size], Image.Resampling.NEAREST)
+    scale = factor / number.page.scale  # the boxes are measured in the original's pixels
     size = max(image.size) / 22
     font = ImageFont.load_default(size)
     border = round(1.5 * size)
@@ -302,7 +301,7 @@ def draw_boxes(image: Image.Image, scale: float, number: "Number") -> Image.Imag
     page.paste(image, (border, border))
     pen = ImageDraw.Draw(page)
     for place, (box, prediction) in enumerate(zip(number.boxes, number.predictions, strict=True), 1):
-        left, top, right, bottom = (round(side * factor / scale) + border for side in box)
+        left, top, right, bottom = (round(side * scale) + border for side in box)
         colour = ORANGE if prediction.digit is None else BLUE
         pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), outline=colour, width=3)
         label = _box_label(place, prediction)

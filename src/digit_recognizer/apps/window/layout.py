@@ -108,9 +108,8 @@ class Layout:
 
     def _make_drawing_column(self, parent: tk.Misc, actions: "Window") -> ttk.Frame:
         frame = ttk.Frame(parent)
-        self.pad = widgets.DrawingPad(
-            frame, actions.drawing, self.px(330), actions.show_hint, actions.schedule_prediction
-        )
+        callbacks = (actions.show_hint, actions.schedule_prediction)
+        self.pad = widgets.DrawingPad(frame, actions.drawing, self.px(330), *callbacks)
         row = ttk.Frame(frame)
         row.pack(side="bottom", fill="x", pady=(self.px(8), 0))
         self.pad.pack(fill="both", expand=True)  # packed last: it shrinks where there is little room
@@ -153,12 +152,10 @@ class Layout:
             (self.progress_bar, "ew"),
             (self.train_button, "ew"),
         )
-        for number, (widget, sticky) in enumerate(rows):
-            widget.grid(
-                row=number, column=0, sticky=sticky, pady=(0, self.px(5) if widget is not self.train_button else 0)
-            )
+        for number, (widget, sticky) in enumerate(rows, 1):
+            widget.grid(row=number, column=0, sticky=sticky, pady=(0, self.px(5) if number < len(rows) else 0))
         frame.columnconfigure(0, weight=1)
-        frame.rowconfigure(5, weight=1)
+        frame.rowconfigure(6, weight=1)
         return frame
 
     def _make_saving_row(self, parent: tk.Misc, actions: "Window") -> ttk.Frame:
@@ -166,9 +163,8 @@ class Layout:
         ttk.Label(frame, text="Save drawing as a").pack(side="left", padx=(0, self.px(6)))
         self.label_buttons = []
         for label in range(10):
-            button = ttk.Button(
-                frame, text=str(label), style="Label.TButton", command=functools.partial(actions.save_drawing, label)
-            )
+            save = functools.partial(actions.save_drawing, label)
+            button = ttk.Button(frame, text=str(label), style="Label.TButton", command=save)
             button.pack(side="left", padx=(0, self.px(2)))
             self.label_buttons.append(button)
         ttk.Label(frame, text="to the folder").pack(side="left", padx=self.px(6))

@@ -22,12 +22,7 @@ class DrawingPad(tk.Frame):
     """
 
     def __init__(
-        self,
-        parent: tk.Misc,
-        drawing: Drawing,
-        side: int,
-        on_press: Callable[[], None],
-        on_change: Callable[[], None],
+        self, parent: tk.Misc, drawing: Drawing, side: int, on_press: Callable[[], None], on_change: Callable[[], None]
     ) -> None:
         super().__init__(parent, width=side, height=side, background=PAPER)
         self.brush_width = 0.08
@@ -76,13 +71,9 @@ class DrawingPad(tk.Frame):
         self._on_change()
 
     def _draw_stroke(self, stroke: Stroke) -> None:
-        self._line = self.canvas.create_line(
-            self._to_pixels(stroke),
-            width=stroke.width * self._side,
-            fill="white",
-            capstyle="round",
-            joinstyle="round",
-        )
+        width = stroke.width * self._side
+        points = self._to_pixels(stroke)
+        self._line = self.canvas.create_line(points, width=width, fill="white", capstyle="round", joinstyle="round")
 
     def _to_pixels(self, stroke: Stroke) -> list[float]:
         """Return x, y, x, y ... of at least two points, since Tk draws no line of one."""

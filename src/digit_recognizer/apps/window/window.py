@@ -36,13 +36,9 @@ class Window:
         root.title("Digit Recognizer")
         root.report_callback_exception = self._show_error
         root.protocol("WM_DELETE_WINDOW", self.close)
-        for key, action in (
-            ("<Return>", self.predict),
-            ("<KP_Enter>", self.predict),
-            ("<Escape>", self.clear),
-            ("<Control-z>", self.undo),
-        ):
-            root.bind(key, lambda event, action=action: action())  # type: ignore[misc]
+        keys = {"Return": self.predict, "KP_Enter": self.predict, "Escape": self.clear, "Control-z": self.undo}
+        for key, action in keys.items():
+            root.bind(f"<{key}>", lambda event, action=action: action())  # type: ignore[misc]
         self.layout = Layout(root, self)
         self.layout.model_label.configure(text=f"Network: {model_name}")
         self.layout.folder_button.configure(text=f"{self.folder}…")
