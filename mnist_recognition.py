@@ -40,9 +40,7 @@ def main(options: argparse.Namespace | None = None) -> None:
     run = (recipe, digits.name, options.seed)
     start = checkpoints.load_progress(out.progress, *run) if options.resume else None
     keep = functools.partial(checkpoints.save_progress, out.progress, *run)
-    model, history = training.fit(
-        model, digits, recipe, options.seed, quiet=options.quiet, start=start, after_epoch=keep
-    )
+    model, history = training.fit(model, digits, recipe, options.seed, quiet=options.quiet, resume=start, on_epoch=keep)
 
     # how good is it
     logits = evaluation.predict(model, digits.test.images)

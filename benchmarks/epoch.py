@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks import harness
-from digit_recognizer import _fused_mlp, data, models, optimizers, training
+from digit_recognizer import data, models, training
+from digit_recognizer._fused_mlp import FusedMLP
 from digit_recognizer.recipes import get
 from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime import provenance
@@ -70,7 +71,7 @@ def in_turn(
 def our_epoch(train: data.Split, recipe: Recipe) -> float:
     """Seconds for one epoch of our loop, with the products that a run would choose."""
     choose_device("cpu", torch.get_num_threads())
-    return training.train_one_epoch(training.learner_of(models.build(recipe), recipe, seed=0), train, recipe)[0]
+    return training.train_one_epoch(training.TrainState.create(models.build(recipe), recipe, seed=0), train, recipe)[0]
 
 
 def usual_set(data_dir: str | Path | None, recipe: Recipe) -> Any:
@@ -119,16 +120,17 @@ def parts(train: data.Split, recipe: Recipe) -> dict[str, float]:
     """Where an epoch of our loop goes: seconds in each of its steps, timed one by one."""
     choose_device("cpu", torch.get_num_threads())
     model = models.build(recipe)
-    optimizer = optimizers.make(model, recipe)
-    gradients = _fused_mlp.Gradients(model, recipe)
+    optimizer = training.make_optimizer(model, recipe)
+    forward_backward = FusedMLP(model)
     spent = dict.fromkeys(("batch", "gradients", "step"), 0.0)
     clock = time.perf_counter
     last = clock()
-    for batch in _fused_mlp.batches(model, train, recipe.batch_size, torch.Generator().manual_seed(0)):
+    for images, labels in data.batches(train, recipe.batch_size, torch.Generator().manual_seed(0)):
+        pixels, loss = data.to_pixels(images), training.CrossEntropy(labels, len(labels), recipe.label_smoothing)
         spent["batch"] += (now := clock()) - last
-        gradients(*batch)
+        forward_backward(pixels, loss)
         spent["gradients"] += (then := clock()) - now
-        optimizers.step(optimizer)
+        optimizer.step()
         spent["step"] += (last := clock()) - then
     return spent
 

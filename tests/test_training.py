@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
-from digit_recognizer import checkpoints, data, models, progress, recipes, training
+from digit_recognizer import checkpoints, data, models, recipes, training
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.runtime import provenance
 from digit_recognizer.runtime.device import choose_device
@@ -130,7 +130,7 @@ def test_the_last_weights_are_kept_even_when_the_first_looked_best(optdigits, sm
     model = models.build(small_recipe)
     hashes = []
     training.fit(
-        model, digits, small_recipe, quiet=True, after_epoch=lambda _: hashes.append(provenance.weights_hash(model))
+        model, digits, small_recipe, quiet=True, on_epoch=lambda _: hashes.append(provenance.weights_hash(model))
     )
     history = fit(small_recipe, digits)[1]
     assert history[0]["held_out_loss"] < history[1]["held_out_loss"]
@@ -172,10 +172,10 @@ def test_a_log_softmax_layer_changes_training_by_rounding_only(optdigits):
 def test_two_epochs_are_one_and_resume_and_one(recipe, optdigits, tmp_path):
     path, run = tmp_path / "progress.pth", (recipe, "optdigits", 0)
     keep = functools.partial(checkpoints.save_progress, path, *run)
-    stopped, _ = fit(dataclasses.replace(recipe, epochs=1), optdigits, after_epoch=keep)
+    stopped, _ = fit(dataclasses.replace(recipe, epochs=1), optdigits, on_epoch=keep)
     start = checkpoints.load_progress(path, *run)
     other_weights = models.build(recipe, seed=5)
-    resumed, history = training.fit(other_weights, optdigits, recipe, quiet=True, start=start)
+    resumed, history = training.fit(other_weights, optdigits, recipe, quiet=True, resume=start)
     whole, whole_history = fit(recipe, optdigits)
     assert provenance.weights_hash(resumed) == provenance.weights_hash(whole) != provenance.weights_hash(stopped)
     assert without_seconds(history) == without_seconds(whole_history)
@@ -183,18 +183,19 @@ def test_two_epochs_are_one_and_resume_and_one(recipe, optdigits, tmp_path):
 
 def test_going_on_leaves_the_progress_it_was_given_as_it_was(optdigits, small_recipe):
     kept = []
-    fit(small_recipe, optdigits, after_epoch=lambda progress: kept.append(copy.deepcopy(progress)))
-    runs = [training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, start=kept[0])[0]]
-    runs.append(training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, start=kept[0])[0])
+    fit(small_recipe, optdigits, on_epoch=lambda progress: kept.append(copy.deepcopy(progress)))
+    runs = [training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, resume=kept[0])[0]]
+    runs.append(training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, resume=kept[0])[0])
     assert provenance.weights_hash(runs[0]) == provenance.weights_hash(runs[1])
     assert len(kept[0]["history"]) == 1
 
 
 def test_a_run_does_not_go_on_to_fewer_epochs_than_are_done(trained, optdigits, small_recipe):
     shorter = dataclasses.replace(small_recipe, epochs=1)
-    start = progress.state(training.learner_of(trained[0], small_recipe, seed=0), trained[1])
+    state = training.TrainState.create(trained[0], small_recipe, seed=0)
+    state.history = trained[1]
     with pytest.raises(UserError, match="2 epochs are done") as caught:
-        training.fit(models.build(shorter), optdigits, shorter, quiet=True, start=start)
+        training.fit(models.build(shorter), optdigits, shorter, quiet=True, resume=state.state_dict())
     assert "--epochs" in one_line(caught)
 
 
@@ -335,7 +336,7 @@ def test_a_training_that_diverges_is_refused_before_anything_is_kept(optdigits, 
     kept = []
     recipe = dataclasses.replace(small_recipe, learning_rate=1e300)
     with pytest.raises(UserError, match="smaller learning rate") as caught:
-        training.fit(models.build(recipe), optdigits, recipe, quiet=True, after_epoch=kept.append)
+        training.fit(models.build(recipe), optdigits, recipe, quiet=True, on_epoch=kept.append)
     one_line(caught)
     assert kept == []
 
@@ -345,7 +346,7 @@ def test_a_training_that_diverges_is_refused_before_anything_is_kept(optdigits, 
 )
 def test_a_progress_with_wrong_parts_is_refused(change, optdigits, small_recipe):
     kept = []
-    training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, after_epoch=kept.append)
+    training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, on_epoch=kept.append)
     with pytest.raises(UserError, match="does not fit this training") as caught:
-        training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, start=kept[-1] | change)
+        training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True, resume=kept[-1] | change)
     one_line(caught)

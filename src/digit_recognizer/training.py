@@ -1,25 +1,78 @@
-"""The loop: forward, cross-entropy, backward, step."""
+"""The training loop: forward, loss, zero_grad, backward, step; its optimiser and learning rate; and its state."""
 
+import copy
 import functools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from digit_recognizer import _fused_mlp, data, evaluation, optimizers, progress
-from digit_recognizer.data import Digits, Split, augmentation, outliers
+from digit_recognizer import data, evaluation
+from digit_recognizer._fused_mlp import FusedAdam, FusedMLP
+from digit_recognizer.data import Digits, Split
+from digit_recognizer.data.augmentation import OUTLIER_LABEL, augment_batch
 from digit_recognizer.evaluation import Scores
-from digit_recognizer.progress import Learner
-from digit_recognizer.recipes.recipe import Augmentation, Recipe
+from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime import distributed
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.sync_batch_norm import sync_batch_norm
+
+WARM_UP = 0.2  # of a triangular schedule's steps lie before its peak
+
+Metrics = dict[str, Any]  # of an epoch; see epoch_metrics
+
+
+@dataclass
+class TrainState:
+    """All that training changes: the model, its optimiser, the generator of all random numbers, metrics by epoch."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    history: list[Metrics] = field(default_factory=list)
+
+    @classmethod
+    def create(cls, model: nn.Module, recipe: Recipe, seed: int) -> "TrainState":
+        """The state before the first epoch. seed: of the order of the digits and of augmentation."""
+        return cls(model, make_optimizer(model, recipe), torch.Generator().manual_seed(seed))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a later process needs to resume."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "history": self.history,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], epochs: int) -> None:
+        """Resume from an earlier state, which is not changed.
+
+        Raises UserError where the state does not fit, or has more than that many epochs.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # else both would share their tensors
+            self.generator.set_state(state["generator"])
+            self.history = list(state["history"])
+            for metrics in self.history:
+                format_metrics(metrics, epochs)  # fails where a field is missing or of another type
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise UserError(
+                "the progress file does not fit this training; delete it and run without --resume"
+            ) from error
+        if len(self.history) > epochs:
+            raise UserError(
+                f"{len(self.history)} epochs are done, more than the {epochs} asked for; "
+                f"give --epochs {len(self.history)} or more, or run without --resume"
+            )
 
 
 def fit(
@@ -29,44 +82,181 @@ def fit(
     seed: int = 0,
     *,
     quiet: bool = False,
-    start: dict[str, Any] | None = None,
-    after_epoch: Callable[[dict[str, Any]], None] | None = None,
-) -> tuple[nn.Module, list[dict[str, Any]]]:
+    resume: dict[str, Any] | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> tuple[nn.Module, list[Metrics]]:
     """Train a model, on the device where it is, for the recipe's epochs; the last weights are kept.
 
-    seed: of the order of the digits. start: an earlier state to go on from; after_epoch: called with the state (see
-    progress) after each epoch. Nothing is saved here: the caller saves.
-    Returns the model and its history, a row an epoch (see progress).
+    resume: the state_dict of an earlier TrainState. on_epoch: called with the state_dict after each epoch. on_step:
+    called before each step with the batch size; it may wait, or raise to stop. Nothing is saved: the caller saves.
+    Returns the model and its history, the metrics of each epoch.
     """
-    _check_batch_size(recipe.batch_size, len(digits.train.labels))
+    _validate_batch_size(recipe.batch_size, len(digits.train.labels))
     quiet = quiet or not distributed.is_main_process()
-    tqdm.set_lock(threading.RLock())  # its own is shared by processes: one that is killed would leave it behind
+    tqdm.set_lock(threading.RLock())  # its own is shared by processes: a killed one would leave it behind
     device = next(model.parameters()).device
     train = Split(digits.train.images.to(device), digits.train.labels.to(device))
     held_out_name, held_out = digits.held_out
-    learner = learner_of(model, recipe, seed)
-    history = [] if start is None else progress.go_on(start, recipe.epochs, learner)
-    for epoch in range(len(history) + 1, recipe.epochs + 1):
-        seconds, running = train_one_epoch(learner, train, recipe, epoch, quiet)
-        asked = recipe.eval_every_epoch or epoch == recipe.epochs
-        scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels) if asked else None
-        history.append(progress.row(epoch, seconds, running, held_out_name, scores))
+    state = TrainState.create(model, recipe, seed)
+    if resume is not None:
+        state.load_state_dict(resume, recipe.epochs)
+    for epoch in range(len(state.history) + 1, recipe.epochs + 1):
+        seconds, running = train_one_epoch(state, train, recipe, quiet=quiet, on_step=on_step)
+        scores = None
+        if recipe.eval_every_epoch or epoch == recipe.epochs:
+            scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels)
+        state.history.append(epoch_metrics(epoch, seconds, running, held_out_name, scores))
         if not math.isfinite(running.loss + (scores.loss if scores else 0)):
-            raise UserError(f"the loss of epoch {epoch} is no number any more; try a smaller learning rate")
-        if after_epoch is not None:
-            after_epoch(progress.state(learner, history))
+            raise UserError(f"the loss of epoch {epoch} is not finite any more; try a smaller learning rate")
+        if on_epoch is not None:
+            on_epoch(state.state_dict())
         if not quiet:
-            print(progress.line(history[-1], recipe.epochs), flush=True)
-    return model, history
+            print(format_metrics(state.history[-1], recipe.epochs), flush=True)
+    return model, state.history
 
 
-def learner_of(model: nn.Module, recipe: Recipe, seed: int) -> Learner:
-    """All that the steps of a training change. seed: of the order of the digits."""
-    return Learner(model, optimizers.make(model, recipe), torch.Generator().manual_seed(seed))
+def train_one_epoch(
+    state: TrainState,
+    train: Split,
+    recipe: Recipe,
+    *,
+    quiet: bool = True,
+    on_step: Callable[[int], None] | None = None,
+) -> tuple[float, Scores]:
+    """Every training digit once, in shuffled batches. Returns the seconds, and the scores while the weights moved."""
+    began, epoch = time.perf_counter(), len(state.history) + 1
+    model, optimizer, generator = state.model, state.optimizer, state.generator
+    fused = recipe.precision == "float32" and FusedMLP.supports(model)
+    forward_backward = FusedMLP(model) if fused else functools.partial(_forward_backward, model, recipe.precision)
+    all_logits, all_labels = [], []
+    model.train()
+    # There is no bar where nobody watches: in a file, a log or a stored notebook.
+    bar = tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None)
+    with sync_batch_norm(model), bar:
+        for step, (images, labels) in enumerate(data.batches(train, recipe.batch_size, generator)):
+            batch_size = len(labels)
+            if on_step is not None:
+                on_step(batch_size)
+            # Each process augments the whole batch, so that all generators stay alike, and then takes its share.
+            pixels, labels = augment_batch(data.to_pixels(images), labels, recipe, epoch, generator)
+            pixels, labels = distributed.shard(pixels), distributed.shard(labels)
+            progress = (epoch - 1 + (step + 0.5) * recipe.batch_size / len(train.labels)) / recipe.epochs
+            set_learning_rate(optimizer, recipe, progress)
+            logits = forward_backward(pixels, CrossEntropy(labels, batch_size, recipe.label_smoothing))
+            distributed.all_reduce_gradients(model)
+            optimizer.step()
+            all_logits.append(logits)
+            all_labels.append(labels)
+            if bar.update(batch_size):  # true when it is drawn anew; reading the numbers at each step would cost more
+                now = _running_scores(all_logits[-1:], all_labels[-1:])
+                bar.set_postfix_str(f"batch loss {now.mean_loss:.4f}, accuracy {now.accuracy:.2%}", refresh=False)
+    scores = _running_scores(all_logits, all_labels)
+    scores = Scores(*map(sum, zip(*distributed.all_gather(scores), strict=True)))
+    return time.perf_counter() - began, scores
 
 
-def _check_batch_size(size: int, digits: int) -> None:
-    """Raise UserError where a batch is more than all digits, or less than one for each process."""
+def _forward_backward(model: nn.Module, precision: str, pixels: Tensor, loss_of: "CrossEntropy") -> Tensor:
+    """Give each parameter the gradient of the loss. Returns the logits, (n, 10)."""
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        logits = model(pixels)
+    loss = loss_of(logits.float())
+    model.zero_grad()
+    loss.backward()
+    return logits.detach()
+
+
+class CrossEntropy(NamedTuple):
+    """Cross-entropy in nats, averaged over a whole batch; the shares of several processes add up to it.
+
+    labels: int64 (n,), of this process's share, OUTLIER_LABEL for outliers, whose ten probabilities are to be equal.
+    count: of the digits in the whole batch. smoothing: of the labels, see torch.nn.CrossEntropyLoss.
+    """
+
+    labels: Tensor
+    count: int  # type: ignore[assignment]  # tuple.count is not needed
+    smoothing: float
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """The loss, a scalar. logits: (n, 10)."""
+        labels, smoothing = self.labels, self.smoothing
+        if len(labels) == self.count:  # one process, and digits only
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        digits = F.cross_entropy(logits, labels, label_smoothing=smoothing, ignore_index=OUTLIER_LABEL, reduction="sum")
+        outliers = -(logits.log_softmax(1).mean(1) * (labels == OUTLIER_LABEL)).sum()
+        return (digits + outliers) / self.count
+
+    def gradient(self, logits: Tensor) -> Tensor:
+        """Its gradient by the logits, (softmax - targets) / count, which autograd would compute too, in more time."""
+        targets = _target_probabilities(self.smoothing, logits.device)[self.labels]
+        # Autograd's own kernel: exp() of log_softmax differs from it in the last bit.
+        return torch._log_softmax_backward_data(targets.div_(-self.count), logits.log_softmax(1), 1, logits.dtype)
+
+
+@functools.cache
+def _target_probabilities(smoothing: float, device: torch.device) -> Tensor:
+    """What the ten probabilities are to be: a row for each label, and the last, label -1, for outliers."""
+    table = torch.full((11, 10), smoothing / 10, device=device)
+    table[:10].fill_diagonal_(1 - smoothing + smoothing / 10)
+    table[OUTLIER_LABEL] = 0.1
+    return table
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser; fused kernels do the same arithmetic in one pass over the memory."""
+    device = next(model.parameters()).device.type
+    shared: dict[str, Any] = {"lr": recipe.learning_rate, "fused": device in ("cpu", "cuda")}
+    if recipe.optimizer == "sgd":
+        shared |= {"weight_decay": recipe.weight_decay, "momentum": recipe.momentum, "nesterov": recipe.nesterov}
+        return torch.optim.SGD(model.parameters(), **shared)
+    if recipe.weight_decay:
+        return torch.optim.AdamW(model.parameters(), weight_decay=recipe.weight_decay, **shared)
+    return (FusedAdam if device == "cpu" else torch.optim.Adam)(model.parameters(), **shared)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, progress: float) -> None:
+    """Set the learning rate of the step in whose middle that fraction of the training, 0 to 1, is done."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(recipe, min(1, progress))
+
+
+def learning_rate(recipe: Recipe, progress: float) -> float:
+    """The learning rate where that fraction of the training, 0 to 1, is done."""
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    return recipe.learning_rate * min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
+
+
+def epoch_metrics(epoch: int, seconds: float, running: Scores, held_out: str, scores: Scores | None) -> Metrics:
+    """The metrics of an epoch, in plain types.
+
+    train_loss (nats per digit) and train_accuracy (fraction) are running values, counted while the weights moved.
+    held_out_loss and held_out_accuracy were measured after the epoch on the part that held_out names, "validation" or
+    "test", to look at: they choose nothing. None where it was not scored. seconds: of training alone.
+    """
+    return {
+        "epoch": epoch,
+        "train_loss": running.mean_loss,
+        "train_accuracy": running.accuracy,
+        "held_out": held_out,
+        "held_out_loss": scores and scores.mean_loss,
+        "held_out_accuracy": scores and scores.accuracy,
+        "seconds": seconds,
+    }
+
+
+def format_metrics(metrics: Metrics, epochs: int) -> str:
+    """The metrics of an epoch as one line of text."""
+    text = f"epoch {metrics['epoch']:{len(str(epochs))}}/{epochs}"
+    text += f"  train loss {metrics['train_loss']:.4f}  accuracy {metrics['train_accuracy']:.2%}"
+    if metrics["held_out_loss"] is not None:
+        held_out = metrics["held_out"]
+        text += f"  {held_out} loss {metrics['held_out_loss']:.4f}  accuracy {metrics['held_out_accuracy']:.2%}"
+    return text
+
+
+def _validate_batch_size(size: int, digits: int) -> None:
+    """Raise UserError where a batch is larger than the training set, or smaller than the number of processes."""
     if size > digits:
         raise UserError(f"the batch size {size:,} is larger than the {digits:,} training digits")
     if size < distributed.world_size():
@@ -76,90 +266,10 @@ def _check_batch_size(size: int, digits: int) -> None:
         )
 
 
-def train_one_epoch(
-    learner: Learner, train: Split, recipe: Recipe, epoch: int = 1, quiet: bool = True
-) -> tuple[float, Scores]:
-    """Every training digit once, in shuffled batches. Returns the seconds and the running scores.
-
-    epoch: which of the recipe's it is, on which the learning rate and the augmentation may depend.
-    """
-    began = time.perf_counter()
-    model, optimizer, generator = learner
-    answers, truths = [], []
-    gradients: Callable[..., Tensor]
-    if _fused_mlp.fits(model, recipe):
-        batches = _fused_mlp.batches(model, train, recipe.batch_size, generator)
-        gradients = _fused_mlp.Gradients(model, recipe)
-    else:
-        strengths = (
-            recipe.augmentation if epoch <= recipe.epochs - recipe.epochs_without_augmentation else Augmentation()
-        )
-        batches = _batches(train, recipe, strengths, generator)
-        gradients = functools.partial(_by_autograd, model, recipe)
-    model.train()
-    with (
-        sync_batch_norm(model),
-        # No bar where nobody watches: in a file, a log or a stored notebook.
-        tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None) as bar,
-    ):
-        for step, (inputs, labels, whole) in enumerate(batches):
-            middle = (step + 0.5) * recipe.batch_size / len(train.labels)  # of the step, in epochs
-            for group in optimizer.param_groups:
-                group["lr"] = optimizers.learning_rate(recipe, min(1, (epoch - 1 + middle) / recipe.epochs))
-            answers.append(gradients(inputs, labels, whole))
-            distributed.all_reduce_gradients(model)
-            optimizers.step(optimizer)
-            truths.append(labels)
-            if bar.update(whole):  # true when it is drawn anew; reading the numbers each time would cost more
-                now = _running(answers[-1:], truths[-1:])
-                bar.set_postfix_str(f"batch loss {now.mean_loss:.4f}, accuracy {now.accuracy:.2%}", refresh=False)
-    scores = _running(answers, truths)
-    scores = Scores(*map(sum, zip(*distributed.all_gather(scores), strict=True)))
-    return time.perf_counter() - began, scores
-
-
-def _batches(
-    train: Split, recipe: Recipe, strengths: Augmentation, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """This process's share of each batch as the network sees it, non-digits included, and its labels.
-
-    With them how many digits the whole batch has.
-    """
-    for images, labels in data.batches(train, recipe.batch_size, generator):
-        # Each process augments the whole batch, so that the generators stay alike, and then takes its share.
-        whole, pixels = len(labels), augmentation.augment(data.to_pixels(images), strengths, generator, labels)
-        if recipe.outlier_fraction:
-            pixels, labels = outliers.beside(pixels, labels, recipe, generator)
-        yield distributed.shard(pixels), distributed.shard(labels), whole
-
-
-def _by_autograd(model: nn.Module, recipe: Recipe, pixels: Tensor, labels: Tensor, whole: int) -> Tensor:
-    """Give each weight the gradient of batch_loss, whatever the network; returns the logits, (n, 10)."""
-    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        logits = model(pixels)
-    model.zero_grad()
-    batch_loss(logits.float(), labels, whole, recipe.label_smoothing).backward()
-    return logits.detach()
-
-
-def _running(answers: list[Tensor], truths: list[Tensor]) -> Scores:
-    """Scores of what was answered while the weights moved, digits only."""
-    logits, labels = torch.cat(answers).float().cpu(), torch.cat(truths).cpu()
-    digits = labels != outliers.LABEL
-    if not digits.any():  # the share of one of many processes
+def _running_scores(logits: list[Tensor], labels: list[Tensor]) -> Scores:
+    """Scores of logits computed while the weights moved, without outliers."""
+    all_logits, all_labels = torch.cat(logits).float().cpu(), torch.cat(labels).cpu()
+    digits = all_labels != OUTLIER_LABEL
+    if not digits.any():  # one process of many may have got outliers only
         return Scores(0, 0, 0.0)
-    return evaluation.score(logits[digits], labels[digits])
-
-
-def batch_loss(logits: Tensor, labels: Tensor, whole: int, label_smoothing: float) -> Tensor:
-    """A share's part of the mean loss over a whole batch of that many digits; the parts add up to it. In nats.
-
-    Of what is no digit all ten are to be equally likely.
-    """
-    if len(labels) == whole:  # one process, and digits only
-        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    of_digits = F.cross_entropy(
-        logits, labels, label_smoothing=label_smoothing, ignore_index=outliers.LABEL, reduction="sum"
-    )
-    of_others = -(logits.log_softmax(1).mean(1) * (labels == outliers.LABEL)).sum()
-    return (of_digits + of_others) / whole
+    return evaluation.score(all_logits[digits], all_labels[digits])

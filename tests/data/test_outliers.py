@@ -1,11 +1,11 @@
-"""Drawn strokes, styled digits and what is no digit: geometry, labels, and what training makes of them."""
+"""Strokes, styles and outliers: their geometry, their labels, and what training makes of them."""
 
 import pytest
 import torch
 
 from digit_recognizer import data, models, recipes, training
 from digit_recognizer.data import augmentation, outliers, strokes
-from digit_recognizer.recipes.strengths import Augmentation
+from digit_recognizer.recipes.recipe import Augmentation
 from digit_recognizer.runtime.errors import UserError
 
 
@@ -20,7 +20,7 @@ def batch(optdigits):
 
 
 def test_a_stroke_lies_where_it_was_drawn():
-    drawn = strokes.draw(torch.zeros(1, 1, 28, 28), torch.tensor([[4.0, 10.0]]), torch.tensor([[20.0, 10.0]]),
+    drawn = strokes.draw_strokes(torch.zeros(1, 1, 28, 28), torch.tensor([[4.0, 10.0]]), torch.tensor([[20.0, 10.0]]),
                          torch.tensor([1.0]))[0, 0]  # fmt: skip
     assert torch.all(drawn[9:12, 4:21] >= 0.5)
     assert drawn[10, 4:21].min() == 1
@@ -28,9 +28,9 @@ def test_a_stroke_lies_where_it_was_drawn():
     assert drawn.sum() == pytest.approx(16 * 2 + 3.14, rel=0.15)  # a bar and two half discs
 
 
-def test_only_ones_and_sevens_get_a_style_and_gain_ink(batch):
+def test_only_ones_and_sevens_get_a_style(batch):
     pixels, labels = batch
-    styled = strokes.style(pixels, labels, 1.0, seeded())
+    styled = strokes.add_styles(pixels, labels, 1.0, seeded())
     gained = (styled - pixels).sum((1, 2, 3))
     chosen = (labels == 1) | (labels == 7)
     assert torch.all(gained[chosen] > 0) and gained[chosen].median() > 5
@@ -41,9 +41,9 @@ def test_only_ones_and_sevens_get_a_style_and_gain_ink(batch):
 def test_a_flag_is_left_of_the_top_and_a_bar_in_the_middle():
     one = torch.zeros(1, 1, 28, 28)
     one[:, :, 4:24, 14:16] = 1
-    flagged = strokes.style(one.expand(50, -1, -1, -1), torch.ones(50, dtype=torch.int64), 1.0, seeded()) - one
+    flagged = strokes.add_styles(one.expand(50, -1, -1, -1), torch.ones(50, dtype=torch.int64), 1.0, seeded()) - one
     assert flagged[:, :, :14, :13].sum() > 10 * flagged[:, :, :14, 18:].sum()
-    barred = strokes.style(one.expand(50, -1, -1, -1), torch.full((50,), 7), 1.0, seeded()) - one
+    barred = strokes.add_styles(one.expand(50, -1, -1, -1), torch.full((50,), 7), 1.0, seeded()) - one
     rows = barred.sum((0, 1, 3))
     assert rows[10:20].sum() > 0.95 * rows.sum()
 
@@ -57,42 +57,44 @@ def test_styles_need_labels_and_a_share(batch):
 
 
 @pytest.mark.parametrize("count", [1, 7, 40, 199])
-def test_what_is_no_digit_has_a_digits_form(count, batch):
-    made = outliers.make(*batch, count, seeded())
+def test_outliers_have_the_shape_and_range_of_digits(count, batch):
+    made = outliers.make_outliers(*batch, count, seeded())
     assert made.shape == (count, 1, 28, 28)
     assert made.min() >= 0 and made.max() <= 1
     assert torch.all(made.amax((1, 2, 3)) > 0.3)
-    assert torch.equal(made, outliers.make(*batch, count, seeded()))
+    assert torch.equal(made, outliers.make_outliers(*batch, count, seeded()))
 
 
-def test_a_batch_without_digits_to_turn_gives_fewer(batch):
+def test_outliers_follow_the_batch_and_are_fewer_without_digits_to_turn(batch):
     pixels, labels = (part[batch[1] == 0][:5] for part in batch)
-    both, named = outliers.beside(pixels, labels, recipes.get(non_digits=0.9), seeded())
-    assert len(both) == len(named) and (named[5:] == outliers.LABEL).all()
+    recipe = recipes.get(outlier_fraction=0.9)
+    both, both_labels = augmentation.augment_batch(pixels, labels, recipe, 1, seeded())
+    assert torch.equal(both[:5], pixels) and torch.equal(both_labels[:5], labels)
+    assert len(both) == len(both_labels) == 8  # of 4 outliers, one would be a turned digit
+    assert (both_labels[5:] == augmentation.OUTLIER_LABEL).all()
 
 
-def test_letters_are_printed_and_no_digits_among_them():
-    printed = outliers.letters()
-    assert len(printed) > 300 and printed.shape[1:] == (28, 28)
+def test_letters_are_rendered_and_none_looks_like_a_digit():
+    assert len(outliers.render_letters()) > 300 and outliers.render_letters().shape[1:] == (28, 28)
     assert not set(outliers.LETTERS) & set("0123456789oOsSlIzZbBqgGDiIjJtT|!")
     assert len(set(outliers.LETTERS)) == len(outliers.LETTERS)
 
 
-def test_training_learns_to_be_unsure_of_them(optdigits):
-    recipe = recipes.get("mlp_128_adam", epochs=15, dataset="optdigits", non_digits=0.5)
+def test_training_learns_to_be_uncertain_of_outliers(optdigits):
+    recipe = recipes.get("mlp_128_adam", epochs=15, dataset="optdigits", outlier_fraction=0.5)
     model, history = training.fit(models.build(recipe), optdigits, recipe, quiet=True)
     pixels, labels = data.to_pixels(optdigits.test.images), optdigits.test.labels
     with torch.inference_mode():
-        sure = model(pixels).softmax(1).amax(1)
-        unsure = model(outliers.make(pixels, labels, 300, seeded())).softmax(1).amax(1)
+        of_digits = model(pixels).softmax(1).amax(1)
+        of_outliers = model(outliers.make_outliers(pixels, labels, 300, seeded())).softmax(1).amax(1)
     assert history[-1]["train_accuracy"] > 0.9  # of digits only
-    assert sure.median() > 0.9 > 0.6 > unsure.median()
+    assert of_digits.median() > 0.9 > 0.6 > of_outliers.median()
 
 
-def test_the_loss_of_a_share_adds_up():
+def test_the_losses_of_the_shares_of_a_batch_add_up():
     logits, labels = torch.randn(9, 10, generator=seeded()), torch.tensor([1, 2, 3, 4, 5, 6, -1, -1, -1])
-    whole = training.batch_loss(logits, labels, 6, 0.1)
-    parts = [training.batch_loss(logits[part], labels[part], 6, 0.1) for part in (slice(0, 4), slice(4, 9))]
+    whole = training.CrossEntropy(labels, 6, 0.1)(logits)
+    parts = [training.CrossEntropy(labels[part], 6, 0.1)(logits[part]) for part in (slice(0, 4), slice(4, 9))]
     assert whole == pytest.approx(float(sum(parts)), rel=1e-6)
     uniform = torch.full((10,), 0.1)
     expected = torch.nn.functional.cross_entropy(logits[:6], labels[:6], label_smoothing=0.1)
@@ -100,11 +102,12 @@ def test_the_loss_of_a_share_adds_up():
     assert float(whole) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_a_share_without_digits_counts_as_nothing():
-    assert training._running([torch.zeros(4, 10)], [torch.full((4,), outliers.LABEL)]) == (0, 0, 0.0)
+def test_a_share_of_outliers_only_has_no_scores():
+    labels = torch.full((4,), augmentation.OUTLIER_LABEL)
+    assert training._running_scores([torch.zeros(4, 10)], [labels]) == (0, 0, 0.0)
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.0])
-def test_a_share_that_cannot_be_is_refused(share):
-    with pytest.raises(UserError, match="the share of non-digits must be from 0 to below 1"):
-        recipes.get(non_digits=share)
+@pytest.mark.parametrize("fraction", [-0.1, 1.0])
+def test_an_outlier_fraction_out_of_range_is_refused(fraction):
+    with pytest.raises(UserError, match="the outlier fraction must be from 0 to below 1"):
+        recipes.get(outlier_fraction=fraction)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from digit_recognizer import checkpoints, data, models, optimizers, plots, recipes, training
+from digit_recognizer import checkpoints, data, models, plots, recipes, training
 from digit_recognizer.data import augmentation
 from digit_recognizer.recipes.recipe import Augmentation, Convolution, Recipe
 from digit_recognizer.runtime import provenance
@@ -67,9 +67,9 @@ def test_a_rung_is_trained_as_one_would_by_hand(precision, small, optdigits):
 def test_the_triangle_rises_for_a_fifth_of_the_way_and_falls_to_zero():
     recipe = recipes.get("cnn_in_seconds", learning_rate=0.5)
     places = np.linspace(0, 1, 101)
-    rates = [optimizers.learning_rate(recipe, place) for place in places]
+    rates = [training.learning_rate(recipe, place) for place in places]
     np.testing.assert_allclose(rates, np.interp(places, [0, 0.2, 1], [0, 0.5, 0]), atol=1e-12)
-    assert {optimizers.learning_rate(recipes.get(), place) for place in places} == {0.001}
+    assert {training.learning_rate(recipes.get(), place) for place in places} == {0.001}
 
 
 def test_augmentation_stops_before_the_clean_epochs(small, optdigits, monkeypatch):
@@ -116,14 +116,14 @@ def test_a_scheduled_run_goes_on_as_if_it_had_not_stopped(small, optdigits, tmp_
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(recipe, optdigits, after_epoch=stop_after_the_first)
-    resumed, history = fit(recipe, optdigits, start=checkpoints.load_progress(path, *run))
+        fit(recipe, optdigits, on_epoch=stop_after_the_first)
+    resumed, history = fit(recipe, optdigits, resume=checkpoints.load_progress(path, *run))
     assert provenance.weights_hash(resumed) == provenance.weights_hash(whole) and len(history) == 2
 
 
 def test_a_scheduled_run_does_not_go_on_to_another_number_of_epochs(small, optdigits, tmp_path):
     path = tmp_path / "progress.pth"
-    fit(small, optdigits, after_epoch=lambda progress: checkpoints.save_progress(path, small, "optdigits", 0, progress))
+    fit(small, optdigits, on_epoch=lambda progress: checkpoints.save_progress(path, small, "optdigits", 0, progress))
     with pytest.raises(UserError, match="is of a run with other settings"):
         checkpoints.load_progress(path, dataclasses.replace(small, epochs=4), "optdigits", 0)
 

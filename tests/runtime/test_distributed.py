@@ -77,7 +77,7 @@ def trained(digits: data.Digits) -> dict:
         if name == "cnn":
             model = torch.nn.Sequential(Double(), model.double())
         kept: list = []
-        model, history = training.fit(model, digits, recipe, quiet=True, after_epoch=kept.append)
+        model, history = training.fit(model, digits, recipe, quiet=True, on_epoch=kept.append)
         results[name] = {
             "weights": model.state_dict(),
             "history": history,
@@ -94,9 +94,9 @@ def resumed(folder: Path, digits: data.Digits) -> str:
     """The hash of weights after one epoch, a pause with a progress file, and another."""
     recipe, run = TRAINED["mlp"], (TRAINED["mlp"], "optdigits", 0)
     keep = functools.partial(checkpoints.save_progress, folder / "progress.pth", *run)
-    training.fit(models.build(recipe), digits, dataclasses.replace(recipe, epochs=1), quiet=True, after_epoch=keep)
+    training.fit(models.build(recipe), digits, dataclasses.replace(recipe, epochs=1), quiet=True, on_epoch=keep)
     start = checkpoints.load_progress(folder / "progress.pth", *run)
-    return provenance.weights_hash(training.fit(models.build(recipe), digits, recipe, quiet=True, start=start)[0])
+    return provenance.weights_hash(training.fit(models.build(recipe), digits, recipe, quiet=True, resume=start)[0])
 
 
 def mistakes(folder: Path, digits: data.Digits) -> list[str]:
@@ -266,7 +266,7 @@ def test_torchrun_without_its_variables_costs_one_line(monkeypatch):
 def test_other_commands_are_refused_under_torchrun(monkeypatch, command):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     status, out, err = command("evaluate", "mnist_model.pth")
-    assert (status, out) == (2, "") and err.startswith("error: only training is done by several processes")
+    assert (status, out) == (2, "") and err.startswith("error: only training runs in several processes")
 
 
 @pytest.mark.parametrize(("kind", "places"), [(torch.nn.BatchNorm1d, ()), (torch.nn.BatchNorm2d, (5, 5))])

@@ -44,10 +44,11 @@ def originals(tmp_path_factory, optdigits) -> Path:
     """A folder of good files of each kind, and of others with orders in them."""
     folder = tmp_path_factory.mktemp("originals")
     keep = functools.partial(checkpoints.save_progress, folder / "progress", MLP, "optdigits", 0)
-    model, history = training.fit(models.build(MLP), optdigits, MLP, quiet=True, after_epoch=keep)
+    model, history = training.fit(models.build(MLP), optdigits, MLP, quiet=True, on_epoch=keep)
     scores = evaluation.score(evaluation.predict(model, optdigits.test.images), optdigits.test.labels)
     record = records.describe(MLP, optdigits, 0, model, history, scores)
-    checkpoints.save(folder / "recorded", model, MLP, record | {"calibration": {"temperature": 1.5, "min_confidence": 0.3}})
+    record["calibration"] = {"temperature": 1.5, "min_confidence": 0.3}
+    checkpoints.save(folder / "recorded", model, MLP, record)
     checkpoints.save(folder / "mlp", models.build(MLP, seed=1), MLP, {})
     checkpoints.save(folder / "cnn", models.build(CNN), CNN, {})
     bare = {f"fc.{name}": value for name, value in models.build(MLP, seed=2).state_dict().items() if value.ndim}

@@ -11,10 +11,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from digit_recognizer.data import strokes
-from digit_recognizer.recipes.recipe import Augmentation
+from digit_recognizer.recipes.recipe import Augmentation, Recipe
 
 SIZE = 28
+OUTLIER_LABEL = -1  # instead of a digit
 ELASTIC_POINTS = 5  # of the coarse grid along each side; displacements between them are interpolated
+
+
+def augment_batch(
+    pixels: Tensor, labels: Tensor, recipe: Recipe, epoch: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A batch as the network sees it in that epoch of a recipe: augmented digits, then outliers with their label."""
+    augmented = epoch <= recipe.epochs - recipe.epochs_without_augmentation
+    pixels = augment(pixels, recipe.augmentation if augmented else Augmentation(), generator, labels)
+    if recipe.outlier_fraction:
+        from digit_recognizer.data.outliers import make_outliers  # here: few recipes need it, and what it imports
+
+        count = round(recipe.outlier_fraction * len(labels))
+        made = augment(make_outliers(pixels, labels, count, generator), recipe.augmentation, generator)
+        pixels = torch.cat([pixels, made])
+        labels = torch.cat([labels, labels.new_full((len(made),), OUTLIER_LABEL)])
+    return pixels, labels
 
 
 def augment(
@@ -26,7 +43,7 @@ def augment(
     """
     count, device = len(pixels), pixels.device
     if strengths.styles and labels is not None:
-        pixels = strokes.style(pixels, labels, strengths.styles, generator)
+        pixels = strokes.add_styles(pixels, labels, strengths.styles, generator)
     if strengths.warps:
         pixels = warp(pixels, sampling_grid(count, strengths, generator).to(device), strengths.interpolation)
     if strengths.stroke:

@@ -82,20 +82,18 @@ class TrainingThread(threading.Thread):
         digits = data.load(self.dataset, self.data_dir, fall_back=True)
         self.events.put(TrainingStarted(digits))
         model = models.build(self.recipe, seed=0).to(device)
-        count = self.recipe.epochs * len(digits.train.labels)
+        total = self.recipe.epochs * len(digits.train.labels)
 
-        def before_batch(layer: nn.Module, inputs: Any) -> None:
+        def wait_or_stop(batch_size: int) -> None:
             self.unpaused.wait()
-            self.progress += layer.training * len(inputs[0]) / count
+            self.progress += batch_size / total
             if self._stopping.is_set():
                 raise _Stopped
 
-        # The first layer's hook: a plain network as a whole is never called while it trains (see by_hand).
-        watch = next(model.children()).register_forward_pre_hook(before_batch)
         model, history = training.fit(
-            model, digits, self.recipe, quiet=True, after_epoch=lambda state: self.events.put(state["history"][-1])
-        )
-        watch.remove()
+            model, digits, self.recipe, quiet=True, on_step=wait_or_stop,
+            on_epoch=lambda state: self.events.put(state["history"][-1]),
+        )  # fmt: skip
         scores = evaluation.score(evaluation.predict(model, digits.test.images), digits.test.labels)
         calibrated = calibration.calibrate(model, digits, self.recipe.augmentation)
         record = records.describe(self.recipe, digits, 0, model, history, scores, calibrated)
@@ -183,10 +181,8 @@ class TrainingControl:
         layout.training_label.configure(text=f"{digits.title}, first epoch…")
         layout.curve.show(self.recipe.epochs, [])
         if digits.name != self.dataset:
-            layout.set_status(
-                f"MNIST is neither on disk nor can it be downloaded; training on {digits.title}, the embedded set.",
-                error=True,
-            )
+            missing = "MNIST is neither on disk nor can it be downloaded"
+            layout.set_status(f"{missing}; training on {digits.title}, the embedded set.", error=True)
 
     def _show_history(self) -> None:
         last = self.history[-1]
@@ -214,20 +210,14 @@ class TrainingControl:
         if self.trained is None:
             return
         path = filedialog.asksaveasfilename(
-            parent=self.window.root,
-            title="Save the trained model",
-            initialfile=f"{self.trained.record['dataset']}_model.pth",
-            defaultextension=".pth",
-            confirmoverwrite=True,
-        )
+            parent=self.window.root, title="Save the trained model", defaultextension=".pth",
+            initialfile=f"{self.trained.record['dataset']}_model.pth", confirmoverwrite=True,
+        )  # fmt: skip
         if path:
-            self.save(path)
+            self.save(self.trained, path)
 
-    def save(self, path: str) -> None:
-        """Save the trained network as a model file."""
-        trained = self.trained
-        if trained is None:
-            return
+    def save(self, trained: TrainedModel, path: str) -> None:
+        """Save a trained network as a model file."""
         checkpoints.save(path, trained.model, trained.recipe, trained.record)
         if self.window.recognizer.model is trained.model:  # no other was loaded since
             self.window.layout.model_label.configure(text=f"Network: {shorten(Path(path).name)}")
