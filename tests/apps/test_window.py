@@ -303,7 +303,7 @@ def test_a_trained_network_reads_from_then_on_and_is_saved_when_asked(window, tm
         and window.training.trained.scores.accuracy > 0.9
         and not save_button.instate(["disabled"])
     )
-    window.training.save(str(tmp_path / "optdigits_model.pth"))
+    window.training.save(window.training.trained, str(tmp_path / "optdigits_model.pth"))
     saved = checkpoints.load(tmp_path / "optdigits_model.pth")
     assert (saved.recipe.name, saved.record["dataset"]) == ("mlp_128_64_adam_10ep", "optdigits")
     assert window.training.trained is None and save_button.instate(["disabled"])
