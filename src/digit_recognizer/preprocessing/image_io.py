@@ -273,8 +273,7 @@ def _composite(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         backgrounds = [Image.new("RGBA", image.size, colour) for colour in ("white", "black")]
         on_white, on_black = (Image.alpha_composite(paper, image).convert("RGB") for paper in backgrounds)
-        shows = np.ptp(np.asarray(on_white), axis=(0, 1)).max() > 16
-        return on_white if shows else on_black
+        return on_white if np.ptp(on_white.getextrema(), axis=1).max() > 16 else on_black
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
