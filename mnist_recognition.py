@@ -57,7 +57,7 @@ def main(options: argparse.Namespace | None = None) -> None:
 
     # its worst mistakes, and what it looks for
     plots.save(plots.mistakes(*digits.test, logits, title), out.figures / "mistakes.png")
-    plots.save(plots.first_layer(models.first_weights(model), recipe.name), out.figures / "first_layer.png")
+    plots.save(plots.first_layer(models.first_layer_weights(model), recipe.name), out.figures / "first_layer.png")
 
     # save
     calibrated = calibration.calibrate(model, digits, recipe.augmentation)

@@ -7,11 +7,14 @@ import pickle
 import shutil
 import subprocess
 import sys
+import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from digit_recognizer import checkpoints, evaluation, models, recipes, records
@@ -125,9 +128,61 @@ def test_an_order_in_a_torch_archive_is_refused_and_not_run(zipped, wrap, tmp_pa
     assert made.exists()
 
 
-def test_a_whole_pickled_network_is_refused(tmp_path, trained):
-    torch.save(trained[0], tmp_path / "model.pth")
-    assert "holds more than plain weights" in refusal(tmp_path / "model.pth")
+@pytest.mark.parametrize(
+    ("write", "kind"),
+    [
+        (lambda path: torch.save(models.build(recipes.get("mlp_128_adam")), path), "a whole pickled model"),
+        (
+            lambda path: path.write_bytes(pickle.dumps(models.build(recipes.get("mlp_128_adam")))),
+            "a whole pickled model",
+        ),
+        (lambda path: torch.jit.trace(nn.Linear(784, 10), torch.zeros(1, 784)).save(path), "a TorchScript program"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(2000)), "an HDF5 file, as Keras writes"),
+        (lambda path: keras_archive(path), "a Keras model"),
+        (lambda path: path.write_bytes(save_safetensors(linear(784, 10))), "a safetensors file"),
+    ],
+    ids=["torch.save", "pickle", "TorchScript", "h5", "keras", "safetensors"],
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch.jit
+def test_what_other_programs_save_is_named_with_what_to_do(write, kind, tmp_path):
+    write(tmp_path / "model.pth")
+    said = refusal(tmp_path / "model.pth")
+    assert kind in said and "torch.save(model.state_dict(), path)" in said
+
+
+def keras_archive(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("metadata.json", "config.json", "model.weights.h5"):
+            archive.writestr(name, "{}")
+
+
+def lightning_checkpoint(state: dict) -> dict:
+    """The keys of a .ckpt file of Lightning 2, whose module keeps the network under `model`."""
+    return {
+        "epoch": 4, "global_step": 4690, "pytorch-lightning_version": "2.5.0",
+        "state_dict": OrderedDict((f"model.{name}", value) for name, value in state.items()),
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 5, "completed": 5}}}},
+        "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_score": None, "best_model_path": "a.ckpt"}},
+        "optimizer_states": [{"state": {0: {"step": torch.tensor(4690.0)}}, "param_groups": [{"betas": (0.9, 0.999)}]}],
+        "lr_schedulers": [], "hparams_name": "kwargs", "hyper_parameters": {"learning_rate": 0.001},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "nest",
+    [
+        lambda state: {"state_dict": state, "epoch": 5},
+        lambda state: {"epoch": 5, "model_state_dict": state, "optimizer_state_dict": {"state": {}}, "loss": 0.1},
+        lambda state: {"model": state, "args": {"batch_size": 64}},
+        lightning_checkpoint,
+    ],
+    ids=["state_dict", "model_state_dict", "model", "Lightning"],
+)
+def test_a_checkpoint_that_nests_its_weights_is_read(nest, tmp_path, optdigits):
+    model, images = models.MLP([784, 32, 10]), optdigits.test.images[:20]
+    torch.save(nest(bare(model, "fc{}", 1, 1)), tmp_path / "model.ckpt")
+    loaded = checkpoints.load_model(tmp_path / "model.ckpt", **MNIST)
+    assert torch.equal(evaluation.predict(loaded, images), evaluation.predict(model, images))
 
 
 @pytest.mark.parametrize("kept", [1, 4, 100, 5000, 0.5, 0.99, -1])

@@ -73,7 +73,7 @@ def test_the_answers_are_those_of_the_network_written_by_hand(name):
 
 
 def test_another_seed_gives_other_weights():
-    first, second = (models.first_weights(models.build(recipes.get(), seed)) for seed in (0, 1))
+    first, second = (models.first_layer_weights(models.build(recipes.get(), seed)) for seed in (0, 1))
     assert not torch.equal(first, second)
 
 
@@ -106,7 +106,7 @@ def test_logits_are_ten_for_each_digit_and_there_is_no_relu_after_the_last_layer
 @pytest.mark.parametrize(("name", "units"), [("mlp_512_256_adam_5ep", 512), ("mlp_128_adam", 128)])
 def test_the_first_weights_are_one_picture_of_28_by_28_pixels_a_unit(name, units):
     model = models.build(recipes.get(name))
-    weights = models.first_weights(model)
+    weights = models.first_layer_weights(model)
     assert weights.shape == (units, 28, 28) and not weights.requires_grad
     layer = next(layer for layer in model if isinstance(layer, nn.Linear))
     assert torch.equal(weights.flatten(1), layer.weight)
@@ -114,7 +114,7 @@ def test_the_first_weights_are_one_picture_of_28_by_28_pixels_a_unit(name, units
 
 def test_the_first_weights_of_a_convolutional_network_are_its_kernels():
     model = models.build(recipes.get("cnn_in_seconds"))
-    weights = models.first_weights(model)
+    weights = models.first_layer_weights(model)
     assert weights.shape == (16, 6, 6)
     assert torch.equal(weights, model[1].weight.detach()[:, 0])
 

@@ -1,7 +1,7 @@
 """A trained network as a file, and back. A file is data: nothing in it is ever run.
 
-Ours holds plain types only: format number, recipe, weights, the record of the run, and a checksum of it all. The
-published projects' bare state dicts of linear layers are read too; they have no checksum but that of PyTorch's archive.
+Our files hold plain types only: format number, recipe, weights, the record of the run, and a checksum of it all. State
+dicts of linear layers by other programs are read too, bare or nested as training scripts and Lightning save them.
 """
 
 import dataclasses
@@ -20,13 +20,14 @@ from digit_recognizer.recipes.recipe import Published, Recipe, from_plain_types
 from digit_recognizer.runtime import distributed, model_file
 from digit_recognizer.runtime.errors import UserError
 
-MOST_WEIGHTS = 1000  # tensors of a network
+MAX_TENSORS = 1000  # of a network
 PRETRAINED = Path(__file__).parent / "pretrained"
+NESTED = ("state_dict", "model_state_dict", "model")  # keys under which other programs keep a state dict
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network read from a file. recipe and record are None where the file is a bare state dict."""
+    """A network read from a file. recipe and record are None where the file is another program's state dict."""
 
     model: nn.Module
     recipe: Recipe | None
@@ -36,9 +37,9 @@ class Checkpoint:
 def save(path: str | Path, model: nn.Module, recipe: Recipe, record: dict[str, Any]) -> None:
     """Write a network, its recipe and the record of its run, atomically. Raises UserError; the old file survives.
 
-    record: what JSON can hold, or a TypeError says so before anything is written.
+    record: what JSON can hold, else TypeError, before anything is written.
     """
-    record = json.loads(json.dumps(record))  # plain types only: PyTorch would write more than it reads again
+    record = json.loads(json.dumps(record))  # plain types only: torch.save would write more than is read again
     state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     model_file.write(path, {"recipe": dataclasses.asdict(recipe), "state": state, "record": record})
 
@@ -46,28 +47,26 @@ def save(path: str | Path, model: nn.Module, recipe: Recipe, record: dict[str, A
 def load(path: str | Path, mean: float | None = None, std: float | None = None) -> Checkpoint:
     """Read a network and rebuild it from the file alone.
 
-    mean, std: of the pixels in [0, 1], as a bare state dict of linear layers was trained with; our own files
-    know theirs. Raises UserError for what is not a network of ours or of linear layers, or not what was saved.
+    mean, std: of the pixels in [0, 1], with which a state dict of another program was trained; our files hold theirs.
+    Raises UserError for a file that holds neither a network of ours nor linear layers, or is not what was saved.
     """
     content = model_file.read(path)
     if model_file.is_ours(content):
         if mean is not None or std is not None:
-            raise UserError(f"{path} knows how its pixels were normalised; leave out --mean and --std")
-        return _ours(path, content)
-    if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
-        return Checkpoint(_bare(path, content, mean, std), None, None)
-    raise UserError(f"{path} holds neither a network of this project nor a state dict of linear layers")
+            raise UserError(f"{path} holds its own normalisation; leave out --mean and --std")
+        return _rebuild(path, content)
+    return Checkpoint(_from_state_dict(path, _state_dict_in(path, content), mean, std), None, None)
 
 
 def pretrained(recipe: str) -> Checkpoint:
-    """A network that comes with this package; pretrained/README.md says what it is good for. Needs no MNIST.
+    """A network that ships with this package; pretrained/README.md has their model cards. Needs no MNIST.
 
-    Raises UserError, naming those that there are, for another.
+    Raises UserError, naming those that ship, for another.
     """
     path = PRETRAINED / f"{recipe}.pth"
     if not path.exists():
-        there = ", ".join(sorted(other.stem for other in PRETRAINED.glob("*.pth")))
-        raise UserError(f"no pretrained network '{recipe}'; there are {there}")
+        names = ", ".join(sorted(other.stem for other in PRETRAINED.glob("*.pth")))
+        raise UserError(f"no pretrained network '{recipe}'; there are {names}")
     return load(path)
 
 
@@ -77,8 +76,8 @@ def load_model(path: str | Path, mean: float | None = None, std: float | None = 
 
 
 def save_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int, progress: dict[str, Any]) -> None:
-    """Write what training needs to go on from here (see training.fit), atomically."""
-    run = {"recipe": _run_fields(recipe), "dataset": dataset, "seed": seed}
+    """Write the state from which training resumes (see TrainState.state_dict), atomically."""
+    run = {"recipe": _run_settings(recipe), "dataset": dataset, "seed": seed}
     model_file.write(path, {"run": run, "progress": progress})
 
 
@@ -93,70 +92,73 @@ def load_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int) -> 
     except UserError as error:
         why = str(error).split(";")[0]
         raise UserError(f"{why}; delete this progress file and run without --resume") from error
-    if not isinstance(content, Mapping) or content.get("format") != model_file.FORMAT or "progress" not in content:
+    if not model_file.is_ours(content) or "progress" not in content:
         raise UserError(f"{path} is not a progress file of this version; delete it and run without --resume")
-    if content.get("run") != {"recipe": _run_fields(recipe), "dataset": dataset, "seed": seed}:
+    if content.get("run") != {"recipe": _run_settings(recipe), "dataset": dataset, "seed": seed}:
         raise UserError(f"{path} is of a run with other settings; repeat those, or run without --resume")
     return content["progress"]
 
 
-def _run_fields(recipe: Recipe) -> dict[str, Any]:
-    """What must agree for a run to go on: all but, where no step depends on it, the number of epochs."""
-    fields = dataclasses.asdict(recipe)
-    del fields["published"], fields["unspecified_details"], fields["source"]
-    if (
-        recipe.schedule == "constant" and not recipe.epochs_without_augmentation
-    ):  # else each epoch depends on how many there are
+def _run_settings(recipe: Recipe) -> dict[str, Any]:
+    """What must agree for a run to resume: all but, where no step depends on it, the number of epochs."""
+    fields = {"name": recipe.name, **recipe.settings}
+    if recipe.schedule == "constant" and not recipe.epochs_without_augmentation:
         del fields["epochs"]
     return fields
 
 
-def _ours(path: str | Path, content: Mapping[str, Any]) -> Checkpoint:
+def _rebuild(path: str | Path, content: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint in a file of ours. Raises UserError where its parts do not make a network."""
     try:
         recipe, state = _recipe(content["recipe"]), content["state"]
-        if len(state) > MOST_WEIGHTS or len(recipe.widths) + len(recipe.convolutions) > MOST_WEIGHTS:
+        if len(state) > MAX_TENSORS or len(recipe.widths) + len(recipe.convolutions) > MAX_TENSORS:
             raise ValueError("there are too many layers")
-        with torch.device("meta"):  # shapes without memory: what the file declares may be absurd
+        with torch.device("meta"):  # shapes without memory: the file may declare absurd ones
             expected = models.build(recipe).state_dict()
-        if {name: _form(value) for name, value in expected.items()} != {name: _form(state[name]) for name in state}:
+        shapes = [{name: (value.shape, value.dtype) for name, value in of.items()} for of in (expected, state)]
+        if shapes[0] != shapes[1]:
             raise ValueError("the weights are not the recipe's")
         model = models.build(recipe)
         model.load_state_dict(state)
         record = json.loads(json.dumps(dict(content["record"])))
-        numbers = [value for value in dataclasses.astuple(recipe.published) if value is not None]
         if not all(name.isprintable() for name in (recipe.name, recipe.dataset, record.get("dataset", ""))):
             raise ValueError("a name is more than a line")
-        if not all(isinstance(value, float) for value in numbers):
-            raise ValueError("a published number is none")
+        if not all(isinstance(value, float | None) for value in dataclasses.astuple(recipe.published)):
+            raise ValueError("a published value is not a number")
     except Exception as error:  # whatever a stranger's content leads to
         raise UserError(f"{path} is damaged: its parts do not make a network") from error
-    return Checkpoint(_finite(path, model), recipe, record)
-
-
-def _form(weights: Tensor) -> tuple[torch.Size, torch.dtype]:
-    return weights.shape, weights.dtype
-
-
-def _finite(path: str | Path, model: nn.Module) -> nn.Module:
-    """The network, ready to predict. Raises UserError where it cannot: a loss that ran away leaves no numbers."""
-    if not all(value.isfinite().all() for value in model.state_dict().values()):
-        raise UserError(f"{path} holds weights that are no numbers, or infinite; train again, more slowly")
-    return model.eval()
+    return Checkpoint(_ready(path, model), recipe, record)
 
 
 def _recipe(fields: Mapping[str, Any]) -> Recipe:
-    """A recipe from its fields in plain types."""
-    fields = dict(fields)
-    fields["published"] = Published(**fields["published"])
-    return Recipe(**from_plain_types(fields))
+    return Recipe(**from_plain_types({**fields, "published": Published(**fields["published"])}))
 
 
-def _bare(path: str | Path, state: Mapping[str, Tensor], mean: float | None, std: float | None) -> nn.Module:
-    """An MLP from a state dict of linear layers (fc1.weight, layer_1.weight, 0.weight, ...), widths read off it."""
+def _ready(path: str | Path, model: nn.Module) -> nn.Module:
+    """The network, ready to predict. Raises UserError where a weight is not finite, as after a loss that diverged."""
+    if not all(value.isfinite().all() for value in model.state_dict().values()):
+        raise UserError(f"{path} holds weights that are not finite; train again with a smaller learning rate")
+    return model.eval()
+
+
+def _state_dict_in(path: str | Path, content: Any) -> Mapping[str, Tensor]:
+    """Another program's state dict, bare or nested. Raises UserError where there is none."""
+    candidates = [content, *(content[key] for key in NESTED if key in content)] if isinstance(content, Mapping) else []
+    for each in candidates:
+        if isinstance(each, Mapping) and each and all(isinstance(value, Tensor) for value in each.values()):
+            return each
+    raise UserError(
+        f"{path} holds neither a network of this project nor a state dict of linear layers, "
+        f"bare or under {', '.join(NESTED)}; save one with torch.save(model.state_dict(), path)"
+    )
+
+
+def _from_state_dict(path: str | Path, state: Mapping[str, Tensor], mean: float | None, std: float | None) -> nn.Module:
+    """An MLP from a state dict of linear layers (fc1.weight, layer_1.weight, 0.weight, ...), widths from its shapes."""
     weights = [value for value in state.values() if value.ndim == 2]
     biases = [value for value in state.values() if value.ndim == 1]
     widths = [weight.shape[1] for weight in weights] + [weight.shape[0] for weight in weights[-1:]]
-    fits = len(weights) == len(biases) > 0 and len(weights) + len(biases) == len(state) <= MOST_WEIGHTS
+    fits = len(weights) == len(biases) > 0 and len(weights) + len(biases) == len(state) <= MAX_TENSORS
     for weight, bias, outputs in zip(weights, biases, widths[1:], strict=False):
         fits &= weight.shape[0] == len(bias) == outputs > 0
         fits &= weight.is_floating_point() and bias.is_floating_point()
@@ -172,4 +174,4 @@ def _bare(path: str | Path, state: Mapping[str, Tensor], mean: float | None, std
         for layer, weight, bias in zip(layers, weights, biases, strict=True):
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)
-    return _finite(path, model)
+    return _ready(path, model)

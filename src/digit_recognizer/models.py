@@ -13,13 +13,13 @@ from digit_recognizer.recipes.recipe import Convolution, Recipe
 class Normalize(nn.Module):
     """Subtract the mean, divide by the standard deviation: the same arithmetic as torchvision's Normalize.
 
-    It is a layer, with its two numbers among the weights, so that a saved network cannot be fed with wrong ones.
+    As the first layer, with both numbers in the state dict, it keeps a saved network from being fed with wrong ones.
     """
 
     def __init__(self, mean: float, std: float) -> None:
         super().__init__()
         self.mean: Tensor
-        self.deviation: Tensor  # the name under which the standard deviation stands in every saved state dict
+        self.deviation: Tensor  # the std; weight hashes cover the names of the state dict, so this one stays
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("deviation", torch.tensor(std))
 
@@ -28,9 +28,9 @@ class Normalize(nn.Module):
 
 
 class MLP(nn.Sequential):
-    """Fully connected layers with ReLU between them: the list of widths is the network.
+    """Linear layers with ReLU between them: the list of widths is the network.
 
-    MLP([784, 512, 256, 10]) has 535,818 weights and biases, drawn as PyTorch draws them by default.
+    MLP([784, 512, 256, 10]) has 535,818 parameters, initialised as PyTorch does by default.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class MLP(nn.Sequential):
         output: str = "logits",
         batch_norm: bool = False,
     ) -> None:
-        layers: list[nn.Module] = [Normalize(mean, std), nn.Flatten()]
+        layers: list[nn.Module] = [Normalize(mean, std), nn.Flatten()]  # (n, 1, 28, 28) to (n, 784)
         for inputs, outputs in itertools.pairwise(widths[:-1]):
             norm: list[nn.Module] = [nn.BatchNorm1d(outputs)] if batch_norm else []
             layers += [nn.Linear(inputs, outputs), *norm, nn.ReLU()]
@@ -51,9 +51,9 @@ class MLP(nn.Sequential):
 
 
 class CNN(nn.Sequential):
-    """Convolutions, each with batch normalisation and ReLU, and one linear layer from all that the last one leaves.
+    """Convolutions, each with batch normalisation and ReLU, and one linear layer.
 
-    A layer pools before it normalises, which leaves a quarter of the places to do so.
+    Pooling comes before batch normalisation, which leaves a quarter of the values to normalise.
     """
 
     def __init__(
@@ -67,27 +67,27 @@ class CNN(nn.Sequential):
             layers += [nn.BatchNorm2d(layer.channels), nn.ReLU(inplace=True)]
             inputs = layer.channels
         super().__init__(*layers, nn.Flatten(), nn.Linear(features, 10))
-        self.to(memory_format=torch.channels_last)  # the order in which convolutions read fastest
+        self.to(memory_format=torch.channels_last)  # the memory format in which convolutions are fastest
 
 
 def build(recipe: Recipe, seed: int = 0) -> nn.Module:
-    """The recipe's network with fresh weights. The same seed gives the same weights; no other generator is moved."""
+    """The recipe's network with fresh weights. The same seed gives the same weights; no other generator advances."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would move the accelerators' as well
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators as well
         if recipe.convolutions:
             return CNN(recipe.convolutions, recipe.widths[0], recipe.mean, recipe.std)
         return MLP(recipe.widths, recipe.mean, recipe.std, recipe.output, recipe.batch_norm)
 
 
 def parameter_count(model: nn.Module) -> int:
-    """How many numbers training moves."""
+    """How many numbers training changes."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def first_weights(model: nn.Module) -> Tensor:
-    """What each unit of the first layer looks for, as pictures on the CPU: float32 (units, height, width).
+def first_layer_weights(model: nn.Module) -> Tensor:
+    """The weights of each unit of the first layer as an image on the CPU: float32 (units, height, width).
 
-    28 by 28 pixels of a fully connected layer, the kernel of a convolutional one.
+    28x28 of a linear layer, the kernel of a convolutional one.
     """
     weights = next(model.parameters()).detach().cpu()
     side = math.isqrt(weights[0].numel())

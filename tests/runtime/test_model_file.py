@@ -181,19 +181,19 @@ def refusal(path: Path, **options) -> str:
 
 def test_a_file_that_is_too_large_is_not_even_read(saved):
     with saved.open("r+b") as file:
-        file.truncate(model_file.LARGEST * 1_000_000 + 1)  # a hole: it takes no room
-    assert f"more than the {model_file.LARGEST} MB" in refusal(saved)
+        file.truncate(model_file.MAX_FILE_MB * 1_000_000 + 1)  # a hole: it takes no room
+    assert f"more than {model_file.MAX_FILE_MB} MB" in refusal(saved)
 
 
 def test_what_nobody_could_read_again_is_not_written(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(b"old")
-    monkeypatch.setattr(model_file, "LARGEST", 1)
+    monkeypatch.setattr(model_file, "MAX_FILE_MB", 1)
     too_deep = []
     for _ in range(30):
         too_deep = [too_deep]
     contents = {
-        "more than 1 MB": torch.zeros(1_000_000), "more than 200,000 words": [0] * 300_000, "too deep": too_deep,
-        "not plain, a set": {1}, "not dense": torch.eye(2).to_sparse(),
+        "more than 1 MB": torch.zeros(1_000_000), "more than 200,000 strings": [0] * 300_000, "containers nested too deeply": too_deep,
+        "an object of the type set": {1}, "not dense": torch.eye(2).to_sparse(),
     }  # fmt: skip
     for words, content in contents.items():
         with pytest.raises(UserError, match=f"cannot write .*{words}"):
@@ -248,9 +248,9 @@ def test_weights_that_are_no_numbers_are_refused(wrong, tmp_path):
     with torch.no_grad():
         model[2].weight[5, 5] = wrong
     checkpoints.save(tmp_path / "a.pth", model, RECIPE, {})
-    assert "weights that are no numbers" in refusal(tmp_path / "a.pth")
+    assert "weights that are not finite" in refusal(tmp_path / "a.pth")
     torch.save({name: value for name, value in model.state_dict().items() if value.ndim}, tmp_path / "a.pth")
-    assert "weights that are no numbers" in refusal(tmp_path / "a.pth", **MNIST)
+    assert "weights that are not finite" in refusal(tmp_path / "a.pth", **MNIST)
 
 
 @pytest.mark.parametrize(

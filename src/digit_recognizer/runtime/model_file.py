@@ -1,7 +1,8 @@
-"""Plain content and tensors as a file, and back. A file is data: nothing in it is ever run.
+"""Plain types and tensors as a file, and back. A file is data: nothing in it is ever run.
 
-Every file of ours holds its format number and a checksum of all else in it. PyTorch's archives have checksums too, but
-whoever changes an archive can mend those, and so can a program that means well.
+Our files hold their format number and a checksum of everything else. PyTorch's archives have checksums too, but a
+program that changes an archive writes new ones. torch.load(weights_only=True) runs no code, but it reserves whatever
+memory a file asks for, follows any depth, and verifies nothing; so the bytes are inspected before PyTorch sees them.
 """
 
 import collections
@@ -21,82 +22,101 @@ from torch import Tensor
 from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 
-FORMAT = 7  # of our files; others are not read
-LARGEST = 256  # megabytes that a file may have; the networks here have up to ten
-DEEPEST = 20  # containers within containers
-MOST = 200_000  # words, tensors and numbers outside of them; half as many as a pickle may have steps
-MOST_PARTS = 10_000  # of an archive
-MOST_STEPS = 400_000  # of a pickle, which takes seconds; the history of an epoch has about 25
-MOST_TUPLES = 20_000  # of a pickle, five for each tensor; tuples within tuples overflow the stack of Python itself
-MOST_SIDES = 8  # of a tensor; those of a convolution have four
-LEGACY = 5  # pickles, one after the other, in files of PyTorch before 1.6
-# What pickles of plain content and tensors consist of; no other step is taken.
-STEPS = {
+FORMAT = 7  # of our files; no other is read
+ACCEPTED = "save its weights alone: torch.save(model.state_dict(), path)"
+MAX_FILE_MB = 256  # of a model file; the networks here have up to ten
+MAX_DEPTH = 20  # of nested containers
+MAX_LEAVES = 200_000  # strings, numbers and tensors; half of what a pickle may have in opcodes
+MAX_ARCHIVE_ENTRIES = 10_000
+MAX_OPCODES = 400_000  # of a pickle, which takes seconds; the metrics of an epoch have about 25
+MAX_TUPLES = 20_000  # of a pickle, five for each tensor; deeply nested tuples overflow Python's own stack
+MAX_DIMENSIONS = 8  # of a tensor; convolutions have four
+LEGACY_PICKLES = 5  # in a row, in files of PyTorch before 1.6
+# The opcodes of pickles of plain types and tensors; no other is executed.
+OPCODES = {
     "PROTO", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT",
     "BINUNICODE", "SHORT_BINSTRING", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND",
     "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "GLOBAL",
     "REDUCE", "BUILD", "BINPERSID",
 }  # fmt: skip
-# Bytes of one number of each kind.
-WIDTHS = {
+# Bytes of an element of each storage type.
+ELEMENT_SIZES = {
     "DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8, "IntStorage": 4,
     "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1,
 }  # fmt: skip
 
 
 def write(path: str | Path, content: dict[str, Any]) -> None:
-    """Write plain content and tensors, with format and checksum, atomically.
+    """Write plain types and tensors, with format and checksum, atomically.
 
-    Raises UserError where it cannot be written, and for more than LARGEST; the old file survives.
+    Raises UserError where it cannot be written or would exceed MAX_FILE_MB; the old file survives.
     """
     content = {"format": FORMAT, **content}
     buffer = io.BytesIO()
     try:
         torch.save({**content, "checksum": checksum(content)}, buffer)
-        if buffer.tell() > LARGEST * 1_000_000:
-            raise ValueError(f"more than {LARGEST} MB")
+        if buffer.tell() > MAX_FILE_MB * 1_000_000:
+            raise ValueError(f"more than {MAX_FILE_MB} MB")
     except ValueError as error:
         raise UserError(f"cannot write {path}: it would hold {error}, and could not be read again") from error
     files.write_atomically(path, buffer.getvalue())
 
 
 def read(path: str | Path) -> Any:
-    """What is in a file, on the CPU: plain types and dense tensors only, and, where it is ours, what was saved.
+    """The content of a file, on the CPU: plain types and dense tensors, and of ours what was saved.
 
-    Bare state dicts of other projects have no checksum but that of PyTorch's archive.
-    Raises UserError for anything else, and for a file that is damaged, too large, or of another format.
+    State dicts of other programs have no checksum but that of PyTorch's archive. Raises UserError for anything else,
+    and for a file that is damaged, too large, or of another format.
     """
     path = Path(path)
-    raw = _bytes(path)
+    raw = _read_bytes(path)
     try:
-        look_through(raw)
+        inspect(raw)
         content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
         others = {name: value for name, value in content.items() if name != "checksum"} if is_ours(content) else content
         found = checksum(others)
     except Exception as error:  # whatever a stranger's bytes lead to; weights_only runs none of them
+        kind = _other_kind(raw)
+        if kind is not None:
+            raise UserError(f"{path} is {kind}; {ACCEPTED}") from error
         raise UserError(f"{path} is not a model file, is damaged, or holds more than plain weights") from error
     if is_ours(content):
-        _check_format(path, content, found)
+        _validate_format(path, content, found)
     return content
 
 
-def checksum(content: Any) -> str:
-    """SHA-256 over plain content and tensors: equal only where two are equal bit for bit.
+def _other_kind(raw: bytes) -> str | None:
+    """What a file that is not a state dict is instead, as far as its bytes tell."""
+    if raw.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "an HDF5 file, as Keras writes (.h5), not a PyTorch file"
+    if raw.startswith(b"PK\x03\x04") and b"model.weights.h5" in raw:
+        return "a Keras model (.keras), not a PyTorch file"
+    if raw.startswith(b"PK\x03\x04") and b"/constants.pkl" in raw:
+        return "a TorchScript program, not plain weights, and reading it would run it"
+    if raw[8:9] == b"{" and b'"dtype"' in raw[:4096]:
+        return "a safetensors file, not a PyTorch file"
+    if b"_parameters" in raw and b"_modules" in raw:
+        return "a whole pickled model, not plain weights, and reading it would run code"
+    return None
 
-    Raises ValueError for what is not plain, for tensors that are not dense, and for what is too deep or too much.
+
+def checksum(content: Any) -> str:
+    """SHA-256 over plain types and tensors: equal only where two contents are equal bit for bit.
+
+    Raises ValueError for other types, for tensors that are not dense, and for content that is too deep or too large.
     """
     digest = hashlib.sha256()
     for number, leaf in enumerate(_leaves(content, 0)):
-        if number > MOST:  # lists of lists of the same lists would go on for ever
-            raise ValueError(f"more than {MOST:,} words and numbers outside of tensors")
+        if number > MAX_LEAVES:  # lists of lists of the same lists would go on for ever
+            raise ValueError(f"more than {MAX_LEAVES:,} strings and numbers outside of tensors")
         digest.update(leaf)
     return digest.hexdigest()
 
 
 def _leaves(content: Any, depth: int) -> Iterator[Any]:
-    """Bytes that are the same only where the content is: of each part its kind, how much it is, and what."""
-    if depth > DEEPEST:
-        raise ValueError("what is too deep")
+    """Bytes that are equal only where the content is: the type, size and value of each part."""
+    if depth > MAX_DEPTH:
+        raise ValueError("containers nested too deeply")
     if isinstance(content, Tensor):
         if content.layout != torch.strided or content.is_meta or content.is_quantized:
             raise ValueError("a tensor that is not dense")
@@ -114,29 +134,31 @@ def _leaves(content: Any, depth: int) -> Iterator[Any]:
     elif content is None or type(content) in (str, int, float, bool):
         yield f"{content!r};".encode()
     else:
-        raise ValueError(f"what is not plain, a {type(content).__name__}")
+        raise ValueError(f"an object of the type {type(content).__name__}")
 
 
-def _bytes(path: Path) -> bytes:
-    """All of a file. Raises UserError for what cannot be read, or is larger than a model file may be."""
+def _read_bytes(path: Path) -> bytes:
+    """All bytes of a file. Raises UserError where it cannot be read or exceeds MAX_FILE_MB."""
     try:
         if path.is_dir():
             raise UserError(f"{path} is a folder, not a model file")
         if path.exists() and not path.is_file():
-            raise UserError(f"{path} is no ordinary file")
-        if path.stat().st_size > LARGEST * 1_000_000:
-            raise UserError(f"{path} has more than the {LARGEST} MB that a model file may have; it is not one of ours")
+            raise UserError(f"{path} is not an ordinary file")
+        if path.stat().st_size > MAX_FILE_MB * 1_000_000:
+            raise UserError(
+                f"{path} has more than {MAX_FILE_MB} MB, the maximum of a model file; it is not one of ours"
+            )
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def is_ours(content: Any) -> bool:
-    """Whether content that was read is in a format of ours, and not another project's bare state dict."""
+    """Whether content has a format of ours, other than another program's state dict."""
     return isinstance(content, Mapping) and "format" in content
 
 
-def _check_format(path: Path, content: Mapping[str, Any], found: str) -> None:
+def _validate_format(path: Path, content: Mapping[str, Any], found: str) -> None:
     """Raise UserError where a file of ours has another format, or its checksum is not that of its content."""
     number = content["format"]
     if type(number) is int and number > FORMAT:
@@ -149,105 +171,108 @@ def _check_format(path: Path, content: Mapping[str, Any], found: str) -> None:
         raise UserError(f"{path} is damaged: its checksum is not that of its content; take another copy of it")
 
 
-def look_through(content: bytes) -> None:
-    """Raise an exception, of whatever kind, unless these are the bytes of plain content and tensors that fit them.
+def inspect(raw: bytes) -> None:
+    """Raise an exception, of any type, unless these bytes are plain types and tensors that fit into them.
 
-    Archives: whole by their checksums, nothing compressed, no name that leaves the folder or stands there twice.
-    Pickles: no step but those of plain content, and no more of them than a model needs. Tensors: dense, each within
-    its numbers, and all together no larger than the file.
+    Archives: entries with correct checksums, none compressed, outside of the folder or duplicate. Pickles: opcodes of
+    plain types only, and no more than a model needs. Tensors: dense, each within its storage, together no larger than
+    the file.
     """
-    if content.startswith(b"PK\x03\x04"):
-        parts = _parts(content)
-        (name,) = (name for name in parts if name.endswith("/data.pkl"))
-        sizes = {part.removeprefix(name.removesuffix("data.pkl") + "data/"): len(kept) for part, kept in parts.items()}
-        _look(io.BytesIO(parts[name]), len(content), sizes)
+    if raw.startswith(b"PK\x03\x04"):
+        entries = _archive_entries(raw)
+        (name,) = (name for name in entries if name.endswith("/data.pkl"))
+        sizes = {
+            entry.removeprefix(name.removesuffix("data.pkl") + "data/"): len(content)
+            for entry, content in entries.items()
+        }
+        _inspect_pickle(io.BytesIO(entries[name]), len(raw), sizes)
     else:
-        file = io.BytesIO(content)
-        for _ in range(LEGACY):
-            _look(file, len(content), None)
+        file = io.BytesIO(raw)
+        for _ in range(LEGACY_PICKLES):
+            _inspect_pickle(file, len(raw), None)
 
 
-def _parts(content: bytes) -> dict[str, bytes]:
-    """The parts of an archive by name."""
-    if content.count(b"PK\x01\x02") > MOST_PARTS:  # before they are read: each takes a thousand bytes and more
-        raise ValueError("too many parts")
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+def _archive_entries(raw: bytes) -> dict[str, bytes]:
+    """The entries of an archive by name."""
+    if raw.count(b"PK\x01\x02") > MAX_ARCHIVE_ENTRIES:  # before zipfile spends a thousand bytes on each
+        raise ValueError("too many entries")
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         entries = archive.infolist()
         names = [entry.filename for entry in entries]
         for entry in entries:
-            leaves = entry.filename.startswith("/") or ".." in entry.filename.split("/")
-            if leaves or set(entry.orig_filename) & set("\\:\0"):
-                raise ValueError("a name leaves the folder")
+            outside = entry.filename.startswith("/") or ".." in entry.filename.split("/")
+            if outside or set(entry.orig_filename) & set("\\:\0"):
+                raise ValueError("a name leads out of the folder")
             if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-                raise ValueError("a part is compressed or locked")
+                raise ValueError("an entry is compressed or encrypted")
         if len({name.lower() for name in names}) < len(names):
-            raise ValueError("a name stands there twice")
-        if sum(entry.file_size for entry in entries) > len(content) or min(entry.header_offset for entry in entries):
-            raise ValueError("the parts are not those of this file")
-        return {name: archive.read(name) for name in names}  # checks each one's checksum
+            raise ValueError("a duplicate name")
+        if sum(entry.file_size for entry in entries) > len(raw) or min(entry.header_offset for entry in entries):
+            raise ValueError("the entries are not those of this file")
+        return {name: archive.read(name) for name in names}  # verifies each one's checksum
 
 
-def _look(file: BinaryIO, most: int, sizes: Mapping[str, int] | None) -> None:
-    """Take the next pickle apart. most: bytes of all tensors; sizes: of their numbers by name, if they lie apart."""
+def _inspect_pickle(file: BinaryIO, max_bytes: int, sizes: Mapping[str, int] | None) -> None:
+    """Inspect the next pickle. max_bytes: of all tensors; sizes: of the storages by name, where they lie apart."""
     start, tuples = file.tell(), 0
-    for number, (step, argument, _) in enumerate(pickletools.genops(file)):
-        tuples += step.name.startswith("TUPLE")
-        far = step.name == "LONG_BINPUT" and (argument or 0) > MOST_STEPS  # it would make room for so many
-        if step.name not in STEPS or number > MOST_STEPS or tuples > MOST_TUPLES or far:
-            raise ValueError("a step that plain content does not need")
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        tuples += opcode.name.startswith("TUPLE")
+        far = opcode.name == "LONG_BINPUT" and (argument or 0) > MAX_OPCODES  # it would reserve so many places
+        if opcode.name not in OPCODES or number > MAX_OPCODES or tuples > MAX_TUPLES or far:
+            raise ValueError("an opcode that plain types do not need")
     file.seek(start)
-    _Declared(file, most, sizes).load()
+    _DeclaredContent(file, max_bytes, sizes).load()
 
 
-class _Numbers(collections.namedtuple("_Numbers", ["width", "count"])):
-    """Stands for the numbers of tensors: how many bytes one takes, and how many there are."""
+class _Storage(collections.namedtuple("_Storage", ["element_size", "count"])):
+    """Stands for the storage of tensors: bytes of an element, and how many elements there are."""
 
 
-class _Ordered(dict):
+class _OrderedDict(dict):
     """Stands for an OrderedDict."""
 
     def __setstate__(self, state: Any) -> None:
-        """Attributes are left out, as checkpoints leave them out."""
+        """Ignore attributes, as torch.load(weights_only=True) does."""
 
 
-class _Declared(pickle.Unpickler):
-    """Makes stand-ins of all that a pickle declares, and raises ValueError where it does not fit the file."""
+class _DeclaredContent(pickle.Unpickler):
+    """Makes stand-ins of what a pickle declares, and raises ValueError where that does not fit the file."""
 
-    def __init__(self, file: BinaryIO, most: int, sizes: Mapping[str, int] | None) -> None:
+    def __init__(self, file: BinaryIO, max_bytes: int, sizes: Mapping[str, int] | None) -> None:
         super().__init__(file, encoding="utf-8")
         self.sizes = sizes
         self.known: set[str] = set()
-        self.left = self.left_of_numbers = most  # bytes that may still be asked for
+        self.tensor_bytes_left = self.storage_bytes_left = max_bytes
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a class or function of that name; nothing is imported."""
+        """The stand-in for a class or function; nothing is imported."""
         known: dict[tuple[str, str], Callable] = {
-            ("collections", "OrderedDict"): _Ordered,
+            ("collections", "OrderedDict"): _OrderedDict,
             ("torch._utils", "_rebuild_tensor"): self._tensor,
             ("torch._utils", "_rebuild_tensor_v2"): self._tensor,
             ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
         }
-        return WIDTHS[name] if module == "torch" else known[module, name]
+        return ELEMENT_SIZES[name] if module == "torch" else known[module, name]
 
-    def persistent_load(self, declared: tuple) -> _Numbers:
-        """The numbers of tensors that this names: how they are kept, by what name, where, and how many."""
-        kind, width, name, _, count, *view = declared
+    def persistent_load(self, declared: tuple) -> _Storage:
+        """The storage that this names: type, element size, key, device and count."""
+        kind, element_size, name, _, count, *view = declared
         if kind != "storage" or any(part is not None for part in view) or type(count) is not int or count < 0:
-            raise ValueError("numbers of an unknown kind")
-        if self.sizes is None and name not in self.known:  # they follow after the pickles
+            raise ValueError("a storage of an unknown kind")
+        if self.sizes is None and name not in self.known:  # it follows after the pickles
             self.known.add(name)
-            self.left_of_numbers -= width * count
-        if self.left_of_numbers < 0 or (self.sizes is not None and self.sizes[name] != width * count):
-            raise ValueError("not so many numbers are there")
-        return _Numbers(width, count)
+            self.storage_bytes_left -= element_size * count
+        if self.storage_bytes_left < 0 or (self.sizes is not None and self.sizes[name] != element_size * count):
+            raise ValueError("the storage is not as large as declared")
+        return _Storage(element_size, count)
 
-    def _tensor(self, numbers: _Numbers, start: int, shape: tuple, steps: tuple, *_: Any) -> None:
-        wrong = any(type(value) is not int or value < 0 for value in (start, *shape, *steps))
-        if wrong or len(shape) != len(steps) or len(shape) > MOST_SIDES:
-            raise ValueError("no such tensor can be")
-        last = start + sum((side - 1) * step for side, step in zip(shape, steps, strict=True))
-        if math.prod(shape) and last >= numbers.count:
-            raise ValueError("a tensor reaches beyond its numbers")
-        self.left -= numbers.width * math.prod(shape)
-        if self.left < 0:
+    def _tensor(self, storage: _Storage, start: int, shape: tuple, strides: tuple, *_: Any) -> None:
+        invalid = any(type(value) is not int or value < 0 for value in (start, *shape, *strides))
+        if invalid or len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
+            raise ValueError("an invalid shape")
+        last = start + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
+        if math.prod(shape) and last >= storage.count:
+            raise ValueError("a tensor reaches beyond its storage")
+        self.tensor_bytes_left -= storage.element_size * math.prod(shape)
+        if self.tensor_bytes_left < 0:
             raise ValueError("the tensors are larger than the file")
