@@ -84,7 +84,8 @@ def _check_packages(format: str) -> None:
         for name in PACKAGES[format]:
             importlib.import_module(name)
     except ImportError as error:
-        raise UserError(f"{format} needs more packages ({error}): pip install -e .[export]") from error
+        needed = " ".join(PACKAGES[format])
+        raise UserError(f"{format} needs more packages ({error}): pip install {needed}") from error
 
 
 def _onnx(model: nn.Module, about: dict[str, str]) -> bytes:

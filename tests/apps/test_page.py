@@ -247,7 +247,7 @@ def test_what_the_server_cannot_do_is_one_line(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"there is no folder .*absent; give --models"):
         server.run(models=str(tmp_path / "absent"))
     monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"the page needs streamlit .* pip install"):
+    with pytest.raises(UserError, match=r"the page lacks packages: pip install streamlit"):
         server.run()
 
 

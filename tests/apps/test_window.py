@@ -371,7 +371,7 @@ def test_without_a_display_or_tkinter_one_line_says_what_to_do(monkeypatch):
         window_app.run()
     pytest.importorskip("tkinter")
     monkeypatch.delenv("DISPLAY", raising=False)
-    with pytest.raises(UserError, match=r"there is no display .*; use the page instead: python -m digit_recogni"):
+    with pytest.raises(UserError, match=r"there is no display .*; use the page instead: digits serve"):
         window_app.run()
 
 

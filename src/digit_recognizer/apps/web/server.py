@@ -41,7 +41,7 @@ def run(port: int | None = None, models: str | None = None) -> None:
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give --models the folder with your models")
     if not all(importlib.util.find_spec(name) for name in ("streamlit", "streamlit_drawable_canvas")):
-        raise UserError("the page needs streamlit and streamlit-drawable-canvas; pip install -r requirements.txt")
+        raise UserError("the page lacks packages: pip install streamlit streamlit-drawable-canvas")
     port = DEFAULT_PORT if port is None else port
     _check_port(port)
     os.environ[model_list.FOLDER_VARIABLE] = str(folder.resolve())

@@ -15,7 +15,7 @@ from digit_recognizer.runtime.errors import UserError
 if TYPE_CHECKING:
     from digit_recognizer.apps.window.window import Window
 
-_INSTEAD = "use the page instead: python -m digit_recognizer serve"
+_INSTEAD = "use the page instead: digits serve"
 
 
 def run(model: str | None = None, data_dir: str | None = None) -> None:
