@@ -19,7 +19,7 @@ def main(options: argparse.Namespace | None = None) -> None:
 
     from digit_recognizer import checkpoints, data, evaluation, models, plots, recipes, records, training
     from digit_recognizer.recognition import calibration
-    from digit_recognizer.runtime.device import choose_device
+    from digit_recognizer.runtime.device import choose_device, training_precision
 
     changes = {"epochs": options.epochs, "batch_size": options.batch_size, "learning_rate": options.learning_rate}
     recipe = recipes.get(options.recipe, **changes)
@@ -34,7 +34,8 @@ def main(options: argparse.Namespace | None = None) -> None:
 
     # the network
     model = models.build(recipe, options.seed).to(device)
-    print(f"{recipe.name}: {models.parameter_count(model):,} weights, on {device}")
+    precision = training_precision(recipe.precision, device)
+    print(f"{recipe.name}: {models.parameter_count(model):,} parameters, on {device}, in {precision}")
 
     # training
     run = (recipe, digits.name, options.seed)

@@ -18,7 +18,7 @@ FORMAT = 3
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a run writes. Only MNIST's go by the plain names, so that no other set ever overwrites them."""
+    """The files of a run. Only MNIST's have the plain names, so that no other set ever overwrites them."""
 
     model: Path
     progress: Path
@@ -47,7 +47,7 @@ def describe(
     scores: Scores,
     calibration: dict[str, float] | None = None,
 ) -> dict[str, Any]:
-    """All that is to be known of a finished run, in plain types: what was trained, on what, how, and what came out.
+    """Everything about a finished run, in plain types: what was trained, on what, how, and with which result.
 
     calibration: see recognition.calibration.calibrate. Accuracies are fractions, losses nats per digit, seconds are of
     training alone.
@@ -61,13 +61,13 @@ def describe(
         "history": history,
         "seconds": sum(row["seconds"] for row in history),
         "weights": provenance.weights_hash(model),
-        "made_with": provenance.collect(model),
+        "made_with": provenance.collect(model, recipe.precision),
     }
 
 
 def identity(recipe: Recipe, seed: int) -> dict[str, Any]:
-    """What says which run a record is of: a recipe on its own data set, with all its settings, and the seed."""
-    overrides = json.loads(json.dumps(recipes.overrides_of(recipe), default=asdict))  # as they are read again
+    """Which run a record is of: a recipe on its own data set, with all its settings, and the seed."""
+    overrides = json.loads(json.dumps(recipes.overrides_of(recipe), default=asdict))  # as JSON reads them again
     run = {"recipe": recipe.name, "overrides": overrides, "seed": seed, "dataset": recipe.dataset}
     return {"format": FORMAT, **run, "settings": recipe.settings}
 
@@ -89,7 +89,7 @@ def save(path: str | Path, record: dict[str, Any]) -> None:
 
 
 def published_for(recipe: Recipe | None, dataset: str) -> Published | None:
-    """What a recipe's source reports, where it is this very training on this data set that it reports; else None."""
+    """What a recipe's source reports, if it reports this very training on this data set; else None."""
     if recipe is None or (known := recipes.RECIPES.get(recipe.name)) is None:
         return None
     return known.published if known.dataset == dataset and known.settings == recipe.settings else None

@@ -21,6 +21,7 @@ from digit_recognizer.data.augmentation import OUTLIER_LABEL, augment_batch
 from digit_recognizer.evaluation import Scores
 from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime import distributed
+from digit_recognizer.runtime.device import training_precision
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.sync_batch_norm import sync_batch_norm
 
@@ -127,8 +128,9 @@ def train_one_epoch(
     """Every training digit once, in shuffled batches. Returns the seconds, and the scores while the weights moved."""
     began, epoch = time.perf_counter(), len(state.history) + 1
     model, optimizer, generator = state.model, state.optimizer, state.generator
-    fused = recipe.precision == "float32" and FusedMLP.supports(model)
-    forward_backward = FusedMLP(model) if fused else functools.partial(_forward_backward, model, recipe.precision)
+    precision = training_precision(recipe.precision, train.images.device)
+    fused = precision == "float32" and FusedMLP.supports(model)
+    forward_backward = FusedMLP(model) if fused else functools.partial(_forward_backward, model, precision)
     all_logits, all_labels = [], []
     model.train()
     # There is no bar where nobody watches: in a file, a log or a stored notebook.

@@ -85,7 +85,7 @@ def test_list_shows_every_recipe(run_here):
 def test_a_run_ends_well_and_says_what_it_was_on(finished):
     _, ran = finished
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "mlp_128_adam: 101,770 weights, on " in ran.stdout
+    assert "mlp_128_adam: 101,770 parameters, on " in ran.stdout
     lines = ran.stdout.splitlines()
     assert [line.split()[1] for line in lines if line.startswith("epoch")] == ["1/2", "2/2"]
     assert "optdigits, n = 360 test digits (nothing is published of this training on this data set)" in lines

@@ -192,7 +192,8 @@ def test_what_nobody_could_read_again_is_not_written(tmp_path, monkeypatch):
     for _ in range(30):
         too_deep = [too_deep]
     contents = {
-        "more than 1 MB": torch.zeros(1_000_000), "more than 200,000 strings": [0] * 300_000, "containers nested too deeply": too_deep,
+        "more than 1 MB": torch.zeros(1_000_000), "more than 200,000 strings": [0] * 300_000,
+        "containers nested too deeply": too_deep,
         "an object of the type set": {1}, "not dense": torch.eye(2).to_sparse(),
     }  # fmt: skip
     for words, content in contents.items():

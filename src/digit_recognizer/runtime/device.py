@@ -1,4 +1,8 @@
-"""What a training computes on: the device, its threads, and the kernels of its products."""
+"""What a training computes on: the device, its threads, its matmul kernels, and whether it computes bfloat16."""
+
+import contextlib
+import functools
+from pathlib import Path
 
 import torch
 
@@ -8,42 +12,67 @@ from digit_recognizer.runtime.errors import UserError
 
 @distributed.raise_together()
 def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
-    """The device of that name, auto taking CUDA, then MPS, then the CPU; and with how many threads the CPU computes.
+    """The device of that name; "auto" takes CUDA, then MPS, then the CPU. threads: with which the CPU computes.
 
-    One thread by default: networks as small as these gain little from more, lose much where another job wants the
-    same cores, and give other roundings, thus other weights, with another number of threads.
-    Numbers below float32's least normal one, 1.2e-38, count as nought from here on: the moments of resting weights fade
-    to such, on which a processor may take many times as long. That holds in this thread and in those that it starts
-    from here on; so let this come before anything that several threads compute.
-    Where torchrun started this process it joins the others here, which take a GPU each where all have one, else CPUs.
-    Raises UserError for a device that is unknown or not there, and for threads below 1 or above 1,024.
+    One thread by default: networks of this size gain little from more, lose much where another job needs the same
+    cores, and end with other weights, since sums are rounded in another order.
+    Denormals, below 1.2e-38, are flushed to zero from here on, in this thread and in those that it starts: Adam's
+    moments of resting weights fade to denormals, on which a processor may take many times as long. So call this before
+    anything that several threads compute.
+    Where torchrun started this process, it joins the others here. They take a GPU each where all have one, else CPUs.
+    Raises UserError for a device that is unknown or not available, and for threads below 1 or above 1,024.
     """
     distributed.init_process_group()
     if not 1 <= threads <= 1024:
         raise UserError(f"threads must be at least 1 and at most 1,024, not {threads}")
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    alone = distributed.world_size() == 1  # MPS has nothing that adds numbers over processes
-    there = {"cuda": distributed.all_have_cuda(), "mps": alone and torch.backends.mps.is_available(), "cpu": True}
+    alone = distributed.world_size() == 1  # MPS has no all_reduce
+    available = {"cuda": distributed.all_have_cuda(), "mps": alone and torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(device for device, available in there.items() if available)
-    if name not in there:
-        raise UserError(f"unknown device '{name}'; there are auto, {', '.join(there)}")
-    if not there[name]:
+        name = next(device for device in available if available[device])
+    if name not in available:
+        raise UserError(f"unknown device '{name}'; there are auto, {', '.join(available)}")
+    if not available[name]:
         where = "this machine has no" if alone else "not every process has its own"
         raise UserError(f"{where} {name} that torch can use; take --device auto or cpu")
     torch.set_float32_matmul_precision("medium" if name == "cpu" and _medium_is_float32() else "highest")
     return distributed.device(name)
 
 
-def _medium_is_float32() -> bool:
-    """Whether CPU products at PyTorch's precision "medium" keep float32's digits.
+def training_precision(wanted: str, device: torch.device) -> str:
+    """The precision in which a recipe trains there: "bfloat16" where it wants that and the hardware computes it.
 
-    On some processors it only chooses another library's kernels, up to twice as fast; on others it means bfloat16.
+    Elsewhere "float32": emulated, bfloat16 takes ten times as long, and networks trained in either read as well.
+    """
+    return wanted if wanted == "float32" or computes_bfloat16(device.type) else "float32"
+
+
+@functools.cache
+def computes_bfloat16(device_type: str) -> bool:
+    """Whether the hardware computes bfloat16 products: a GPU, or a CPU with AVX512_BF16, AMX or Arm's BF16."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device_type != "cpu" or any("bf16" in name for name in _cpu_features())
+
+
+def _cpu_features() -> set[str]:
+    """The names of the CPU's features, as torch or, before torch knew them, Linux gives them."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return {name for name, present in torch.cpu.get_capabilities().items() if present}
+    with contextlib.suppress(OSError):
+        return set(Path("/proc/cpuinfo").read_text().split())
+    return set()
+
+
+def _medium_is_float32() -> bool:
+    """Whether CPU matmuls at PyTorch's precision "medium" are as exact as float32.
+
+    On some processors it only selects another library's kernels, up to twice as fast; on others it means bfloat16.
     """
     generator = torch.Generator().manual_seed(0)
     left, right = torch.randn(64, 784, generator=generator), torch.randn(784, 512, generator=generator)
-    exact = left.double() @ right.double()  # numbers of about 28
+    exact = left.double() @ right.double()  # values of about 28
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     error = (left @ right - exact).abs().max()

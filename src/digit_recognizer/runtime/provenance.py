@@ -1,4 +1,4 @@
-"""With what a number was made: versions, machine, threads, commit; and weights as a hash."""
+"""How a number was made: versions, machine, threads, commit; and the hash of weights."""
 
 import contextlib
 import hashlib
@@ -13,10 +13,11 @@ from torch import nn
 
 from digit_recognizer import __version__
 from digit_recognizer.runtime import distributed
+from digit_recognizer.runtime.device import training_precision
 
 
-def collect(model: nn.Module) -> dict[str, Any]:
-    """With what a number was made: versions, machine, its products and threads, processes, commit."""
+def collect(model: nn.Module, precision: str = "float32") -> dict[str, Any]:
+    """How a number was made: versions, machine, precision, threads, processes, commit. precision: of the recipe."""
     device = next(model.parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
@@ -29,6 +30,7 @@ def collect(model: nn.Module) -> dict[str, Any]:
         "device_name": name,
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "matmul_precision": torch.get_float32_matmul_precision(),
+        "training_precision": training_precision(precision, device),
         "threads": torch.get_num_threads(),
         "processes": distributed.world_size(),
         **_commit(),
@@ -54,10 +56,10 @@ def _processor() -> str:
 
 
 def _commit() -> dict[str, Any]:
-    """The commit of this checkout and whether the package was changed since; both None where this is no checkout."""
+    """The commit of this checkout and whether the package was changed since; both None outside of a checkout."""
     here = Path(__file__).resolve().parent.parent
-    answers = []
-    # The first fails where the package is installed below a checkout of something else, whose commit says nothing.
+    outputs = []
+    # The first fails where the package is installed inside the checkout of another project.
     for command in (
         ["ls-files", "--error-unmatch", "__init__.py"],
         ["rev-parse", "HEAD"],
@@ -67,5 +69,5 @@ def _commit() -> dict[str, Any]:
             ran = subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, timeout=10, check=True)
         except (OSError, subprocess.SubprocessError):
             return {"commit": None, "changed": None}
-        answers.append(ran.stdout.strip())
-    return {"commit": answers[1], "changed": bool(answers[2])}
+        outputs.append(ran.stdout.strip())
+    return {"commit": outputs[1], "changed": bool(outputs[2])}

@@ -1,4 +1,4 @@
-"""Can a number be made again? The run of a record is trained once more, and the two are compared."""
+"""Can a number be reproduced? Trains the run of a record again and compares: bitwise, within tolerance or different."""
 
 import json
 import math
@@ -13,13 +13,13 @@ from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import run as study_run
 
-# By the precision of a recipe's products: how far rounding may lead the first epoch's train loss, and its errors.
-FIRST_EPOCH_APART = {"float32": (0.005, 0.01), "bfloat16": (0.01, 0.02)}
-TEST_ERRORS_APART = 0.6  # as far as seeds lie apart, which rounding reaches after some epochs
-FEW = 5  # test errors, added to both, so that one of three more is not a third more
+# By precision: relative differences of the first epoch's train loss and train error rate that rounding may cause.
+FIRST_EPOCH_TOLERANCE = {"float32": (0.005, 0.01), "bfloat16": (0.01, 0.02)}
+TEST_ERROR_TOLERANCE = 0.6  # as far as seeds differ, which rounding reaches after some epochs
+EXTRA_ERRORS = 5  # added to both numbers of test errors, so that 4 instead of 3 is not a third more
 
-# What of a record's provenance may make a difference, as it is told.
-TOLD = {
+# Fields of the provenance that may change the result, as they are named in the output.
+PROVENANCE_FIELDS = {
     "package": "version of this project",
     "commit": "commit",
     "torch": "torch",
@@ -28,19 +28,19 @@ TOLD = {
     "system": "system",
     "device": "device",
     "device_name": "processor",
-    "instructions": "its instructions",
+    "instructions": "instruction set",
     "matmul_precision": "matmul precision",
+    "training_precision": "training precision",
     "threads": "threads",
     "processes": "processes",
 }
 
 
 def run(path: str | Path, data_dir: str | Path | None = None, threads: int | None = None) -> int:
-    """Train the run of a record again, in one process, and print whether the same comes of it, and why it may not.
+    """Train the run of a record again, in one process; print whether the result is the same, and what may differ.
 
-    threads: by default as many as the record says. Returns 0 for identical and within rounding, 1 for different.
-
-    Raises UserError for a file that is no record of a run, and for a data set that cannot be had.
+    threads: by default as many as the record says. Returns 0 for bitwise and within tolerance, 1 for different. Raises
+    UserError for a file that is not the record of a run, and for a data set that is not available.
     """
     record, recipe = read(path)
     then = record["made_with"]
@@ -49,53 +49,54 @@ def run(path: str | Path, data_dir: str | Path | None = None, threads: int | Non
     others = sorted(file for file, md5 in digits.md5.items() if record["md5"].get(file) != md5)
     made = f"recorded with torch {then['torch']} on {then['device_name']}, threads: {then['threads']}"
     print(f"{recipe.name} on {digits.title}, seed {record['seed']}, {made}", flush=True)
-    found = [f"other data, by the MD5s of {', '.join(others)}"] if others else []
-    if found:
-        print(f"{found[0]}: the same cannot come of it", flush=True)
+    causes = [f"other data, by the MD5s of {', '.join(others)}"] if others else []
+    if causes:
+        print(f"{causes[0]}: the result cannot be the same", flush=True)
     again, _ = study_run.train(recipe, digits, record["seed"], device, quiet=False)
-    found += differences(then, again["made_with"])
-    word, why = verdict(record, again)
+    causes += provenance_differences(then, again["made_with"])
+    verdict, reason = compare(record, again)
     print(table(record, again))
-    print(f"what differs from then: {'; '.join(found) or 'nothing that is recorded'}")
-    print(f"{word}: {why}")
-    return 1 if word == "different" else 0
+    print(f"differences in provenance: {'; '.join(causes) or 'none recorded'}")
+    print(f"{verdict}: {reason}")
+    return 1 if verdict == "different" else 0
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], Recipe]:
     """The record of a run, and the recipe that was trained, rebuilt from the settings in it.
 
-    Raises UserError for a file that cannot be read, is no record of a run, or is one of another version.
+    Raises UserError for a file that is unreadable, not a complete record of a run, or of another version.
     """
-    none = f"{path} is no whole record of a run; give one that training or study wrote"
+    invalid = f"{path} is not a complete record of a run; give one that training or study wrote"
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         number, ensemble = record.get("format"), isinstance(record.get("weights"), list)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, AttributeError, RecursionError) as error:
-        raise UserError(none) from error
+        raise UserError(invalid) from error
     if ensemble:
-        raise UserError(f"{path} is of several seeds together; verify those, one by one: their records lie beside it")
+        raise UserError(f"{path} is of an ensemble; verify the records of its members, which lie beside it")
     if type(number) is int and number > records.FORMAT:
         raise UserError(f"{path} was made by a newer version of this project (format {number}); update it")
     try:
         recipe = recipes.of_settings(record["recipe"], record["settings"])
-        _check(record, recipe)
+        _validate(record, recipe)
     except UserError as error:
         raise UserError(f"{path} cannot be trained again: {error}") from error
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise UserError(none) from error
+        raise UserError(invalid) from error
     return record, recipe
 
 
-def _check(record: dict[str, Any], recipe: Recipe) -> None:
-    """Raise ValueError, or what JSON of another form leads to, where something is wrong that is read of a record."""
+def _validate(record: dict[str, Any], recipe: Recipe) -> None:
+    """Raise ValueError, or an error of another type, where a field that verify reads is invalid."""
     then, first, scores = record["made_with"], record["history"][0], record["scores"]
-    numbers = [row["train_loss"] for row in record["history"]] + [first["train_accuracy"], scores["loss"]]
+    numbers = [metrics["train_loss"] for metrics in record["history"]] + [first["train_accuracy"], scores["loss"]]
     whole = [record["seed"], then["threads"], scores["correct"], scores["count"]]
     texts = [record["weights"], record["dataset"], then["device"], then["device_name"], then["torch"]]
     if (
         record["format"] != records.FORMAT
+        or record["settings"] != recipe.settings  # a field is missing
         or len(record["history"]) != recipe.epochs
         or scores["accuracy"] != scores["correct"] / scores["count"]
         or not all(math.isfinite(number) for number in numbers)
@@ -103,69 +104,68 @@ def _check(record: dict[str, Any], recipe: Recipe) -> None:
         or not all(isinstance(text, str) for text in texts)
         or not isinstance(record["md5"], dict)
     ):
-        raise ValueError("not whole")
+        raise ValueError("not complete")
 
 
 def _device(kind: str, threads: int) -> torch.device:
-    """The device of that kind, or, where there is none here, the CPU."""
+    """The device of that kind, or the CPU where there is none."""
     try:
         return choose_device(kind, threads)
     except UserError:
         return choose_device("cpu", threads)
 
 
-def verdict(record: dict[str, Any], again: dict[str, Any]) -> tuple[str, str]:
-    """Identical, within rounding or different, and what says so. again: the record of the same run, trained anew."""
-    same = record["weights"] == again["weights"]
-    if same and _numbers(record, again) == _numbers(again, record):
-        return "identical", "the same weights to the bit, the same scores and the same history"
-    loss, errors, test_errors = apart(record, again)
-    said = f"the first epoch's train loss lies {loss:.3%} apart, its errors {errors:.3%}, test errors {test_errors:.0%}"
-    if same:
-        return "different", f"the weights are the same to the bit, but the record's numbers are not theirs; {said}"
-    most_loss, most_errors = FIRST_EPOCH_APART[record["settings"]["precision"]]
-    if loss <= most_loss and errors <= most_errors and test_errors <= TEST_ERRORS_APART:
-        return "within rounding", said
-    return "different", said
+def compare(record: dict[str, Any], again: dict[str, Any]) -> tuple[str, str]:
+    """Return "bitwise", "within tolerance" or "different", and the reason. again: the record of the repeated run."""
+    same_weights = record["weights"] == again["weights"]
+    if same_weights and _results(record, again) == _results(again, record):
+        return "bitwise", "equal weights, scores and history"
+    loss, errors, test_errors = relative_differences(record, again)
+    reason = f"the first epoch's train loss differs by {loss:.3%}, its errors by {errors:.3%}, test errors by "
+    reason += f"{test_errors:.0%}"
+    if same_weights:
+        return "different", f"the weights are bitwise equal, but the record's numbers are not theirs; {reason}"
+    max_loss, max_errors = FIRST_EPOCH_TOLERANCE[record["settings"]["precision"]]
+    if loss <= max_loss and errors <= max_errors and test_errors <= TEST_ERROR_TOLERANCE:
+        return "within tolerance", reason
+    return "different", reason
 
 
-def apart(record: dict[str, Any], again: dict[str, Any]) -> tuple[float, float, float]:
-    """How far two runs lie apart, as fractions: train loss and errors of the first epoch, and test errors."""
+def relative_differences(record: dict[str, Any], again: dict[str, Any]) -> tuple[float, float, float]:
+    """Differences of the first epoch's train loss and train error rate, and of the test error rate, as fractions."""
     first, other = record["history"][0], again["history"][0]
-    wrong = [1 - each["scores"]["accuracy"] + FEW / each["scores"]["count"] for each in (record, again)]
+    wrong = [1 - each["scores"]["accuracy"] + EXTRA_ERRORS / each["scores"]["count"] for each in (record, again)]
     return (
-        _relative(first["train_loss"], other["train_loss"]),
-        _relative(1 - first["train_accuracy"], 1 - other["train_accuracy"]),
-        _relative(*wrong),
+        _relative_difference(first["train_loss"], other["train_loss"]),
+        _relative_difference(1 - first["train_accuracy"], 1 - other["train_accuracy"]),
+        _relative_difference(*wrong),
     )
 
 
-def _relative(one: float, other: float) -> float:
-    """The difference as a fraction of the smaller."""
+def _relative_difference(one: float, other: float) -> float:
+    """The difference as a fraction of the smaller number."""
     if one == other:
         return 0.0
     return abs(one - other) / min(one, other) if min(one, other) > 0 else math.inf
 
 
-def _numbers(record: dict[str, Any], other: dict[str, Any]) -> tuple[Any, ...]:
-    """Scores, as far as the other has them too, and history but for the seconds: what the same weights must give."""
+def _results(record: dict[str, Any], other: dict[str, Any]) -> tuple[Any, ...]:
+    """What equal weights imply: the scores that both records have, and the history without the seconds."""
     scores = {field: value for field, value in record["scores"].items() if field in other["scores"]}
     return scores, [{field: value for field, value in row.items() if field != "seconds"} for row in record["history"]]
 
 
-def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What provenance then and now say differently, in words; and what it did not say then."""
-    found = [
-        f"{told}: {_short(field, then[field])} then, {_short(field, now.get(field))} now"
-        for field, told in TOLD.items()
+def provenance_differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Fields of the provenance that differ, as text; then uncommitted changes, then fields not recorded then."""
+    lines = [
+        f"{name}: {_short(field, then[field])} then, {_short(field, now.get(field))} now"
+        for field, name in PROVENANCE_FIELDS.items()
         if field in then and then[field] != now.get(field)
     ]
     states = {"then": then, "now": now}
-    found += [
-        f"{when}: changes of the package that are in no commit" for when, of in states.items() if of.get("changed")
-    ]
-    unsaid = [told for field, told in TOLD.items() if field not in then]
-    return found + ([f"not recorded then: {', '.join(unsaid)}"] if unsaid else [])
+    lines += [f"{when}: uncommitted changes of the package" for when, state in states.items() if state.get("changed")]
+    absent = [name for field, name in PROVENANCE_FIELDS.items() if field not in then]
+    return lines + ([f"not recorded then: {', '.join(absent)}"] if absent else [])
 
 
 def _short(field: str, value: Any) -> str:
@@ -173,7 +173,7 @@ def _short(field: str, value: Any) -> str:
 
 
 def table(record: dict[str, Any], again: dict[str, Any]) -> str:
-    """What the record says beside what came of its run now, as text."""
+    """The recorded numbers beside those of the repeated run, as text."""
     both = (record, again)
     rows = [
         ("", "recorded", "again"),
