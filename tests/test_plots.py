@@ -55,7 +55,7 @@ MAKERS = {
     "mistakes": lambda: plots.mistakes(IMAGES, LABELS, LOGITS, "optdigits test set"),
     "no_mistakes": lambda: plots.mistakes(IMAGES, PREDICTED, LOGITS, "optdigits test set"),
     "all_mistakes": lambda: plots.mistakes(IMAGES, (PREDICTED + 5) % 10, LOGITS, "optdigits test set"),
-    "reading": lambda: plots.reading(IMAGES[0], LOGITS[0].softmax(0)),
+    "prediction": lambda: plots.prediction(IMAGES[0], LOGITS[0].softmax(0)),
     "training_curves": lambda: plots.training_curves(history(5), f"{LONGEST} on optdigits"),
     "one_epoch": lambda: plots.training_curves(history(1), f"{LONGEST} on optdigits"),
     "many_epochs": lambda: plots.training_curves(history(200, "validation"), f"{LONGEST} on QMNIST"),
@@ -182,7 +182,7 @@ def test_a_confusion_matrix_without_errors_has_a_colour_range_too():
 
 def test_a_reading_shows_the_digit_and_its_ten_probabilities():
     (probabilities,) = answers((4, 0.9, 9, 0.0996)).softmax(1)
-    digit, bars = plots.reading(IMAGES[5], probabilities).axes
+    digit, bars = plots.prediction(IMAGES[5], probabilities).axes
     assert (shown(digit) == IMAGES[5].numpy()).all()
     assert [bar.get_height() for bar in bars.patches] == probabilities.tolist()
     assert [to_hex(bar.get_facecolor()) == RIGHT for bar in bars.patches] == [k == 4 for k in range(10)]

@@ -55,7 +55,7 @@ def test_both_import_the_same_names_in_the_same_order():
 def test_both_make_the_same_calls_in_the_same_order():
     # A headless run also writes pictures, and keeps its progress; a reader also tries what was saved.
     script_only = {"plots.save", "checkpoints.load_progress"}
-    notebook_only = {"evaluation.per_digit_table", "checkpoints.load_model", "plots.reading"}
+    notebook_only = {"evaluation.per_digit_table", "checkpoints.load_model", "plots.prediction"}
     script = [name for name in calls(SCRIPT.read_text(encoding="utf-8")) if name not in script_only]
     notebook = [name for name in calls(notebook_code()) if name not in notebook_only]
     assert notebook[: len(script)] == script
