@@ -44,8 +44,8 @@ def write(path: str | Path, model: nn.Module, format: str, about: dict[str, str]
     """Write a network, atomically, once the very bytes, read again, have given PyTorch's logits.
 
     model: any that takes float32 (n, 1, 28, 28) and returns float32 (n, 10); unchanged. about: goes along as text.
-    Returns the largest difference (see difference_of). Raises UserError, leaving what was at path, where that is
-    above TOLERANCE, packages are missing or writing fails.
+    Returns the largest difference, as a fraction of the largest logit, or of 1 where all are smaller. Raises UserError,
+    leaving what was at path, where that is above TOLERANCE, packages are missing or writing fails.
     """
     _check_packages(format)
     model = copy.deepcopy(model).cpu().eval()
@@ -55,16 +55,11 @@ def write(path: str | Path, model: nn.Module, format: str, about: dict[str, str]
         raise UserError(f"{path} is not written: the network's logits are not finite numbers; train it again")
     content = (_onnx if format == "onnx" else _safetensors)(model, about)
     logits = _onnx_logits(content, images) if format == "onnx" else _safetensors_logits(content, model, images)
-    difference = difference_of(logits, expected)
+    difference = float((logits - expected).abs().max() / expected.abs().max().clamp(min=1))
     if not difference <= TOLERANCE:  # asked this way round, what is no number does not pass either
         raise UserError(f"{path} is not written: its logits would be off by {difference:.1e} of the largest; report it")
     files.write_atomically(path, content)
     return difference
-
-
-def difference_of(logits: Tensor, expected: Tensor) -> float:
-    """The largest difference, as a fraction of the largest expected logit, or of 1 where all are smaller."""
-    return float((logits - expected).abs().max() / expected.abs().max().clamp(min=1))
 
 
 def description(checkpoint: checkpoints.Checkpoint) -> dict[str, str]:

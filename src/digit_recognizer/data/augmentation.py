@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from digit_recognizer.data import strokes
+from digit_recognizer.data.strokes import SIZE
 from digit_recognizer.recipes.recipe import Augmentation, Recipe
 
-SIZE = 28
 OUTLIER_LABEL = -1  # instead of a digit
 ELASTIC_POINTS = 5  # of the coarse grid along each side; displacements between them are interpolated
 
@@ -90,13 +90,9 @@ def _affine_matrices(count: int, strengths: Augmentation, generator: torch.Gener
     shift_x, shift_y = _uniform(strengths.shift * 2 / SIZE, generator, 2, count)
     cos, sin = angle.cos(), angle.sin()
     rows = [
-        cos / scale_x,
-        (shear * cos - sin) / scale_x,
-        shift_x,
-        sin / scale_y,
-        (shear * sin + cos) / scale_y,
-        shift_y,
-    ]
+        cos / scale_x, (shear * cos - sin) / scale_x, shift_x,
+        sin / scale_y, (shear * sin + cos) / scale_y, shift_y,
+    ]  # fmt: skip
     return torch.stack(rows, dim=1).view(count, 2, 3)
 
 

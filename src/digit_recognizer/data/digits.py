@@ -6,7 +6,6 @@ qmnist-writers   120,000           the same digits, each writer in one part only
 optdigits        1,797             8x8 scans in scikit-learn: the embedded set, which needs no download
 """
 
-import functools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ import torch
 from torch import Tensor
 
 from digit_recognizer.data import download, sources
-from digit_recognizer.runtime import distributed
 from digit_recognizer.runtime.errors import UserError
 
 TITLES = {
@@ -61,11 +59,7 @@ class Digits:
 
 
 def load(
-    name: str = "mnist",
-    folder: str | Path | None = None,
-    *,
-    validation: bool = False,
-    fall_back: bool = False,
+    name: str = "mnist", folder: str | Path | None = None, *, validation: bool = False, fall_back: bool = False
 ) -> Digits:
     """Load a data set by name, downloading it first where it is absent or damaged.
 
@@ -79,7 +73,7 @@ def load(
     if name not in TITLES:
         raise UserError(f"unknown data set '{name}'; there are {', '.join(TITLES)}")
     try:
-        parts, md5 = distributed.local_main_process_first(functools.partial(_read, name, root_of(folder)))
+        parts, md5 = _read(name, root_of(folder))
     except download.UnreachableError as error:
         if not fall_back:
             names = ", ".join(error.files)

@@ -128,10 +128,9 @@ def _mnist_archives() -> download.Archives:
 def _qmnist_archives() -> download.Archives:
     from torchvision.datasets import QMNIST
 
-    addresses = [
-        (*address.rpartition("/"), md5) for part in ("train", "test") for address, md5 in QMNIST.resources[part]
-    ]
-    return download.Archives([addresses[0][0] + "/"], {name: md5 for _, _, name, md5 in addresses})
+    resources = [*QMNIST.resources["train"], *QMNIST.resources["test"]]
+    mirror = resources[0][0].rpartition("/")[0] + "/"
+    return download.Archives([mirror], {address.removeprefix(mirror): md5 for address, md5 in resources})
 
 
 def _read_or_download(
@@ -202,14 +201,13 @@ def _read_all(root: Path, title: str, known_md5: Mapping[str, str | None]) -> di
 
 def _read_first(paths: list[Path], known_md5: str | None) -> _File:
     """The first good copy of a file; where there is none, what is wrong with the first copy."""
-    copies: list[_File] = []
+    damaged = []
     for path in filter(Path.is_file, paths):
         try:
-            copies.insert(0, _read_file(path, known_md5))
-            break
+            return _read_file(path, known_md5)
         except _DamagedError as error:
-            copies.append(_File(path, f"is damaged ({error})"))
-    return copies[0] if copies else _File(paths[0], MISSING)
+            damaged.append(_File(path, f"is damaged ({error})"))
+    return damaged[0] if damaged else _File(paths[0], MISSING)
 
 
 def _read_file(path: Path, known_md5: str | None) -> _File:

@@ -50,12 +50,9 @@ def _bar(sevens: Tensor, generator: torch.Generator) -> Tensor:
     count, device = len(sevens), sevens.device
     first, last = _stroke_end(sevens, last=False)[:, 1], _stroke_end(sevens, last=True)[:, 1]
     rows = first + (last - first) * _uniform(0.42, 0.65, generator, count).to(device)
-    line = torch.arange(SIZE, dtype=torch.float32, device=device)
-    profile = sevens[torch.arange(count, device=device), 0, rows.round().long()]  # (n, 28)
-    middle = (profile * line).sum(1) / profile.sum(1).clamp(min=1e-6)
     half, tilt = _uniform(2.5, 5.5, generator, count), _uniform(-0.3, 0.3, generator, count)
     bar = torch.stack([half, tilt * half], dim=1).to(device)
-    centres = torch.stack([middle, rows], dim=1)
+    centres = torch.stack([_middle_of_row(sevens, rows.round().long()), rows], dim=1)
     return draw_strokes(sevens, centres - bar, centres + bar, _uniform(0.7, 1.5, generator, count).to(device))
 
 
@@ -64,10 +61,14 @@ def _stroke_end(pixels: Tensor, last: bool) -> Tensor:
     occupied = (pixels[:, 0].amax(dim=2) > 0.5).float()  # (n, 28), of each row
     order = torch.arange(1, SIZE + 1, device=pixels.device) if last else torch.arange(SIZE, 0, -1, device=pixels.device)
     rows = (occupied * order).argmax(1)
+    return torch.stack([_middle_of_row(pixels, rows), rows.float()], dim=1)
+
+
+def _middle_of_row(pixels: Tensor, rows: Tensor) -> Tensor:
+    """The x of the centre of mass of one row of each image: float32 (n,). rows: int64 (n,)."""
     profile = pixels[torch.arange(len(pixels), device=pixels.device), 0, rows]  # (n, 28)
     line = torch.arange(SIZE, dtype=torch.float32, device=pixels.device)
-    middle = (profile * line).sum(1) / profile.sum(1).clamp(min=1e-6)
-    return torch.stack([middle, rows.float()], dim=1)
+    return (profile * line).sum(1) / profile.sum(1).clamp(min=1e-6)
 
 
 def draw_scribbles(count: int, generator: torch.Generator) -> Tensor:

@@ -3,7 +3,6 @@
 recipe       what a training run is: Recipe, Convolution, Augmentation
 published    the trainings of the five published projects, and ablations of them
 ours         our recipes
-validation   checks of their fields
 """
 
 import dataclasses
@@ -58,8 +57,7 @@ def table() -> str:
     """All recipes as text, one a line, for --list."""
     rows = [("recipe", "network", "parameters", "data set", "published", "source")]
     for recipe in RECIPES.values():
-        source = recipe.source.split(" (")[0]
-        size = f"{recipe.parameter_count:,}"
+        size, source = f"{recipe.parameter_count:,}", recipe.source.split(" (")[0]
         rows.append((recipe.name, recipe.network, size, recipe.dataset, _published(recipe), source))
     return columns(rows)
 

@@ -123,8 +123,7 @@ ABLATIONS = (
         "log-softmax before cross-entropy", output="log_softmax",
     ),
     _ablation(
-        "mlp_128_64_adam_10ep", "mlp_128_64_adam_10ep_softmax",
-        "softmax before cross-entropy", output="softmax",
+        "mlp_128_64_adam_10ep", "mlp_128_64_adam_10ep_softmax", "softmax before cross-entropy", output="softmax"
     ),
     _ablation("mlp_128_adam", "mlp_128_adam_batch_128", "batches of 128", batch_size=128),
     _ablation("mlp_128_adam", "mlp_128_adam_20ep", "20 epochs", epochs=20),

@@ -2,27 +2,19 @@
 
 import itertools
 import json
+import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from digit_recognizer.recipes.validation import validate_choices, validate_types
 from digit_recognizer.runtime.errors import UserError
 
 MAX_PARAMETERS = 10**9  # of a network: 4 GB, and three times as much beside them while Adam trains it
 # What each strength of an augmentation may be at most; more would make other digits, or none.
 MAX_STRENGTHS = {
-    "rotation": 180,
-    "shift": 14,
-    "scale": 0.9,
-    "shear": 1,
-    "elastic": 14,
-    "stroke": 1,
-    "blur": 1,
-    "contrast": 1,
-    "hard_edges": 1,
-    "styles": 1,
-}
+    "rotation": 180, "shift": 14, "scale": 0.9, "shear": 1, "elastic": 14, "stroke": 1, "blur": 1, "contrast": 1,
+    "hard_edges": 1, "styles": 1,
+}  # fmt: skip
 # The values that a field of text may have.
 CHOICES = {
     "optimizer": ("adam", "sgd"),
@@ -30,6 +22,13 @@ CHOICES = {
     "precision": ("float32", "bfloat16"),
     "output": ("logits", "log_softmax", "softmax"),
     "interpolation": ("bilinear", "bicubic"),
+}
+# For each declared type: the accepted types, and its name in a message, singular and plural.
+TYPES: dict[Any, tuple[tuple[type, ...], str, str]] = {
+    int: ((int,), "a whole number", "whole numbers"),
+    float: ((int, float), "a number", "numbers"),
+    bool: ((bool,), "true or false", "true or false"),
+    str: ((str,), "text", "texts"),
 }
 
 
@@ -64,8 +63,7 @@ class Augmentation:
     interpolation: str = "bilinear"  # or "bicubic", which blurs less
 
     def __post_init__(self) -> None:
-        validate_types(self)
-        validate_choices(self, CHOICES)
+        _validate_fields(self)
         for name, most in MAX_STRENGTHS.items():
             if not 0 <= getattr(self, name) <= most:
                 raise UserError(f"the strength of {name} must be from 0 to {most}, not {getattr(self, name)}")
@@ -86,7 +84,7 @@ class Convolution:
     pool: bool = False
 
     def __post_init__(self) -> None:
-        validate_types(self)
+        _validate_fields(self)
 
     @property
     def padding(self) -> int:
@@ -126,8 +124,7 @@ class Recipe:
     unspecified_details: tuple[str, ...] = ()  # where the source is silent: "Subject: what it says; what we chose"
 
     def __post_init__(self) -> None:
-        validate_types(self)
-        validate_choices(self, CHOICES)
+        _validate_fields(self)
         for name in ("epochs", "batch_size", "learning_rate", "std"):
             if not 0 < (value := getattr(self, name)) < float("inf"):
                 raise UserError(f"{name.replace('_', ' ')} must be greater than zero and finite, not {value}")
@@ -164,10 +161,9 @@ class Recipe:
     @property
     def settings(self) -> dict[str, Any]:
         """All fields that the training depends on, in plain types."""
-        fields = asdict(self)
-        for description in ("name", "source", "published", "unspecified_details"):
-            del fields[description]
-        return json.loads(json.dumps(fields))
+        descriptions = ("name", "source", "published", "unspecified_details")
+        settings = {name: value for name, value in asdict(self).items() if name not in descriptions}
+        return json.loads(json.dumps(settings))
 
     @property
     def network(self) -> str:
@@ -183,32 +179,44 @@ class Recipe:
         """Weights and biases of all layers, and two numbers a channel for batch normalisation."""
         channels = [1, *(layer.channels for layer in self.convolutions)]
         count = sum(
-            inputs * layer.channels * layer.size**2
-            for inputs, layer in zip(channels[:-1], self.convolutions, strict=True)
+            inputs * layer.channels * layer.size**2 for inputs, layer in zip(channels, self.convolutions, strict=False)
         )
         count += sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.widths))
         return count + self.batch_norm * 2 * (sum(channels[1:]) + sum(self.widths[1:-1]))
 
 
-def from_plain_types(fields: Mapping[str, Any]) -> dict[str, Any]:
+def from_plain_types(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a recipe as JSON keeps them, converted to their own types; absent ones stay absent.
 
     Raises KeyError, TypeError or ValueError for invalid fields, and UserError for strengths out of range.
     """
-    layers = {"convolutions": tuple(Convolution(**layer) for layer in fields.get("convolutions", ()))}
-    tuples = {name: tuple(fields[name]) for name in ("widths", "unspecified_details") if name in fields}
-    return {**fields, **layers, **tuples, "augmentation": Augmentation(**fields.get("augmentation", {}))}
+    layers = {"convolutions": tuple(Convolution(**layer) for layer in settings.get("convolutions", ()))}
+    tuples = {name: tuple(settings[name]) for name in ("widths", "unspecified_details") if name in settings}
+    return {**settings, **layers, **tuples, "augmentation": Augmentation(**settings.get("augmentation", {}))}
+
+
+def _validate_fields(record: Any) -> None:
+    """Raise UserError, naming the field, where a plain field, or a tuple of them, has a wrong type or choice."""
+    for each in fields(record):
+        value, name = getattr(record, each.name), each.name.replace("_", " ")
+        several = typing.get_origin(each.type) is tuple
+        declared = typing.get_args(each.type)[0] if several else each.type
+        if declared in TYPES and not all(_is_of_type(declared, part) for part in (value if several else [value])):
+            raise UserError(f"{name} must be {TYPES[declared][2 if several else 1]}, not {value}")
+        if (choices := CHOICES.get(each.name)) and value not in choices:
+            raise UserError(f"unknown {name} '{value}'; there are {' and '.join(choices)}")
+
+
+def _is_of_type(declared: Any, value: Any) -> bool:
+    return isinstance(value, TYPES[declared][0]) and (declared is bool) == isinstance(value, bool)
 
 
 def _output_side(layers: tuple[Convolution, ...]) -> int:
     """Side of the last layer's output. Raises UserError where a layer is invalid or 28x28 pixels are too few."""
     side = 28
     for layer in layers:
-        if min(layer.channels, layer.size, layer.stride) >= 1:
-            side = (side + 2 * layer.padding - layer.size) // layer.stride + 1
-            side = side // 2 if layer.pool else side
-        else:
-            side = 0
-        if side < 1:
+        side = (side + 2 * layer.padding - layer.size) // max(1, layer.stride) + 1
+        side = side // 2 if layer.pool else side
+        if min(side, layer.channels, layer.size, layer.stride) < 1:
             raise UserError(f"the convolutions {layers} do not fit 28 by 28 pixels")
     return side
