@@ -45,6 +45,7 @@ notebook: $(READY)
 figures: $(READY)
 	$(BIN)/python mnist_recognition.py --dataset mnist
 	$(BIN)/digits figures
+	$(BIN)/python -m benchmarks --figure figures/speed.png
 
 study: $(READY)
 	$(BIN)/digits study $(ARGS)

@@ -1,11 +1,11 @@
-"""Benchmarks: `python -m benchmarks` from the top of the checkout. Not part of the library; nothing there imports this.
+"""Benchmarks: `python -m benchmarks`, at the top of the checkout. They are not part of the library.
 
-epoch                our loop beside the usual one
-training_time        seconds of each recipe's training, and of a prediction
+epoch                an epoch of our loop beside the usual DataLoader loop; the lower bound of any loop
+training_time        training time of each recipe, and time of a prediction
 contention           an epoch beside a busy process
-scaling              cost by digits and by width, and start-up times
-compare_frameworks   whole trainings by other libraries in turn; `frameworks` has a function for each, `jax_epoch` JAX's
-limit                what no training loop goes below
-harness              what all share: runs in processes of their own, medians with their range, the file of results
-plots                the figure of them all
+scaling              time and memory against the number of digits, time against the width, start-up times
+frameworks           the same training by other libraries, one function each
+compare_frameworks   these in turn, each in a process of its own
+harness              processes, medians, results/benchmark.json
+plots                the figure of the results
 """

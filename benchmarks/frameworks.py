@@ -1,10 +1,10 @@
-"""The same training by its peers: one function each, all with the same arguments and the same answer.
+"""The same training by other libraries: one function each, all with the same arguments and the same result.
 
-Network 784-512-256-10 with ReLU (the recipe's widths), Adam with epsilon 1e-8 and no decay, the recipe's batches,
-shuffled anew each epoch, the last smaller one included, cross-entropy, float32. Before its clock starts, each puts
-the digits into the form it likes best; the clock runs from the call to the trained network, making the network and
-compiling included. Left as each has it: first weights and the order of the digits. Imported by `race`, in a process of
-its own for each run; the optional libraries are imported where they are used.
+Network 784-512-256-10 with ReLU (the recipe's widths), Adam with epsilon 1e-8 without decay, the recipe's batches,
+shuffled in each epoch, the smaller last one included, cross-entropy, float32. Each first converts the digits to the
+form it handles best; then the clock runs to the trained network, building and compilation included. Initial weights
+and the order of digits are each library's own. Imported by compare_frameworks, in a process for each run; optional
+libraries are imported where they are used.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks import epoch as benchmarks_epoch
+from benchmarks.epoch import dataloader_dataset, lower_bound_epochs, plain_model, train_with_dataloader
 from digit_recognizer import data, evaluation, models, training
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.recipes.recipe import Recipe
@@ -29,15 +29,15 @@ from digit_recognizer.runtime.device import choose_device
 
 
 class Run(NamedTuple):
-    """seconds: from the call to the trained network; epochs: seconds of each; digits: int64 (n,), what it reads."""
+    """Seconds in all and of each epoch, and the predicted digits, int64 (n,); None where nothing was trained."""
 
     seconds: float
     epochs: list[float]
-    digits: Tensor | None
+    predicted: Tensor | None
 
 
 class Clock:
-    """Starts when it is made. lap ends an epoch, whatever a library calls it with; stop returns all seconds."""
+    """Starts when it is created. lap ends an epoch, and takes any arguments; stop returns all seconds."""
 
     def __init__(self) -> None:
         self.stamps = [time.perf_counter()]
@@ -53,27 +53,27 @@ class Clock:
         return [after - before for before, after in itertools.pairwise(self.stamps)]
 
 
-def ours(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
-    """training.fit. Its curve of the held-out part is drawn on one digit, for no peer draws one."""
+def ours(train: Split, test: Tensor, recipe: Recipe) -> Run:
+    """training.fit, scored on one digit after each epoch, since the others are not scored at all."""
     digits = Digits("mnist", train, None, Split(train.images[:1], train.labels[:1]), {})
     clock = Clock()
     choose_device("cpu", torch.get_num_threads())
     model, history = training.fit(models.build(recipe), digits, recipe, quiet=True)
     seconds = clock.stop()
-    return Run(seconds, [row["seconds"] for row in history], evaluation.predict(model, unseen).argmax(1))
+    return Run(seconds, [metrics["seconds"] for metrics in history], evaluation.predict(model, test).argmax(1))
 
 
-def usual(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
-    """The loop as the published projects write it; decoding the digits in each epoch is a part of it."""
-    dataset = benchmarks_epoch.usual_set(None, recipe)
+def dataloader(train: Split, test: Tensor, recipe: Recipe) -> Run:
+    """The loop as the published projects write it, which decodes the digits in each epoch."""
+    dataset = dataloader_dataset(None, recipe)
     dataset.data, dataset.targets = train
     clock = Clock()
-    model, epochs = benchmarks_epoch.usual_training(dataset, recipe, recipe.epochs)
-    return Run(clock.stop(), epochs, _read(model, unseen, recipe))
+    model, epochs = train_with_dataloader(dataset, recipe, recipe.epochs)
+    return Run(clock.stop(), epochs, _predict(model, test, recipe))
 
 
-def scikit_learn(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
-    """MLPClassifier, without its weight decay; that it says when an epoch ends is how we know."""
+def scikit_learn(train: Split, test: Tensor, recipe: Recipe) -> Run:
+    """MLPClassifier without its weight decay; its verbose output marks the end of an epoch."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
@@ -90,36 +90,36 @@ def scikit_learn(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
         learning_rate_init=recipe.learning_rate, max_iter=recipe.epochs, verbose=True,
     )  # fmt: skip
     with warnings.catch_warnings(), contextlib.redirect_stdout(EachEpoch()):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # as many epochs as asked for are enough
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is intended
         model.fit(pixels, labels)
     seconds = clock.stop()
-    return Run(seconds, clock.epochs, torch.from_numpy(model.predict(_pixels(unseen, recipe).numpy())))
+    return Run(seconds, clock.epochs, torch.from_numpy(model.predict(_pixels(test, recipe).numpy())))
 
 
-def skorch(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
-    """NeuralNetClassifier without a held-out part, as it holds out a fifth by itself."""
+def skorch(train: Split, test: Tensor, recipe: Recipe) -> Run:
+    """NeuralNetClassifier with all digits; by default it holds out a fifth."""
     from skorch import NeuralNetClassifier
 
     pixels = _pixels(train.images, recipe)
     clock = Clock()
     model = NeuralNetClassifier(
-        benchmarks_epoch.usual_model(recipe), criterion=nn.CrossEntropyLoss, optimizer=torch.optim.Adam,
+        plain_model(recipe), criterion=nn.CrossEntropyLoss, optimizer=torch.optim.Adam,
         lr=recipe.learning_rate, max_epochs=recipe.epochs, batch_size=recipe.batch_size,
         iterator_train__shuffle=True, train_split=None, verbose=0,
     )  # fmt: skip
     model.fit(pixels, train.labels)
     seconds = clock.stop()
-    return Run(seconds, model.history[:, "dur"], torch.from_numpy(model.predict(_pixels(unseen, recipe))))
+    return Run(seconds, model.history[:, "dur"], torch.from_numpy(model.predict(_pixels(test, recipe))))
 
 
-def lightning(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
-    """A LightningModule and its Trainer, with everything beside the training turned off."""
+def lightning(train: Split, test: Tensor, recipe: Recipe) -> Run:
+    """A LightningModule and a Trainer that does nothing but train."""
     from lightning import LightningModule, Trainer
 
     class Module(LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.model = benchmarks_epoch.usual_model(recipe)
+            self.model = plain_model(recipe)
 
         def training_step(self, batch: list[Tensor], _: int) -> Tensor:
             return F.cross_entropy(self.model(batch[0]), batch[1])
@@ -136,11 +136,11 @@ def lightning(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
     off = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = Trainer(max_epochs=recipe.epochs, accelerator="cpu", devices=1, **off)
     trainer.fit(module, DataLoader(digits, batch_size=recipe.batch_size, shuffle=True))
-    return Run(clock.stop(), clock.epochs, _read(module.model, unseen, recipe))
+    return Run(clock.stop(), clock.epochs, _predict(module.model, test, recipe))
 
 
-def keras(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
-    """Sequential, compile and fit, on the backend that KERAS_BACKEND names: `race` says jax."""
+def keras(train: Split, test: Tensor, recipe: Recipe) -> Run:
+    """Sequential, compile and fit, on JAX, the backend that compare_frameworks sets."""
     import keras
 
     pixels, labels = _pixels(train.images, recipe).numpy(), train.labels.numpy()
@@ -151,32 +151,32 @@ def keras(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
     model.compile(keras.optimizers.Adam(recipe.learning_rate, epsilon=1e-8), loss)
     laps = keras.callbacks.LambdaCallback(on_epoch_end=clock.lap)
     model.fit(pixels, labels, recipe.batch_size, recipe.epochs, verbose=0, shuffle=True, callbacks=[laps])
-    model.get_weights()  # as NumPy's arrays: they must have been computed
+    model.get_weights()  # waits until they are computed
     seconds = clock.stop()
-    logits = model.predict(_pixels(unseen, recipe).numpy(), verbose=0)
+    logits = model.predict(_pixels(test, recipe).numpy(), verbose=0)
     return Run(seconds, clock.epochs, torch.from_numpy(logits.argmax(1)))
 
 
-def jax(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
-    """JAX as it is fastest: one compiled call an epoch, written by hand in jax_epoch; first weights are PyTorch's."""
+def jax(train: Split, test: Tensor, recipe: Recipe) -> Run:
+    """JAX at its fastest: one compiled call per epoch, see jax_epoch; initial weights are PyTorch's."""
     import jax
 
     pixels, digits = _pixels(train.images, recipe).numpy(), train.labels.numpy()
     pixels, digits = jax.block_until_ready(jax.device_put((pixels, digits)))
     clock = Clock()
-    state = jax.device_put(jax_state(benchmarks_epoch.usual_model(recipe)))
-    epoch = jax.jit(jax_epoch(recipe), donate_argnums=0)  # it takes over the state's memory
+    state = jax.device_put(jax_state(plain_model(recipe)))
+    epoch = jax.jit(jax_epoch(recipe), donate_argnums=0)  # the state's memory is reused
     for _ in range(recipe.epochs):
         order = torch.randperm(len(train.labels)).numpy()
         state = jax.block_until_ready(epoch(state, order, pixels, digits))
         clock.lap()
     seconds = clock.stop()
-    logits = jax_forward(state[0], _pixels(unseen, recipe).numpy())
+    logits = jax_forward(state[0], _pixels(test, recipe).numpy())
     return Run(seconds, clock.epochs, torch.tensor(logits.argmax(1).tolist()))
 
 
 def jax_state(model: nn.Sequential) -> tuple[Any, ...]:
-    """A PyTorch network's weights as NumPy's arrays, matrices (inputs, outputs), and moments of nought."""
+    """Weights, two lists of moments (zero), number of steps. Lists hold (matrix, bias), matrices (inputs, outputs)."""
     layers = [layer for layer in model if isinstance(layer, nn.Linear)]
     weights = [(layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy()) for layer in layers]
     moments = [[(np.zeros_like(matrix), np.zeros_like(bias)) for matrix, bias in weights] for _ in range(2)]
@@ -192,7 +192,7 @@ def jax_forward(weights: list[tuple[Any, Any]], pixels: Any) -> Any:
 
 
 def jax_epoch(recipe: Recipe) -> Callable[..., Any]:
-    """epoch(state, order, pixels, labels) -> state, to be compiled: all full batches in lax.scan, then the smaller."""
+    """epoch(state, order, pixels, labels) -> state, to be compiled: full batches by lax.scan, then the smaller one."""
     import jax
 
     def epoch(state: Any, order: Any, pixels: Any, labels: Any) -> Any:
@@ -230,30 +230,30 @@ def _jax_adam(state: Any, gradients: Any, learning_rate: float) -> Any:
     return weights, first, second, number
 
 
-def limit(train: Split, unseen: Tensor, recipe: Recipe) -> Run:
-    """What no loop on these matrix products goes below; it trains nothing and reads nothing."""
+def lower_bound(train: Split, test: Tensor, recipe: Recipe) -> Run:
+    """The time that no loop with these matrix products goes below; nothing is trained."""
     choose_device("cpu", torch.get_num_threads())
-    epochs = benchmarks_epoch.lower_bound_epochs(recipe, len(train.labels))
+    epochs = lower_bound_epochs(recipe, len(train.labels))
     return Run(sum(epochs), epochs, None)
 
 
-PEERS: dict[str, Callable[[Split, Tensor, Recipe], Run]] = {
+FRAMEWORKS: dict[str, Callable[[Split, Tensor, Recipe], Run]] = {
     "ours": ours,
-    "usual": usual,
+    "dataloader": dataloader,
     "scikit-learn": scikit_learn,
     "skorch": skorch,
     "lightning": lightning,
     "keras": keras,
     "jax": jax,
-    "limit": limit,
+    "lower_bound": lower_bound,
 }
 
 
 def train(name: str, digits: Digits, recipe: Recipe) -> dict[str, Any]:
-    """One training by one peer in plain types: seconds, epochs, and the fraction of the test part read right."""
-    torch.optim.Adam([torch.zeros(1)])  # the first of all imports PyTorch's compiler, and imports are not timed
-    run = PEERS[name](digits.train, digits.test.images, recipe)
-    correct = None if run.digits is None else int((run.digits == digits.test.labels).sum())
+    """One training by one framework, in plain types: seconds, epochs and test accuracy."""
+    torch.optim.Adam([torch.zeros(1)])  # the first optimiser imports PyTorch's compiler, and imports are not timed
+    run = FRAMEWORKS[name](digits.train, digits.test.images, recipe)
+    correct = None if run.predicted is None else int((run.predicted == digits.test.labels).sum())
     accuracy = None if correct is None else correct / len(digits.test.labels)
     return {"seconds": run.seconds, "epochs": [float(seconds) for seconds in run.epochs], "accuracy": accuracy}
 
@@ -264,6 +264,6 @@ def _pixels(images: Tensor, recipe: Recipe) -> Tensor:
 
 
 @torch.inference_mode()
-def _read(model: nn.Module, unseen: Tensor, recipe: Recipe) -> Tensor:
-    """The digits that a network of normalised pixels reads: int64 (n,)."""
-    return model(_pixels(unseen, recipe)).argmax(1)
+def _predict(model: nn.Module, test: Tensor, recipe: Recipe) -> Tensor:
+    """Predicted digits, int64 (n,), of a network for normalised pixels."""
+    return model(_pixels(test, recipe)).argmax(1)

@@ -1,4 +1,4 @@
-"""What every benchmark shares: runs in processes of their own, medians with their range, and the file of results."""
+"""What all benchmarks share: processes of their own, medians with ranges, and results/benchmark.json."""
 
 import json
 import os
@@ -12,30 +12,31 @@ from typing import Any
 from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 
-GIVEN_UP = 90.0  # seconds after which an epoch beside a busy process is given up: it says enough
 ROOT = Path(__file__).parents[1]
-SPREAD = 1.5  # slowest over fastest of the same, beyond which the machine was too busy to conclude from
+MAX_SPREAD = 1.5  # slowest over fastest of the same measurement; beyond it the machine was busy
 
 
-def kept(out: str | Path) -> dict[str, Any]:
-    """What stands in out/benchmark.json. Imported here: it brings torch, and a timed process sets threads first."""
+def load_results(out: str | Path) -> dict[str, Any]:
+    """The content of out/benchmark.json."""
+    # Imported here, since it imports torch, before which a timed process must set its threads.
     from digit_recognizer.study.record_store import read_benchmarks
 
     return read_benchmarks(out)
 
 
-def keep(out: str | Path, part: dict[str, Any]) -> None:
-    """Write these keys into out/benchmark.json; its others stay as they are."""
-    files.write_atomically(Path(out) / "benchmark.json", (json.dumps(kept(out) | part, indent=1) + "\n").encode())
+def save_results(out: str | Path, part: dict[str, Any]) -> None:
+    """Write these keys into out/benchmark.json; other keys stay."""
+    results = load_results(out) | part
+    files.write_atomically(Path(out) / "benchmark.json", (json.dumps(results, indent=1) + "\n").encode())
 
 
-def check_can_keep(out: str | Path) -> None:
-    """Raise UserError, before a long run, for what keep would raise it at the end."""
+def check_writable(out: str | Path) -> None:
+    """Raise UserError, before a long run, where save_results would raise it."""
     files.check_writable(out)
-    kept(out)
+    load_results(out)
 
 
-def in_a_process(
+def run_in_process(
     name: str,
     module: str,
     *arguments: object,
@@ -43,10 +44,10 @@ def in_a_process(
     environment: dict[str, str] | None = None,
     timeout: float | None = None,
 ) -> Any:
-    """What `python -m benchmarks.<module> <arguments>` prints last, as JSON; name is what an error calls it.
+    """The last line that `python -m benchmarks.<module> <arguments>` prints, parsed as JSON.
 
-    environment: instead of this process's. Raises UserError with the last thing it said where it fails, and
-    subprocess.TimeoutExpired after timeout seconds.
+    name: for error messages. environment: instead of this process's. Raises UserError with the last line of its error
+    output where it fails, and subprocess.TimeoutExpired after timeout seconds.
     """
     variables = dict(os.environ if environment is None else environment)
     variables |= {"DIGITS_DATA_DIR": str(Path(data_dir).resolve())} if data_dir else {}
@@ -58,22 +59,22 @@ def in_a_process(
     return json.loads(ran.stdout.strip().splitlines()[-1])
 
 
-def spread(values: Sequence[float]) -> str:
+def format_spread(values: Sequence[float]) -> str:
     """Median (lowest to highest)."""
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def threads(count: int) -> str:
+def format_threads(count: int) -> str:
     """1 thread, 2 threads."""
     return f"{count} thread{'s' * (count > 1)}"
 
 
-def differ(seconds: Sequence[float]) -> bool:
-    """Whether times of the same thing differ so much that the machine must have been busy."""
-    return max(seconds) > SPREAD * min(seconds)
+def is_noisy(seconds: Sequence[float]) -> bool:
+    """Whether times of the same measurement spread too much to conclude anything."""
+    return max(seconds) > MAX_SPREAD * min(seconds)
 
 
-def too_busy(names: Iterable[str]) -> list[str]:
-    """The line that says whose times differ too much; none where there is nothing to name."""
+def noise_warning(names: Iterable[str]) -> list[str]:
+    """A line that names the noisy measurements; [] without any."""
     named = "; ".join(names)
-    return [f"times differ too much to conclude from: the machine was busy, run it again: {named}"] if named else []
+    return [f"times spread too much, the machine was busy; run again: {named}"] if named else []

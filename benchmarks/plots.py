@@ -1,4 +1,4 @@
-"""The figure of the benchmarks: how fast the default recipe trains, and beside what."""
+"""The figure of the benchmarks: how fast the default recipe trains, and compared with what."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,39 +8,38 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from benchmarks import harness
+from benchmarks import contention, harness
 from digit_recognizer.plots import QUIET, RIGHT, WRONG
 
+TITLES = {"dataloader": "DataLoader loop", "lower_bound": "lower bound"}
 
-def chart(result: Mapping[str, Any], title: str) -> Figure:
-    """What results/benchmark.json says of an epoch: each loop, beside a busy process, and against digits and width;
-    and of the whole training by other libraries.
 
-    result: with the parts "seconds", "crowd", "peers" and "scaling" of the four benchmarks.
+def draw_results(results: Mapping[str, Any], title: str) -> Figure:
+    """An epoch by each loop, beside a busy process, against digits and width; and whole trainings by framework.
+
+    results: the content of benchmark.json, with "seconds", "contention", "frameworks" and "scaling".
     """
     figure = Figure(figsize=(9, 10), layout="constrained")
-    places: Any = [["loops", "crowd"], ["peers", "peers"], ["digits", "widths"]]
-    loops, crowd, peers, digits, widths = figure.subplot_mosaic(places).values()
-    labels = {"usual": "DataLoader loop"}
-    _bars(loops, "an epoch of 60,000 digits, float32", {
-        f"{labels.get(name, name)}, {harness.threads(int(threads))}": {"": times}
-        for name, of in result["seconds"].items() for threads, times in of.items()
+    mosaic: Any = [["loops", "contention"], ["frameworks", "frameworks"], ["digits", "widths"]]
+    axes = figure.subplot_mosaic(mosaic)
+    _bars(axes["loops"], "an epoch of 60,000 digits, float32", {
+        _label(name, threads): {"": times}
+        for name, each in results["seconds"].items() for threads, times in each.items()
     })  # fmt: skip
-    _bars(crowd, "beside a busy process", {
-        name.replace(", ", ",\n"): of for name, of in result["crowd"]["seconds"].items()
+    _bars(axes["contention"], "beside a busy process", {
+        name.replace(", ", ",\n"): states for name, states in results["contention"]["seconds"].items()
     })  # fmt: skip
-    rounds, fastest = result["peers"]["runs"], result["peers"]["fastest_threads"]
-    _bars(peers, "five epochs, compilation included (limit: the products and Adam alone)", {
-        f"{labels.get(name, name)}, {harness.threads(threads)}":
-            {"": [run["seconds"] for run in rounds[name][str(threads)]]}
+    runs, fastest = results["frameworks"]["runs"], results["frameworks"]["fastest_threads"]
+    _bars(axes["frameworks"], "five epochs, compilation included (lower bound: matrix products and Adam alone)", {
+        _label(name, threads): {"": [run["seconds"] for run in runs[name][str(threads)]]}
         for name, threads in fastest.items()
     })  # fmt: skip
-    images = result["scaling"]["images"]
-    each = [1e6 * row["seconds"] / row["digits"] for row in images]
-    _line(digits, "cost of a digit", "digits in the set", "µs for each digit", [row["digits"] for row in images], each)
+    rows, digits, widths = results["scaling"]["images"], axes["digits"], axes["widths"]
+    each = [1e6 * row["seconds"] / row["digits"] for row in rows]
+    _line(digits, "time per digit", "number of digits", "µs per digit", [row["digits"] for row in rows], each)
     digits.set_ylim(0, 1.25 * max(each))
-    digits.set_xticks([row["digits"] for row in images], [f"{row['digits']:,}" for row in images])
-    sizes = {int(width): statistics.median(of["seconds"]) for width, of in result["scaling"]["widths"].items()}
+    digits.set_xticks([row["digits"] for row in rows], [f"{row['digits']:,}" for row in rows])
+    sizes = {int(width): statistics.median(each["seconds"]) for width, each in results["scaling"]["widths"].items()}
     _line(widths, "an epoch against the width", "width of the first layer", "seconds", [*sizes], [*sizes.values()])
     widths.set_yscale("log")
     widths.set_yticks([1, 2, 4, 8], ["1", "2", "4", "8"])
@@ -50,13 +49,17 @@ def chart(result: Mapping[str, Any], title: str) -> Figure:
     return figure
 
 
+def _label(name: str, threads: int | str) -> str:
+    return f"{TITLES.get(name, name)}, {harness.format_threads(int(threads))}"
+
+
 def _bars(axes: Axes, title: str, rows: Mapping[str, Mapping[str, Sequence[float | None]]]) -> None:
-    """Medians as bars, lowest to highest as whiskers; several states of a row in two colours. None: given up."""
+    """Medians as bars, ranges as whiskers; the states of a row in two colours. None: longer than the time limit."""
     states = list(next(iter(rows.values())))
     height = 0.8 / len(states)
-    for row, of in enumerate(rows.values()):
-        for number, (state, times) in enumerate(of.items()):
-            known = sorted(90.0 if second is None else second for second in times)  # after which crowd gives up
+    for row, of_row in enumerate(rows.values()):
+        for number, (state, times) in enumerate(of_row.items()):
+            known = sorted(contention.TIMEOUT if second is None else second for second in times)
             middle = statistics.median(known)
             place, spread = row + (number - (len(states) - 1) / 2) * height, [[middle - known[0]], [known[-1] - middle]]
             colour, label = (RIGHT, WRONG)[number], None if row else state
@@ -73,7 +76,7 @@ def _bars(axes: Axes, title: str, rows: Mapping[str, Mapping[str, Sequence[float
 
 
 def _line(axes: Axes, title: str, across: str, up: str, x: Sequence[float], y: Sequence[float]) -> None:
-    """Measured points, joined, against a logarithmic axis."""
+    """Measured points, joined by lines, on a logarithmic horizontal axis."""
     axes.plot(x, y, color=RIGHT, marker="o")
     for place, value in zip(x, y, strict=True):
         axes.annotate(f"{value:.2g}", (place, value), (5, -12), textcoords="offset points", fontsize=9)

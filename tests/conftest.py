@@ -72,7 +72,7 @@ def write_record() -> Callable[..., None]:
         scores = {"count": 10_000, "correct": round(accuracy * 10_000), "loss": 0.08, "mean_of_batch_means": 0.09}
         record = {**records.identity(recipe, seed), "history": rows, "weights": "0" * 64}
         scores["accuracy"] = scores["correct"] / scores["count"]
-        records.save(record_store.path_of(folder, recipe, seed), record | {"scores": scores})
+        records.save(record_store.record_path(folder, recipe, seed), record | {"scores": scores})
 
     return write
 

@@ -1,7 +1,6 @@
-"""The peers train the same network, each in a process of its own; their numbers are kept and shown as they came."""
+"""The framework comparison: the same network by each library, in processes of their own; results and table."""
 
 import json
-import os
 import statistics
 
 import pytest
@@ -10,7 +9,8 @@ from torch import nn
 
 from benchmarks import __main__ as benchmarks_main
 from benchmarks import compare_frameworks, frameworks, harness
-from digit_recognizer import data, models, optimizers, recipes
+from digit_recognizer import data, models, recipes, training
+from digit_recognizer.cli.parser import run_main
 from digit_recognizer.runtime.errors import UserError
 
 OPTIONAL = ("skorch", "lightning", "keras", "jax")
@@ -18,65 +18,61 @@ OPTIONAL = ("skorch", "lightning", "keras", "jax")
 
 @pytest.fixture
 def runs() -> dict:
-    """Two rounds, as processes report them: ours is faster with two threads, the limit with one."""
-    said = {
+    """Two rounds, as processes report them: ours is faster with two threads, the lower bound with one."""
+    seconds = {
         "ours": {"1": (6.0, 8.0), "2": (4.0, 5.0)},
         "jax": {"1": (9.0, 9.0), "2": (8.0, 6.0)},
-        "limit": {"1": (2.0, 2.0), "2": (3.0, 3.0)},
+        "lower_bound": {"1": (2.0, 2.0), "2": (3.0, 3.0)},
     }
     return {
         name: {
             threads: [
-                {"seconds": s, "epochs": [s / 2, s / 4, s / 4], "accuracy": None if name == "limit" else 0.97}
-                for s in seconds
+                {"seconds": s, "epochs": [s / 2, s / 4, s / 4], "accuracy": None if name == "lower_bound" else 0.97}
+                for s in times
             ]
-            for threads, seconds in of.items()
+            for threads, times in each.items()
         }
-        for name, of in said.items()
+        for name, each in seconds.items()
     }
 
 
 @pytest.fixture
 def result(runs) -> dict:
-    """What is kept of them."""
-    return {
-        "what": "seconds",
-        **compare_frameworks.summary(runs),
-        "missing": ["keras"],
-        "versions": {n: {"x": "1.0"} for n in runs},
-    }
+    """What is saved of them."""
+    versions = {name: {"x": "1.0"} for name in runs}
+    return {"what": "seconds", **compare_frameworks.summary(runs), "missing": ["keras"], "versions": versions}
 
 
-@pytest.mark.parametrize("name", ["ours", "scikit-learn", "limit"])
-def test_a_peer_trains_the_network(name, optdigits):
-    said = frameworks.train(name, optdigits, recipes.get(epochs=3))
-    assert json.loads(json.dumps(said)) == said  # plain
-    assert len(said["epochs"]) == 3 and 0 < sum(said["epochs"]) <= said["seconds"] + 1e-9
-    assert said["accuracy"] is None if name == "limit" else said["accuracy"] > 0.85
+@pytest.mark.parametrize("name", ["ours", "scikit-learn", "lower_bound"])
+def test_a_framework_trains_the_network(name, optdigits):
+    result = frameworks.train(name, optdigits, recipes.get(epochs=3))
+    assert json.loads(json.dumps(result)) == result  # plain types
+    assert len(result["epochs"]) == 3 and 0 < sum(result["epochs"]) <= result["seconds"] + 1e-9
+    assert result["accuracy"] is None if name == "lower_bound" else result["accuracy"] > 0.85
 
 
-def test_the_usual_loop_is_a_peer_too(mnist):
+def test_the_dataloader_loop_trains_the_network(mnist):
     few = data.Digits("mnist", data.Split(*(part[:1280] for part in mnist.train)), None, mnist.test, {})
-    said = frameworks.train("usual", few, recipes.get(epochs=2))
-    assert len(said["epochs"]) == 2 and said["accuracy"] > 0.7
+    result = frameworks.train("dataloader", few, recipes.get(epochs=2))
+    assert len(result["epochs"]) == 2 and result["accuracy"] > 0.7
 
 
-@pytest.mark.parametrize("name", ["scikit-learn", *OPTIONAL])
-def test_a_peer_trains_in_a_process_of_its_own(name, mnist):
-    if compare_frameworks.installed()[0].count(name) == 0:
-        pytest.skip(f"{name} is optional: pip install -e .[peers]")
-    said = compare_frameworks.in_a_process(name, threads=1, epochs=2, count=3_010)  # 47 batches of 64, one of 2
-    assert len(said["epochs"]) == 2 and 0 < sum(said["epochs"]) <= said["seconds"]
-    assert said["accuracy"] > 0.8
+@pytest.mark.parametrize("name", ["ours", *OPTIONAL])
+def test_a_framework_trains_in_a_process_of_its_own(name, mnist):
+    if name not in compare_frameworks.installed()[0]:
+        pytest.skip(f"{name} is optional: pip install -e .[frameworks]")
+    result = compare_frameworks.train_in_process(name, threads=1, epochs=2, count=3_010)  # 47 batches of 64, one of 2
+    assert len(result["epochs"]) == 2 and 0 < sum(result["epochs"]) <= result["seconds"]
+    assert result["accuracy"] > 0.8
 
 
 def test_jax_takes_the_steps_that_pytorch_takes(optdigits):
-    jax = pytest.importorskip("jax", reason="optional: pip install -e .[peers]")
+    jax = pytest.importorskip("jax", reason="optional: pip install -e .[frameworks]")
     recipe = recipes.get("mlp_128_adam")
     model = models.build(recipe)
     state = frameworks.jax_state(model)
     order = torch.randperm(200, generator=torch.Generator().manual_seed(0))  # three batches of 64 and one of 8
-    optimizer = optimizers.make(model, recipe)
+    optimizer = training.make_optimizer(model, recipe)
     for batch in order.split(recipe.batch_size):
         images, labels = optdigits.train.take(batch)
         optimizer.zero_grad()
@@ -91,104 +87,95 @@ def test_jax_takes_the_steps_that_pytorch_takes(optdigits):
         torch.testing.assert_close(torch.tensor(bias.tolist()), layer.bias.detach(), rtol=0, atol=2e-5)
 
 
-def test_every_peer_has_its_packages_and_its_function():
-    assert list(compare_frameworks.PACKAGES) == list(frameworks.PEERS)
+def test_every_framework_has_packages_and_a_function():
+    assert list(compare_frameworks.PACKAGES) == list(frameworks.FRAMEWORKS)
 
 
-def test_a_process_has_its_cores_and_says_why_it_failed():
-    with pytest.raises(UserError, match=r"--threads must be from 1 to the number of cores here, \d+, not 100000"):
-        compare_frameworks.check_threads(100_000)
+def test_a_failing_process_gives_the_reason():
+    with pytest.raises(UserError, match=r"--threads must be from 1 to the number of cores, \d+, not 100000"):
+        compare_frameworks.validate_threads(100_000)
     with pytest.raises(UserError, match="ours failed: --count must be from 64, a batch, to 60,000, not 0"):
-        compare_frameworks.in_a_process("ours", 1, 1, 0)
+        compare_frameworks.train_in_process("ours", 1, 1, 0)
 
 
 def test_what_is_not_installed_is_named_and_left_out(monkeypatch, capsys, tmp_path):
     real = compare_frameworks._version
     monkeypatch.setattr(compare_frameworks, "_version", lambda package: None if package in OPTIONAL else real(package))
-    assert compare_frameworks.installed() == (
-        ["ours", "usual", "scikit-learn", "limit"],
-        ["skorch", "lightning", "keras", "jax"],
-    )
-    asked = []
-
-    def said(name, *settings):
-        asked.append((name, *settings))
-        return {"seconds": 1.0, "epochs": [1.0], "accuracy": 0.9}
-
-    monkeypatch.setattr(compare_frameworks, "in_a_process", said)
-    compare_frameworks.run(tmp_path, "there", threads=1, quick=True)
-    assert [name for name, *_ in asked] == compare_frameworks.installed()[0]
-    assert {tuple(settings) for _, *settings in asked} == {(1, 1, 6_000, "there")}
+    assert compare_frameworks.installed() == (["ours", "dataloader", "scikit-learn", "lower_bound"], [*OPTIONAL])
+    calls = []
+    run = {"seconds": 1.0, "epochs": [1.0], "accuracy": 0.9}
+    monkeypatch.setattr(compare_frameworks, "train_in_process", lambda *arguments: calls.append(arguments) or run)
+    compare_frameworks.run(tmp_path, "folder", threads=1, quick=True)
+    assert [name for name, *_ in calls] == compare_frameworks.installed()[0]
+    assert {tuple(settings) for _, *settings in calls} == {(1, 1, 6_000, "folder")}
     printed = capsys.readouterr().out
-    assert "left out: skorch, lightning, keras, jax; to have them: pip install -e .[peers]" in printed
-    assert not list(tmp_path.iterdir())  # quick writes nothing
+    assert "left out: skorch, lightning, keras, jax; install them: pip install -e .[frameworks]" in printed
+    assert not list(tmp_path.iterdir())  # quick saves nothing
 
 
-def test_peers_and_settings_take_turns(monkeypatch):
+def test_frameworks_and_settings_take_turns(monkeypatch):
     order = []
+    run = {"seconds": 1}
     monkeypatch.setattr(
-        compare_frameworks, "in_a_process", lambda name, threads, *_: order.append((name, threads)) or {"seconds": 1}
+        compare_frameworks, "train_in_process", lambda name, threads, *_: order.append((name, threads)) or run
     )
-    runs = compare_frameworks.in_turn(["ours", "jax"], [1, 2], 3, 5, 60_000)
+    runs = compare_frameworks.train_in_turn(["ours", "jax"], [1, 2], 3, 5, 60_000)
     assert order == [("ours", 1), ("ours", 2), ("jax", 1), ("jax", 2)] * 3
-    assert runs["jax"] == {"1": [{"seconds": 1}] * 3, "2": [{"seconds": 1}] * 3}
+    assert runs["jax"] == {"1": [run] * 3, "2": [run] * 3}
 
 
 def test_each_counts_at_its_faster_setting(runs):
     numbers = compare_frameworks.summary(runs)
-    assert numbers["fastest_threads"] == {"ours": 2, "jax": 2, "limit": 1}
-    assert numbers["median"] == {"ours": 4.5, "jax": 7.0, "limit": 2.0}
-    assert numbers["ratios"] == {"ours": [1.0, 1.0], "jax": [2.0, 1.2], "limit": [0.5, 0.4]}
+    assert numbers["fastest_threads"] == {"ours": 2, "jax": 2, "lower_bound": 1}
+    assert numbers["median"] == {"ours": 4.5, "jax": 7.0, "lower_bound": 2.0}
+    assert numbers["ratios"] == {"ours": [1.0, 1.0], "jax": [2.0, 1.2], "lower_bound": [0.5, 0.4]}
     assert numbers["steady_epoch"]["jax"] == statistics.median([2.0, 2.0, 1.5, 1.5])
-    assert numbers["accuracy"] == {"ours": 0.97, "jax": 0.97, "limit": None}
+    assert numbers["accuracy"] == {"ours": 0.97, "jax": 0.97, "lower_bound": None}
 
 
-def test_the_table_has_a_line_for_each(result):
+def test_the_table_has_a_line_for_each_and_reports_a_busy_machine(runs, result):
     lines = compare_frameworks.table(result).splitlines()
-    jax, limit = (" ".join(line.split()) for line in lines[3:5])
+    jax, lower_bound = (" ".join(line.split()) for line in lines[3:5])
     assert jax == "jax 2 7.00 (6.00 to 8.00) 1.75 1.60 (1.20 to 2.00) 97.00% x 1.0"
-    assert limit == "limit 1 2.00 (2.00 to 2.00) 0.50 0.45 (0.40 to 0.50) x 1.0"
+    assert lower_bound == "lower_bound 1 2.00 (2.00 to 2.00) 0.50 0.45 (0.40 to 0.50) x 1.0"
     assert lines[5:] == ["left out: keras"]
-
-
-def test_a_machine_too_busy_to_conclude_from_is_said(runs, result):
     runs["jax"]["1"][0]["seconds"] = 20.0
-    assert compare_frameworks.table(result | {"runs": runs}).endswith(
-        "the machine was busy, run it again: jax with 1 thread"
-    )
+    assert compare_frameworks.table(result | {"runs": runs}).endswith("run again: jax with 1 thread")
 
 
-def test_both_benchmarks_keep_each_others_numbers(result, tmp_path):
-    harness.keep(tmp_path, {"rounds": 5, "median": {"ours": 1.0}})
-    harness.keep(tmp_path, {"peers": result})
-    harness.keep(tmp_path, {"rounds": 6})
-    assert harness.kept(tmp_path) == {"rounds": 6, "median": {"ours": 1.0}, "peers": result}
-
-
-@pytest.mark.parametrize("content", ["[1]", "", '{"ladder": []}', '{"peers": 0}', "{"])
-def test_what_is_no_benchmarks_result_is_said(content, tmp_path):
+@pytest.mark.parametrize("content", ["[1]", "", '{"training_time": []}', '{"frameworks": 0}', "{"])
+def test_a_file_with_other_content_is_reported(content, tmp_path):
     (tmp_path / "benchmark.json").write_text(content)
-    with pytest.raises(UserError, match="is not a benchmark's result; delete it"):
-        harness.kept(tmp_path)
+    with pytest.raises(UserError, match="does not hold results of benchmarks; delete it"):
+        harness.load_results(tmp_path)
 
 
-@pytest.mark.parametrize("flags", [["--quick"], ["--threads", "1"]])
-def test_flags_that_need_peers_say_so(flags, monkeypatch):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--quick"], "--quick and --threads go with --frameworks only"),
+        (["--threads", "1"], "--quick and --threads go with --frameworks only"),
+        (["--training-time", "--frameworks"], "argument --frameworks: not allowed with argument --training-time"),
+    ],
+)
+def test_flags_that_do_not_go_together_cost_one_line(flags, message, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["benchmarks", *flags])
-    with pytest.raises(UserError, match="go with --peers only"):
-        benchmarks_main.main()
+    with pytest.raises(SystemExit, match="2"):
+        run_main(benchmarks_main.main)
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}") and error.count("\n") == 1
 
 
-def test_a_whole_race_is_kept_beside_what_is_there(mnist, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(compare_frameworks, "installed", lambda: (["ours", "limit"], ["jax"]))
-    whole = compare_frameworks.in_a_process
-    monkeypatch.setattr(
-        compare_frameworks, "in_a_process", lambda name, threads, epochs, count, folder: whole(name, threads, 2, 640)
-    )
-    harness.keep(tmp_path, {"rounds": 7})
-    compare_frameworks.run(tmp_path, os.environ.get("DIGITS_DATA_DIR"), rounds=1, threads=1)
-    kept = harness.kept(tmp_path)
-    assert kept["rounds"] == 7 and kept["peers"]["rounds"] == 1
-    assert kept["peers"]["versions"]["ours"] == compare_frameworks.versions("ours")
-    assert kept["peers"]["made_with"]["threads"] == [1]
-    assert compare_frameworks.table(kept["peers"]) in capsys.readouterr().out
+def test_a_comparison_is_saved_beside_other_results(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(compare_frameworks, "installed", lambda: (["ours", "lower_bound"], ["jax"]))
+    run = {"seconds": 2.0, "epochs": [1.0, 1.0], "accuracy": 0.97}
+    monkeypatch.setattr(compare_frameworks, "train_in_process", lambda *_: run)
+    harness.save_results(tmp_path, {"rounds": 6, "median": {"ours": 1.0}})
+    harness.save_results(tmp_path, {"rounds": 7})
+    compare_frameworks.run(tmp_path, rounds=1, threads=1)
+    results = harness.load_results(tmp_path)
+    assert (results["rounds"], results["median"]) == (7, {"ours": 1.0})
+    saved = results["frameworks"]
+    assert saved["rounds"] == 1 and saved["made_with"]["threads"] == [1]
+    assert saved["versions"]["ours"] == compare_frameworks.versions("ours")
+    assert compare_frameworks.table(saved) in capsys.readouterr().out

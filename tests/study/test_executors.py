@@ -1,4 +1,4 @@
-"""The same runs wherever they are computed: here, in other processes, on a Dask cluster that loses a worker."""
+"""The same runs wherever they are computed: in this process, in others, on a Dask cluster that loses a worker."""
 
 import dataclasses
 import os
@@ -15,75 +15,80 @@ from digit_recognizer import recipes
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import executors, record_store, sweep
 
-
-@pytest.fixture
-def small() -> recipes.Recipe:
-    """A recipe on the embedded set, short."""
-    return dataclasses.replace(recipes.get("mlp_128_adam"), dataset="optdigits", epochs=2)
+WITHOUT_DASK = "optional: pip install -e .[cluster]"
+posix_only = pytest.mark.skipif(os.name != "posix", reason="kills a process by a signal")
 
 
-@pytest.mark.parametrize("workers", [1, 2, None])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_every_job_is_done_once(workers):
-    with executors.engine(workers=workers) as engine:
-        assert sorted(engine(divmod, [(number, 3) for number in range(7)])) == [divmod(n, 3) for n in range(7)]
+    with executors.open_executor(workers=workers) as executor:
+        assert sorted(executor(divmod, [(number, 3) for number in range(7)])) == [divmod(n, 3) for n in range(7)]
 
 
 @pytest.mark.parametrize(
-    ("backend", "scheduler", "words"),
+    ("backend", "scheduler", "workers", "message"),
     [
-        ("slurm", None, "unknown backend 'slurm'; there are local, dask, ray"),
-        ("dask", None, "need --scheduler ADDRESS"),
-        ("local", "tcp://127.0.0.1:1", "--backend local takes none"),
+        ("slurm", None, None, "unknown backend 'slurm'; choose local or dask"),
+        ("dask", None, None, "--backend dask needs --scheduler ADDRESS"),
+        ("local", "tcp://127.0.0.1:1", None, "--backend local takes none"),
+        ("dask", "tcp://127.0.0.1:1", 2, "--workers goes with --backend local"),
     ],
 )
-def test_what_cannot_be_is_refused(backend, scheduler, words):
-    with pytest.raises(UserError, match=words) as caught, executors.engine(backend, scheduler):
+def test_invalid_arguments_are_refused(backend, scheduler, workers, message):
+    with pytest.raises(UserError, match=message) as caught, executors.open_executor(backend, scheduler, workers):
         pass
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="kills a process by a signal")
-def test_a_killed_worker_of_this_machine_is_said():
-    with pytest.raises(UserError, match="a worker was killed"), executors.engine(workers=2) as engine:
-        list(engine(_die, [(number,) for number in range(2)]))
+def test_a_package_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask.distributed", None)
+    message = r"dask is not installed .*: pip install 'dask.distributed.'"
+    with pytest.raises(UserError, match=message), executors.open_executor("dask", "tcp://127.0.0.1:1"):
+        pass
+
+
+@posix_only
+def test_a_killed_local_worker_is_reported():
+    with pytest.raises(UserError, match="a worker was killed"), executors.open_executor(workers=2) as executor:
+        list(executor(_die, [(number,) for number in range(2)]))
 
 
 def _die(number: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_scheduler_that_does_not_answer_is_given_up(monkeypatch):
-    pytest.importorskip("distributed", reason="optional: pip install -e .[cluster]")
-    monkeypatch.setattr(executors, "PATIENCE", 1)
+def test_a_silent_scheduler_is_given_up(monkeypatch):
+    pytest.importorskip("distributed", reason=WITHOUT_DASK)
+    monkeypatch.setattr(executors, "TIMEOUT", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
-        began = time.monotonic()
-        words = f"no Dask scheduler answered at {address} within 1 s"
-        with pytest.raises(UserError, match=words), executors.engine("dask", address):
+        message = f"no Dask scheduler answered at {address} within 1 s"
+        with pytest.raises(UserError, match=message), executors.open_executor("dask", address):
             pass
-    assert time.monotonic() - began < 20
 
 
 @pytest.fixture
 def cluster(tmp_path):
     """A Dask scheduler and two workers, processes of their own: (address, workers)."""
-    pytest.importorskip("distributed", reason="optional: pip install -e .[cluster]")
+    pytest.importorskip("distributed", reason=WITHOUT_DASK)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address = f"tcp://127.0.0.1:{port}"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port)]
-    processes = [subprocess.Popen([*start, "--no-dashboard"], **quiet)]
-    one = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
-    processes += [subprocess.Popen([*one, "--no-dashboard"], **quiet) for _ in range(2)]
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port)]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
+    commands = [scheduler, worker, worker]
+    processes = [subprocess.Popen([*command, "--no-dashboard"], **quiet) for command in commands]
     yield address, processes[1:]
     for process in processes:
         process.kill()
         process.wait(timeout=30)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="kills a process by a signal")
-def test_dask_gives_the_records_of_a_serial_study_even_when_a_worker_is_killed(cluster, small, tmp_path, capsys):
+@posix_only
+def test_dask_gives_the_records_of_a_serial_study_even_when_a_worker_is_killed(cluster, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(executors, "TIMEOUT", 120)  # a busy machine starts the cluster slowly
+    small = dataclasses.replace(recipes.get("mlp_128_adam"), dataset="optdigits", epochs=2)
     address, workers = cluster
     sweep.run([small], 8, tmp_path / "serial", workers=1)
     first = capsys.readouterr().out
@@ -100,15 +105,8 @@ def test_dask_gives_the_records_of_a_serial_study_even_when_a_worker_is_killed(c
     killer.start()
     sweep.run([small], 8, tmp_path / "dask", backend="dask", scheduler=address)
     killer.join()
-    assert workers[0].poll() is not None  # it was killed in mid-study
+    assert workers[0].wait(timeout=30) == -signal.SIGKILL  # it was killed in mid-study
     assert sorted(capsys.readouterr().out.splitlines()) == sorted(first.splitlines())
     serial, parallel = (record_store.read_all(tmp_path / name, small) for name in ("serial", "dask"))
     assert [record["weights"] for record in parallel] == [record["weights"] for record in serial]
     assert {record["made_with"]["threads"] for record in parallel} == {1}
-
-
-def test_a_backend_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    words = r"ray is not installed .*: pip install -e \.\[ray\]"
-    with pytest.raises(UserError, match=words), executors.engine("ray", "auto"):
-        pass

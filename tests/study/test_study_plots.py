@@ -9,7 +9,6 @@ import pytest
 import torch
 from matplotlib.text import Text
 
-from benchmarks import plots as benchmarks_plots
 from digit_recognizer.recipes import RECIPES
 from digit_recognizer.study import plots as study_plots
 from digit_recognizer.study import tables
@@ -78,7 +77,7 @@ def test_costs_join_the_records_with_the_seconds_and_leave_out_what_lacks_either
     for name, accuracy in (("mlp_128_adam", 0.97), ("cnn_in_seconds", 0.99), ("cnn_best", 0.997)):
         write_record(tmp_path, RECIPES[name], 0, accuracy)
     runs = {name: [{"seconds": 2.0}, {"seconds": 3.0}] for name in ("mlp_128_adam", "cnn_in_seconds", "mlp_best")}
-    (tmp_path / "benchmark.json").write_text(json.dumps({"ladder": {"runs": runs}}))
+    (tmp_path / "benchmark.json").write_text(json.dumps({"training_time": {"runs": runs}}))
     assert tables.costs(tmp_path) == [
         {"name": "mlp_128_adam", "ours": False, "accuracies": [0.97], "seconds": [2.0, 3.0]},
         {"name": "cnn_in_seconds", "ours": True, "accuracies": [0.99], "seconds": [2.0, 3.0]},
@@ -86,43 +85,18 @@ def test_costs_join_the_records_with_the_seconds_and_leave_out_what_lacks_either
 
 
 def test_the_ladder_shows_our_recipes_with_seconds_where_there_are_any(tmp_path, write_record):
-    assert tables.ladder(tmp_path) == ""
+    assert tables.our_recipes(tmp_path) == ""
     for name, accuracy in (("mlp_128_adam", 0.97), ("cnn_in_seconds", 0.99), ("cnn_best", 0.997)):
         write_record(tmp_path, RECIPES[name], 0, accuracy)
-    (tmp_path / "benchmark.json").write_text(json.dumps({"ladder": {"runs": {"cnn_in_seconds": [{"seconds": 2.5}]}}}))
-    _, _, *rows = tables.ladder(tmp_path).splitlines()
+    (tmp_path / "benchmark.json").write_text(
+        json.dumps({"training_time": {"runs": {"cnn_in_seconds": [{"seconds": 2.5}]}}})
+    )
+    _, _, *rows = tables.our_recipes(tmp_path).splitlines()
     found = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert [(row[0], row[1], row[3], row[6]) for row in found] == [
         ("`cnn_in_seconds`", RECIPES["cnn_in_seconds"].network, "99.00%", "2.5"),
         ("`cnn_best`", RECIPES["cnn_best"].network, "99.70%", ""),
     ]
-
-
-def test_speed_shows_the_medians_and_what_was_given_up():
-    result = {
-        "seconds": {"ours": {"1": [1.0, 1.5, 3.0], "2": [0.5]}, "usual": {"1": [6.0]}},
-        "crowd": {
-            "seconds": {"one": {"quiet": [1.0], "busy": [2.0]}, "all": {"quiet": [0.7], "busy": [None, None, 3.0]}}
-        },
-        "peers": {
-            "runs": {"ours": {"1": [{"seconds": 7.0}], "2": [{"seconds": 5.0}]}, "jax": {"1": [{"seconds": 6.0}]}},
-            "fastest_threads": {"ours": 2, "jax": 1},
-        },
-        "scaling": {
-            "images": [{"digits": 60_000, "seconds": 1.2}, {"digits": 600_000, "seconds": 18.0}],
-            "widths": {"128": {"seconds": [0.1, 0.3, 0.2]}, "256": {"seconds": [0.4]}},
-        },
-    }
-    loops, crowd, peers, digits, widths = benchmarks_plots.chart(result, "title").axes
-    assert [bar.get_width() for bar in loops.patches] == [1.5, 0.5, 6.0]
-    assert [label.get_text() for label in loops.get_yticklabels()] == [
-        "ours, 1 thread", "ours, 2 threads", "DataLoader loop, 1 thread",
-    ]  # fmt: skip
-    assert [bar.get_width() for bar in crowd.patches] == [1.0, 2.0, 0.7, 90.0]
-    assert [bar.get_width() for bar in peers.patches] == [5.0, 6.0]
-    assert [label.get_text() for label in peers.get_yticklabels()] == ["ours, 2 threads", "jax, 1 thread"]
-    assert digits.lines[0].get_xydata().tolist() == [[60_000, 20.0], [600_000, 30.0]]
-    assert widths.lines[0].get_xydata().tolist() == [[128, 0.2], [256, 0.4]]
 
 
 @pytest.mark.usefixtures("mnist")
@@ -133,7 +107,6 @@ def test_the_figures_command_draws_the_committed_results(command, tmp_path):
         "accuracy_against_cost.png",
         "accuracy_against_epochs.png",
         "published_results.png",
-        "speed.png",
     }
 
 
@@ -151,9 +124,15 @@ STRIPS = [
         "accuracies": [0.97, 0.98, 0.975],
         "published": 0.9787,
         "interval": (0.96, 0.99),
-        "verdict": "yes",
+        "conclusion": "yes",
     },
-    {"label": "000", "accuracies": [0.96, 0.965], "published": None, "interval": (0.95, 0.97), "verdict": "not stated"},
+    {
+        "label": "000",
+        "accuracies": [0.96, 0.965],
+        "published": None,
+        "interval": (0.95, 0.97),
+        "conclusion": "not stated",
+    },
 ]
 
 

@@ -1,4 +1,4 @@
-"""The study: one record a seed, none made twice; and the committed records are what README says they are."""
+"""The study: one record a seed, none made twice; the committed records are what docs/ says they are."""
 
 import dataclasses
 import json
@@ -15,6 +15,7 @@ import torch
 from benchmarks import harness
 from digit_recognizer import checkpoints, evaluation, models, recipes, records, training
 from digit_recognizer.data import sources
+from digit_recognizer.recipes.published import PUBLISHED
 from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
@@ -74,20 +75,20 @@ def test_finished_runs_are_skipped_and_missing_ones_made(folder, small, capsys):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda text: "", "is no whole record"),
-        (lambda text: text[: len(text) // 2], "is no whole record"),
-        (lambda text: "[]", "is no whole record"),
+        (lambda text: "", "is damaged"),
+        (lambda text: text[: len(text) // 2], "is damaged"),
+        (lambda text: "[]", "is damaged"),
         (lambda text: text.replace('"format": 3', '"format": 1'), "is of another run: other format"),
         (
             lambda text: text.replace('"recipe": "mlp_128_adam"', '"recipe": "cnn_best"'),
             "is of another run: other recipe",
         ),
         (lambda text: text.replace('"batch_size": 64', '"batch_size": 65'), "is of another run: other settings"),
-        (lambda text: text.replace('"mean_of_batch_means"', '"mean"'), "is no whole record"),
-        (lambda text: text.replace('"count": ', '"count": 0, "was": '), "is no whole record"),
+        (lambda text: text.replace('"mean_of_batch_means"', '"mean"'), "is damaged"),
+        (lambda text: text.replace('"count": ', '"count": 0, "was": '), "is damaged"),
         (lambda text: text.replace('"seed": 0', '"seed": 5'), "is of another run: other seed"),
-        (lambda text: text.replace('"epoch": 1', '"epoch": 2'), "is no whole record"),
-        (lambda text: re.sub('"correct": [0-9]+', '"correct": 1', text), "is no whole record"),
+        (lambda text: text.replace('"epoch": 1', '"epoch": 2'), "is damaged"),
+        (lambda text: re.sub('"correct": [0-9]+', '"correct": 1', text), "is damaged"),
     ],
 )
 def test_a_damaged_record_is_named_set_aside_and_made_again(damage, words, folder, small, tmp_path, capsys):
@@ -127,13 +128,17 @@ def stopped_after(epochs: int, monkeypatch, recipe: recipes.Recipe, out: Path) -
 
 
 @pytest.mark.parametrize("done", [1, 2, 3])
-def test_a_run_that_was_stopped_goes_on_where_it_was(done, small, tmp_path, monkeypatch):
+def test_a_stopped_run_resumes_where_it_was(done, small, tmp_path, monkeypatch):
     recipe = dataclasses.replace(small, epochs=3)
     path = stopped_after(done, monkeypatch, recipe, tmp_path / "stopped")
     assert [other.name for other in path.parent.iterdir()] == [path.name]
     trained, plain = [], training.train_one_epoch
     with monkeypatch.context() as patch:
-        patch.setattr(training, "train_one_epoch", lambda *all: trained.append(all[3]) or plain(*all))
+        patch.setattr(
+            training,
+            "train_one_epoch",
+            lambda state, *rest, **options: trained.append(len(state.history) + 1) or plain(state, *rest, **options),
+        )
         sweep.run([recipe], 1, tmp_path / "stopped", workers=1)
     assert trained == [1, 2, 3][done:]
     sweep.run([recipe], 1, tmp_path / "whole")
@@ -158,27 +163,27 @@ def of_more_epochs(path: Path, monkeypatch) -> int:
 
 
 @pytest.mark.parametrize("change", [cut, of_another_commit, of_more_epochs])
-def test_what_cannot_be_gone_on_from_is_said_and_its_run_begun_anew(change, small, tmp_path, monkeypatch, capsys):
+def test_a_run_that_cannot_resume_says_so_and_starts_again(change, small, tmp_path, monkeypatch, capsys):
     path = stopped_after(1, monkeypatch, dataclasses.replace(small, epochs=2), tmp_path)
     recipe = dataclasses.replace(small, epochs=change(path, monkeypatch))
     sweep.run([recipe], 1, tmp_path, workers=1)
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith(str(path)) and first.endswith("; the run begins anew") and "test accuracy" in second
+    assert first.startswith(str(path)) and first.endswith("; the run starts again") and "test accuracy" in second
     (record,) = record_store.read_all(tmp_path, recipe)
     assert len(record["history"]) == recipe.epochs and not path.exists()
 
 
-def test_a_cluster_is_not_asked_to_keep_anything_here(small, tmp_path, monkeypatch):
+def test_a_cluster_keeps_no_progress_files_here(small, tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(sweep, "_computed", lambda jobs, *rest: given.extend(jobs) or [])
-    monkeypatch.setattr(sweep.executors, "check", lambda *_: None)
+    monkeypatch.setattr(sweep, "_execute", lambda jobs, *rest: given.extend(jobs) or [])
+    monkeypatch.setattr(sweep.executors, "validate", lambda *_: None)
     sweep.run([small], 1, tmp_path, backend="dask", scheduler="somewhere")
     sweep.run([small], 1, tmp_path)
     assert [job[3] for job in given] == [None, tmp_path / "mlp_128_adam/optdigits-seed0.stopped.pth"]
 
 
 def test_a_second_study_in_the_same_folder_is_refused(small, tmp_path):
-    with sweep._alone_in(tmp_path), pytest.raises(UserError, match="another study is writing to") as caught:
+    with sweep._lock(tmp_path), pytest.raises(UserError, match="another study is writing to") as caught:
         sweep.run([small], 1, tmp_path)
     assert "\n" not in str(caught.value)
     sweep.run([small], 1, tmp_path)  # and not any more
@@ -257,15 +262,15 @@ def test_an_ensemble_is_of_the_first_seeds_and_is_never_made_of_fewer(small, tmp
     before = path.read_text()
     assert list(json.loads(before)["scores"]) == ["1", "3"]
     for seed in (0, 1):
-        record_store.path_of(tmp_path, small, seed).with_suffix(".npy").unlink()  # as in a fresh checkout
+        record_store.record_path(tmp_path, small, seed).with_suffix(".npy").unlink()  # as in a fresh checkout
     sweep.run([small], 5, tmp_path)
     assert path.read_text() == before
     path.with_name("mnist-ensemble.json").write_text("")
-    with pytest.raises(UserError, match="is no ensemble's scores"):
+    with pytest.raises(UserError, match="does not hold scores of ensembles"):
         tables.ensembles(tmp_path)
 
 
-def test_an_ensemble_that_an_interrupted_study_did_not_come_to_is_made_by_the_next(small, tmp_path):
+def test_an_ensemble_that_an_interrupted_study_lacks_is_made_by_the_next(small, tmp_path):
     sweep.run([small], 3, tmp_path)
     path = tmp_path / "mlp_128_adam/optdigits-ensemble.json"
     before = path.read_text()
@@ -277,13 +282,13 @@ def test_an_ensemble_that_an_interrupted_study_did_not_come_to_is_made_by_the_ne
 def test_certain_members_have_a_finite_loss():
     certain = torch.zeros(2, 10)
     certain[:, 0] = 1
-    found = sweep.together(recipes.get(), ["a", "b", "c"], [certain.numpy()] * 3, torch.tensor([0, 1]))
+    found = sweep.score_ensembles(recipes.get(), ["a", "b", "c"], [certain.numpy()] * 3, torch.tensor([0, 1]))
     assert found["scores"]["3"]["accuracy"] == 0.5 and 40 < found["scores"]["3"]["loss"] < 50
 
 
-def test_qmnists_recipe_runs_on_what_is_on_disk(tmp_path):
+def test_the_recipe_for_qmnist_runs_on_what_is_on_disk(tmp_path):
     recipe = recipes.get("mlp_128_64_sgd_15ep")
-    names = lambda: [one.dataset for one in sweep.with_data([recipe, recipes.get()], tmp_path)]  # noqa: E731
+    names = lambda: [one.dataset for one in sweep.resolve_datasets([recipe, recipes.get()], tmp_path)]  # noqa: E731
     assert names() == ["mnist", "mnist"]
     (tmp_path / "QMNIST/raw").mkdir(parents=True)
     for file in sources.QMNIST_FILES:
@@ -356,30 +361,36 @@ def test_the_default_recipe_reaches_its_bar_over_ten_seeds():
 
 
 @pytest.mark.parametrize(
-    ("name", "make"),
+    ("page", "name", "make"),
     [
-        ("table", tables.published),
-        ("unspecified_details", reproduction.departures),
-        ("ladder", tables.ladder),
-        ("ensembles", tables.ensembles),
+        ("reproduction", "published results", tables.published),
+        ("reproduction", "unspecified details", reproduction.unspecified_details),
+        ("recipes", "our recipes", tables.our_recipes),
+        ("recipes", "ensembles", tables.ensembles),
     ],
 )
-def test_readme_shows_what_the_committed_records_say(name, make):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = re.search(rf"<!-- {name} of `[^`]+`; .* -->\n(.*?)\n<!-- end of {name} -->", text, re.DOTALL)
+def test_docs_show_what_the_committed_records_say(page, name, make):
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    shown = re.search(rf"<!-- {name}: `digits study --report`; .* -->\n(.*?)\n<!-- end of {name} -->", text, re.DOTALL)
     assert shown[1] == make(ROOT / "results")
 
 
-def test_readme_says_what_the_whole_study_costs():
+def test_docs_say_what_the_whole_study_costs():
     studied = [dataclasses.replace(recipe, dataset="mnist") for recipe in sweep.STUDIED]
     found = [record for recipe in studied for record in record_store.read_all(ROOT / "results", recipe)]
     minutes = sum(record["seconds"] for record in found) / 60
     epochs = sum(len(record["history"]) for record in found)
-    usual = harness.kept(ROOT / "results")["median"]["usual"]
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert f"all {len(found)} trainings, {epochs:,} epochs, took {minutes:.0f} minutes of one core" in text
-    assert f"on two cores {minutes / 2:.0f} minutes and a little" in text
-    assert f"they would take {epochs * usual / 3600:.1f} hours, at the {usual:.1f} seconds that an epoch" in text
+    dataloader = harness.load_results(ROOT / "results")["median"]["dataloader"]
+    text = " ".join((ROOT / "docs/reproduction.md").read_text(encoding="utf-8").split())
+    assert f"{len(found)} trainings, {epochs:,} epochs" in text and f"{minutes:.0f} minutes of one core" in text
+    assert f"{epochs * dataloader / 3600:.1f} hours" in text and f"{dataloader:.1f} seconds" in text
+
+
+def test_the_docs_name_every_project_and_its_recipes():
+    text = (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")
+    for recipe in PUBLISHED:
+        (line,) = [line for line in text.splitlines() if re.match(rf"\| {recipe.project} \| 00\d \|", line)]
+        assert f"`{recipe.name}`" in line
 
 
 def test_readmes_first_numbers_are_the_means_of_the_committed_records():
@@ -392,7 +403,7 @@ def test_readmes_first_numbers_are_the_means_of_the_committed_records():
         "test loss": f"{statistics.mean(record['scores']['mean_of_batch_means'] for record in found):.4f}",
         "test accuracy": f"{statistics.mean(record['scores']['accuracy'] for record in found):.2%}",
     }
-    assert f"| measured, mean of {len(found)} seeds |" in text
+    assert f"{len(found)} seeds" in text
     for name, value in expected.items():
         (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
         assert line.split("|")[3].strip() == value

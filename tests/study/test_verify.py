@@ -1,4 +1,4 @@
-"""python -m digit_recognizer verify: a record's run trained again is identical, within rounding, or different."""
+"""python -m digit_recognizer verify: a record's run trained again is bitwise equal, within tolerance, or different."""
 
 import dataclasses
 import itertools
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from digit_recognizer import data, recipes, records
+from digit_recognizer import data, evaluation, models, recipes, records, training
 from digit_recognizer.recipes.recipe import Augmentation, Recipe
 from digit_recognizer.runtime import provenance
 from digit_recognizer.runtime.device import choose_device
@@ -62,137 +62,119 @@ def verdict_of(out: str) -> str:
     return out.splitlines()[-1].split(":")[0]
 
 
-# Identical
+# Bitwise
 
 
-def test_a_run_trained_again_is_identical_every_time(verify, made):
+def test_a_run_trained_again_is_bitwise_equal_every_time(verify, made):
     for _ in range(2):
-        status, out, err = verify(made)
-        assert (status, err) == (0, "")
-        assert verdict_of(out) == "identical"
-        (differs,) = [line for line in out.splitlines() if line.startswith("what differs from then: ")]
-        assert not re.search(r" then, | now(?!:)", differs)  # changes that are in no commit may be said, then and now
+        status, out, error = verify(made)
+        assert (status, error, verdict_of(out)) == (0, "", "bitwise")
+        (differences,) = [line for line in out.splitlines() if line.startswith("differences in provenance: ")]
+        assert not re.search(r" then, | now(?!:)", differences)  # uncommitted changes may be there, then and now
         assert [line.split()[1] for line in out.splitlines() if line.startswith("epoch")] == ["1/3", "2/3", "3/3"]
 
 
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("name", ["mlp_128_adam", "cnn_in_seconds"])
-def test_a_record_of_the_main_command_is_identical(name, command, monkeypatch, tmp_path):
-    """Of the set that stepped in, which is not the recipe's own."""
+def test_a_record_of_the_main_command_is_reproduced_bitwise(name, command, monkeypatch, tmp_path):
+    """On the embedded set, which is not the recipe's own."""
     script = ROOT / "mnist_recognition.py"
     flags = ["--recipe", name, "--data-dir", str(tmp_path / "none"), "--out", str(tmp_path), "--epochs", "1"]
     monkeypatch.setattr(sys, "argv", [str(script), *flags, "--device", "cpu", "--quiet"])
     runpy.run_path(str(script), run_name="__main__")
     status, out, _ = command("verify", tmp_path / "runs" / name / "optdigits-seed0.json")
-    assert (status, verdict_of(out)) == (0, "identical")
+    assert (status, verdict_of(out)) == (0, "bitwise")
     assert f"{name} on optdigits, seed 0" in out
 
 
-def test_a_record_with_all_that_a_recipe_can_ask_for_is_identical(verify):
-    """Augmentation, non-digits, a validation part, batch normalisation, bfloat16 and a schedule."""
-    changes = {
-        "outlier_fraction": 0.1,
-        "epochs": 2,
-        "epochs_without_augmentation": 1,
-        "validation": True,
-        "dataset": "optdigits",
-    }
+def test_a_record_with_every_feature_of_a_recipe_is_reproduced_bitwise(verify):
+    """Augmentation, outliers, a validation part, batch normalisation, bfloat16 and a schedule."""
+    fields = {"outlier_fraction": 0.1, "epochs": 2, "epochs_without_augmentation": 1, "validation": True}
     strengths = Augmentation(rotation=10, elastic=1, stroke=0.5, styles=0.2)
-    recipe = recipes.get("cnn_in_seconds", augmentation=strengths, **changes)
+    recipe = recipes.get("cnn_in_seconds", augmentation=strengths, dataset="optdigits", **fields)
     choose_device("cpu", 1)
     status, out, _ = verify(run.train(recipe, data.load("optdigits", validation=True), 7)[0])
-    assert (status, verdict_of(out)) == (0, "identical")
+    assert (status, verdict_of(out)) == (0, "bitwise")
 
 
 @pytest.mark.usefixtures("mnist")
-def test_a_committed_record_can_be_made_again(command):
+def test_a_committed_record_is_reproduced(command):
     status, out, _ = command("verify", COMMITTED)
-    assert status == 0 and verdict_of(out) in ("identical", "within rounding")
+    assert status == 0 and verdict_of(out) in ("bitwise", "within tolerance")
     assert re.search(r"commit: [0-9a-f]{7} then, [0-9a-f]{7} now", out)
     assert "not recorded then: version of this project, numpy, " in out
 
 
-def test_settings_that_did_not_exist_then_are_their_defaults(verify, made):
-    old = changed(made)
-    del old["settings"]["outlier_fraction"], old["settings"]["augmentation"]["styles"]
-    assert verdict_of(verify(old)[1]) == "identical"
+# Within tolerance
 
 
-# Within rounding
-
-
-def test_another_number_of_threads_is_at_most_rounding_and_is_said(verify, made):
+def test_another_number_of_threads_is_within_tolerance_and_is_named(verify, made):
     status, out, _ = verify(made, "--threads", "2")
-    assert status == 0 and verdict_of(out) in ("identical", "within rounding")
+    assert status == 0 and verdict_of(out) in ("bitwise", "within tolerance")
     assert "threads: 1 then, 2 now" in out
 
 
-def test_products_that_round_otherwise_are_rounding_and_are_said(verify, small, optdigits):
+def test_another_matmul_precision_is_within_tolerance_and_is_named(verify, small, optdigits):
     choose_device("cpu", 1)
     chosen = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     status, out, _ = verify(run.train(small, optdigits, 0)[0])
     assert status == 0
-    assert (f"precision of products: highest then, {chosen} now" in out) == (chosen != "highest")
+    assert (f"matmul precision: highest then, {chosen} now" in out) == (chosen != "highest")
 
 
-def test_another_processor_is_at_most_rounding_and_is_said(made, tmp_path):
-    """As one without wide instructions: PyTorch then takes its plain kernels."""
+def test_another_processor_is_within_tolerance_and_is_named(made, tmp_path):
+    """As one without wide instructions, for which PyTorch takes its default kernels."""
     records.save(tmp_path / "record.json", made)
     variables = os.environ | {"ATEN_CPU_CAPABILITY": "default"}
     command = [sys.executable, "-m", "digit_recognizer", "verify", str(tmp_path / "record.json")]
     ran = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert verdict_of(ran.stdout) in ("identical", "within rounding")
+    assert verdict_of(ran.stdout) in ("bitwise", "within tolerance")
     wide = made["made_with"]["instructions"]
-    assert wide == "DEFAULT" or f"its instructions: {wide} then, DEFAULT now" in ran.stdout
+    assert wide == "DEFAULT" or f"instruction set: {wide} then, DEFAULT now" in ran.stdout
 
 
-def test_float64_is_rounding_and_another_seed_is_not(small, optdigits, made):
-    """Twice as many digits in each sum: whatever the machine, these are other roundings of the same training."""
-    exact = float64_run(small, optdigits)
-    assert study_verify.verdict(made, made | exact)[0] == "within rounding"
+def test_float64_is_within_tolerance_and_another_seed_is_not(small, optdigits, made):
+    """Twice as many digits in each sum: other roundings of the same training, whatever the machine."""
+    model, history = training.fit(Float64(small), optdigits, small, 0, quiet=True)
+    scores = evaluation.score(evaluation.predict(model, optdigits.test.images), optdigits.test.labels)
+    exact = {"weights": provenance.weights_hash(model), "history": history, "scores": records.scores_as_dict(scores)}
+    assert study_verify.compare(made, made | exact)[0] == "within tolerance"
     for seed in range(1, 6):
         other, _ = run.train(small, optdigits, seed)
-        assert study_verify.verdict(made, other)[0] == "different"
+        assert study_verify.compare(made, other)[0] == "different"
 
 
-def float64_run(recipe: Recipe, digits) -> dict:
-    """Weights, history and scores of seed 0 trained in float64."""
-    from digit_recognizer import evaluation, models, training
+class Float64(torch.nn.Module):
+    """The network of a recipe, seed 0, in float64."""
 
-    class Wide(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = models.build(recipe, 0).double()
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.inner = models.build(recipe, 0).double()
 
-        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            return self.inner(pixels.double())
-
-    model, history = training.fit(Wide(), digits, recipe, 0, quiet=True)
-    scores = evaluation.score(evaluation.predict(model, digits.test.images), digits.test.labels)
-    scored = records.scores_as_dict(scores)
-    return {"weights": provenance.weights_hash(model), "history": history, "scores": scored}
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.inner(pixels.double())
 
 
-def test_a_hash_alone_that_differs_is_rounding(verify, made):
+def test_a_hash_alone_that_differs_is_within_tolerance(verify, made):
     status, out, _ = verify(changed(made, weights="0" * 64))
-    assert (status, verdict_of(out)) == (0, "within rounding")
+    assert (status, verdict_of(out)) == (0, "within tolerance")
 
 
-def test_help_says_how_well_the_line_parts_rounding_from_seeds(command):
+def test_help_says_how_well_the_tolerance_separates_rounding_from_seeds(command):
     """Of all pairs of committed seeds of a recipe, how many would be taken for the same run."""
     said = " ".join(command("verify", "--help")[1].split())
-    for precision, (loss, errors) in study_verify.FIRST_EPOCH_APART.items():
+    for precision, (loss, errors) in study_verify.FIRST_EPOCH_TOLERANCE.items():
         pairs = []
         for folder in sorted((ROOT / "results").iterdir()):
             found = [json.loads(path.read_text()) for path in sorted(folder.glob("mnist-seed*.json"))]
             pairs += itertools.combinations([one for one in found if one["settings"]["precision"] == precision], 2)
-        taken = [study_verify.verdict(one, other)[0] for one, other in pairs].count("within rounding")
+        taken = [study_verify.compare(one, other)[0] for one, other in pairs].count("within tolerance")
         assert f"in {taken} of {len(pairs)} {'pairs ' if precision == 'float32' else ''}in {precision}" in said
         assert f"{100 * loss:g}%" in said and f"{100 * errors:g}%" in said
         assert taken < len(pairs) / 2
-    assert f"the test errors at most {study_verify.TEST_ERRORS_APART:.0%}" in said
+    assert f"the test errors differ by at most {study_verify.TEST_ERROR_TOLERANCE:.0%}" in said
 
 
 # Different
@@ -212,28 +194,28 @@ def test_help_says_how_well_the_line_parts_rounding_from_seeds(command):
     ],
     ids=str,
 )
-def test_a_record_that_tells_of_another_training_or_of_other_numbers_is_different(verify, made, fields):
-    status, out, err = verify(changed(made, **fields))
-    assert (status, err, verdict_of(out)) == (1, "", "different")
+def test_a_record_of_another_training_or_with_other_numbers_is_different(verify, made, fields):
+    status, out, error = verify(changed(made, **fields))
+    assert (status, error, verdict_of(out)) == (1, "", "different")
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 2])
-def test_a_changed_history_is_different_and_it_says_that_the_weights_are_the_same(verify, made, epoch):
+def test_a_changed_history_is_different_although_the_weights_are_equal(verify, made, epoch):
     other = changed(made)
     other["history"][epoch]["train_loss"] *= 1.0001
     status, out, _ = verify(other)
     assert (status, verdict_of(out)) == (1, "different")
-    assert "the weights are the same to the bit, but the record's numbers are not theirs" in out
+    assert "the weights are bitwise equal, but the record's numbers are not theirs" in out
 
 
-# Why it may be
+# Possible reasons
 
 
-def test_other_data_are_said_before_training(verify, made):
+def test_other_data_are_reported_before_training(verify, made):
     status, out, _ = verify(changed(made, md5={"optdigits": "0" * 32}))
     lines = out.splitlines()
     assert "other data, by the MD5s of optdigits" in lines[1] and lines[2].startswith("epoch 1/3")
-    assert "what differs from then: other data, by the MD5s of optdigits" in out
+    assert "differences in provenance: other data, by the MD5s of optdigits" in out
     assert status == 0  # the training itself is the same here, for it is the record that was changed
 
 
@@ -245,30 +227,30 @@ def test_other_data_are_said_before_training(verify, made):
         ({"python": "2.7"}, "Python: 2.7 then, "),
         ({"package": "0.0.1"}, "version of this project: 0.0.1 then, "),
         ({"device_name": "Z80"}, "processor: Z80 then, "),
-        ({"instructions": "NONE"}, "its instructions: NONE then, "),
+        ({"instructions": "NONE"}, "instruction set: NONE then, "),
         ({"processes": 2}, "processes: 2 then, 1 now"),
         ({"device": "abacus"}, "device: abacus then, cpu now"),
         ({"commit": "f" * 40}, "commit: fffffff then, "),
         ({"commit": None}, "commit: None then, "),
-        ({"changed": True}, "then: changes of the package that are in no commit"),
+        ({"changed": True}, "then: uncommitted changes of the package"),
     ],
 )
-def test_what_differs_from_then_is_said(then, words, made):
+def test_differences_in_provenance_are_named(then, words, made):
     now = changed(made, made_with={"commit": "e" * 40, "changed": False})["made_with"]
-    assert any(words in line for line in study_verify.differences(now | then, now))
-    assert study_verify.differences(now, now) == []
+    assert any(words in line for line in study_verify.provenance_differences(now | then, now))
+    assert study_verify.provenance_differences(now, now) == []
 
 
 def test_a_run_on_a_device_that_is_not_here_is_trained_on_the_cpu(verify, made):
     status, out, _ = verify(changed(made, made_with={"device": "abacus", "processes": 2}))
-    assert (status, verdict_of(out)) == (0, "identical")
+    assert (status, verdict_of(out)) == (0, "bitwise")
     assert "device: abacus then, cpu now; processes: 2 then, 1 now" in out
 
 
 # Mistakes
 
 
-def test_a_file_that_is_no_record_costs_one_line(command, tmp_path, made):
+def test_a_file_that_is_not_a_record_costs_one_line(command, tmp_path, made):
     whole = json.dumps(made)
     contents = {
         "empty": "",
@@ -282,13 +264,14 @@ def test_a_file_that_is_no_record_costs_one_line(command, tmp_path, made):
         "half": whole[: len(whole) // 2],
         "another format": json.dumps(made | {"format": 1}),
         "no provenance": json.dumps(made | {"made_with": {}}),
-        "a seed in words": json.dumps(made | {"seed": "nought"}),
+        "a seed in words": json.dumps(made | {"seed": "zero"}),
         "a seed below zero": json.dumps(made | {"seed": -1}),
         "a true seed": json.dumps(made | {"seed": True}),
         "no scores": json.dumps(made | {"scores": None}),
         "scores that do not add up": json.dumps(changed(made, scores={"accuracy": 0.99999})),
         "no digits": json.dumps(changed(made, scores={"count": 0})),
         "infinite": json.dumps(changed(made, scores={"loss": float("inf")})),
+        "a setting is missing": json.dumps(made | {"settings": {**made["settings"], "augmentation": {}}}),
         "an unknown setting": json.dumps(changed(made, settings={"mood": "good"})),
         "widths of nothing": json.dumps(changed(made, settings={"widths": None})),
     }
@@ -297,15 +280,15 @@ def test_a_file_that_is_no_record_costs_one_line(command, tmp_path, made):
         path.write_text(content)
         status, out, err = command("verify", path)
         assert (status, out) == (2, ""), name
-        assert err == f"error: {path} is no whole record of a run; give one that training or study wrote\n"
+        assert err == f"error: {path} is not a complete record of a run; give one that training or study wrote\n"
     (tmp_path / "model.pth").write_bytes(bytes(range(256)))
-    assert "is no whole record" in command("verify", tmp_path / "model.pth")[2]
+    assert "is not a complete record" in command("verify", tmp_path / "model.pth")[2]
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"weights": ["0" * 64] * 3}, "is of several seeds together; verify those"),
+        ({"weights": ["0" * 64] * 3}, "is of an ensemble; verify the records of its members"),
         ({"format": 1000}, "was made by a newer version of this project (format 1000); update it"),
         ({"recipe": "mlp_128_adan"}, "cannot be trained again: unknown recipe 'mlp_128_adan'; the nearest is"),
         ({"settings": {"epochs": 0}}, "cannot be trained again: epochs must be greater than zero and finite, not 0"),
@@ -326,7 +309,7 @@ def test_a_record_that_cannot_be_trained_again_costs_one_line(verify, made, fiel
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("verify",), "required: RECORD"),
+        (("verify", "--threads", "1"), "required: RECORD"),
         (("verify", "nowhere.json"), "cannot read nowhere.json: No such file or directory"),
         (("verify", "."), "cannot read .: "),
         (("verify", "a.json", "--threads", "0"), "must be a whole number of at least 1, not '0'"),
@@ -344,4 +327,4 @@ def test_a_mistake_ends_in_one_line_and_status_two(command, arguments, words):
 @pytest.mark.usefixtures("no_network")
 def test_a_data_set_that_cannot_be_had_costs_one_line(command, tmp_path):
     status, _, err = command("verify", COMMITTED, "--data-dir", tmp_path)
-    assert status == 2 and err.startswith("error: MNIST is neither in") and err.count("\n") == 1
+    assert status == 2 and err.startswith("error: MNIST is not in") and err.count("\n") == 1

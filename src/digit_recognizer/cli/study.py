@@ -8,19 +8,18 @@ from digit_recognizer.cli.parser import add_data_dir, positive, refuse_together
 from digit_recognizer.runtime.errors import UserError
 
 VERDICTS = """\
-identical        equal weights, by their hash, equal scores, and equal history apart from the seconds
-within rounding  after the first epoch the train losses differ by at most 0.5% and the errors by 1%, or by 1% and 2%
-                 where the recipe computes its products in bfloat16; and the test errors at most 60%
-different        anything else
+bitwise           equal weights, by their hash, equal scores, and an equal history but for the seconds
+within tolerance  the train loss of the first epoch differs by at most 0.5% and its errors by 1%, or by 1% and 2% for a
+                  recipe that computes in bfloat16; and the test errors differ by at most 60%
+different         anything else; the exit status is 1, that of the other two 0, and that of a usage error 2
 
-The exit status is 1 for different, 0 for the other two, and 2 for a mistake.
-
-The same versions on the same kind of machine give the same weights to the bit. Other kernels, other instructions or
-another number of threads may add in another order. From the first sum that rounds differently the weights drift apart,
-after some epochs as far as those of two seeds, so the first epoch decides. Measured on MNIST with other kernels of
-PyTorch, with AVX2 instead of AVX-512, or with initial weights changed by a ten-millionth: at most 0.36% and 0.64% in
-float32 (n = 50, 7 recipes), 0.65% and 1.5% in bfloat16 (n = 14, 4 recipes). Two seeds of one recipe in results/ lie
-as near in 191 of 1855 pairs in float32, and in 96 of 228 in bfloat16: there, only identical proves much.
+The same versions on the same kind of machine give bitwise equal weights. Other kernels, another instruction set or
+another number of threads may add in another order. From the first sum that rounds differently, the weights drift apart,
+after some epochs as far as those of two seeds. So the first epoch decides. Measured on MNIST with other kernels of
+PyTorch, with AVX2 instead of AVX-512, and with initial weights changed by 1e-7: at most 0.36% and 0.64% in float32
+(n = 50, 7 recipes), 0.65% and 1.5% in bfloat16 (n = 14, 4 recipes). Two seeds of one recipe in results/ are as close in
+191 of 1855 pairs in float32, but in 96 of 228 in bfloat16: there, rounding in one epoch is almost as far as another
+seed, and only bitwise proves much.
 """
 
 
@@ -50,16 +49,16 @@ def study(options: argparse.Namespace) -> None:
     out = options.out or "results"
     named = options.recipes or [recipe.name for recipe in sweep.STUDIED]
     chosen = [recipes.get(name) for name in (recipes.RECIPES if named == ["all"] else named)]
-    chosen = sweep.with_data(chosen, options.data_dir)
-    engine = {"workers": options.workers, "backend": options.backend or "local", "scheduler": options.scheduler}
+    chosen = sweep.resolve_datasets(chosen, options.data_dir)
+    executor = {"workers": options.workers, "backend": options.backend or "local", "scheduler": options.scheduler}
     if options.quick:
-        sweep.quick(chosen, options.data_dir, **engine)
+        sweep.quick(chosen, options.data_dir, **executor)
         return
     if options.report and not Path(out).is_dir():
         raise UserError(f"there is no folder {out} with records; make them by: digits study")
     if not options.report:
-        sweep.run(chosen, options.seeds, out, options.data_dir, **engine)
-    pages = (tables.published, reproduction.departures, tables.ladder, tables.ensembles)
+        sweep.run(chosen, options.seeds, out, options.data_dir, **executor)
+    pages = (tables.published, reproduction.unspecified_details, tables.our_recipes, tables.ensembles)
     print("\n\n".join(text for page in pages if (text := page(out))))
 
 
@@ -109,8 +108,8 @@ def figures(options: argparse.Namespace) -> None:
 
     from digit_recognizer import data, plots
     from digit_recognizer.runtime import files
-    from digit_recognizer.study import reproduction, tables
     from digit_recognizer.study import plots as study_plots
+    from digit_recognizer.study import reproduction, tables
 
     if not (rows := tables.costs(options.results)):
         raise UserError(f"{options.results} holds no records of a study; --results says where they are")
@@ -124,10 +123,10 @@ def figures(options: argparse.Namespace) -> None:
     plots.save(study_plots.augmentations(shown, title), out / "augmentation.png")
     title = "Accuracy on MNIST's 10,000 test digits against the cost of training"
     plots.save(study_plots.accuracy_against_cost(rows, title), out / "accuracy_against_cost.png")
-    if strips := reproduction.strips(options.results):
-        title = "Published test accuracies beside ours"
-        plots.save(study_plots.published_results(strips, title), out / "published_results.png")
-    if epochs := reproduction.curve(options.results):
-        published = recipes.get(reproduction.CURVE_OF).published.test_accuracy
-        title = "784-128-10 (project 004) on MNIST's 10,000 test digits"
+    if rows := reproduction.accuracy_rows(options.results):
+        title = "Published test accuracies against the spread of seeds"
+        plots.save(study_plots.published_results(rows, title), out / "published_results.png")
+    if epochs := reproduction.accuracies_by_epoch(options.results):
+        published = recipes.get(reproduction.FEW_EPOCHS).published.test_accuracy
+        title = "784-128-10 (one-hidden-layer) on MNIST's 10,000 test digits"
         plots.save(study_plots.accuracy_against_epochs(epochs, published, title), out / "accuracy_against_epochs.png")

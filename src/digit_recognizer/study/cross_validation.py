@@ -1,7 +1,7 @@
-"""Which of several recipes reads more, without a look at the test digits.
+"""3-fold cross-validation: compares recipes without looking at the test digits.
 
-Each is trained three times, on two thirds of the training digits, and reads the third that it has not seen: all 60,000
-are read once, twelve times as many as the validation part has. The best networks differ in few digits of ten thousand.
+Each recipe is trained three times, on two thirds of the training digits, and scored on the held-out third. So all
+60,000 digits are predicted once, twelve times as many as the validation part has; the best networks differ in few.
 """
 
 import json
@@ -23,106 +23,103 @@ from digit_recognizer.runtime.text import columns
 from digit_recognizer.study import executors
 
 FOLDS = 3
-SEED = 100  # of the first fold, then 101 and 102: the numbers that are reported come from seeds 0 and up
+SEED = 100  # of the first fold, then 101 and 102; reported numbers come from seeds 0 and up
 FILE = "folds.json"
 
 
 def run(
-    asked: list[str], out: str | Path = "results", data_dir: str | Path | None = None, workers: int | None = None
+    texts: list[str], out: str | Path = "results", data_dir: str | Path | None = None, workers: int | None = None
 ) -> None:
-    """Train what is missing in out/folds.json, one thread each, keep it there, and print what all asked for got.
+    """Train what is missing in out/folds.json, one thread each, save it there, and print a table.
 
-    asked: as recipe_of takes them; the first is what the others are compared with. Raises UserError for what cannot be
-    trained, and for a file that holds something else.
+    texts: recipes as parse_recipe takes them; all others are compared with the first. Raises UserError for a recipe
+    that cannot be trained, and for a file with other content.
     """
-    chosen = {" ".join(text.split()): recipe_of(text) for text in asked}
-    known = kept(out)
-    missing = [(name, recipe) for name, recipe in chosen.items() if _found(known, recipe) is None]
+    chosen = {" ".join(text.split()): parse_recipe(text) for text in texts}
+    known = load_folds(out)
+    missing = [(name, recipe) for name, recipe in chosen.items() if _find(known, recipe) is None]
     for _, recipe in missing:
-        data.load(recipe.dataset, data_dir)  # what cannot be had stops it before it begins
+        data.load(recipe.dataset, data_dir)  # fails before any training where a set is not available
     if missing:
         files.check_writable(out)
-    with executors.engine(workers=workers) as engine:
+    with executors.open_executor(workers=workers) as executor:
         jobs = [(name, recipe, fold, data_dir) for name, recipe in missing for fold in range(FOLDS)]
         done: dict[str, list[dict[str, Any]]] = {name: [] for name, _ in missing}
-        for name, part in engine(train, jobs) if jobs else ():
-            done[name].append(part)
-            print(f"{name}, fold {part['fold']}: {len(part['wrong'])} of {part['count']:,} wrong", flush=True)
+        for name, fold in executor(train_fold, jobs) if jobs else ():
+            done[name].append(fold)
+            print(f"{name}, fold {fold['fold']}: {len(fold['wrong'])} of {fold['count']:,} wrong", flush=True)
             if len(done[name]) == FOLDS:
-                by_fold = sorted(done[name], key=lambda part: part["fold"])
-                known = kept(out) | {name: {"settings": chosen[name].settings, "folds": by_fold}}
+                by_number = sorted(done[name], key=lambda fold: fold["fold"])
+                known = load_folds(out) | {name: {"settings": chosen[name].settings, "folds": by_number}}
                 files.write_atomically(Path(out) / FILE, (json.dumps(known) + "\n").encode())
-    print(table({name: _found(known, recipe) or [] for name, recipe in chosen.items()}))
+    print(table({name: _find(known, recipe) or [] for name, recipe in chosen.items()}))
 
 
-def recipe_of(text: str) -> Recipe:
-    """A recipe by its name, and after it what is to be changed: "cnn_best epochs=20 augmentation.elastic=1.5".
+def parse_recipe(text: str) -> Recipe:
+    """A recipe by its name, then changed fields: "cnn_best epochs=20 augmentation.elastic=1.5".
 
-    Raises UserError for an unknown name or field, and for a value that is no JSON or cannot be trained with.
+    Raises UserError for an unknown name or field, and for a value that is not JSON or cannot be trained with.
     """
     name, *changes = text.split() or [""]
     if "=" in name:
-        raise UserError(f"'{name}' is no recipe; quote a recipe with its changes, such as \"cnn_best epochs=20\"")
+        raise UserError(f"'{name}' is not a recipe; quote a recipe with its changes, such as \"cnn_best epochs=20\"")
     settings = recipes.get(name).settings
     for change in changes:
         field, _, value = change.partition("=")
         *group, field = field.split(".")
         place = settings["augmentation"] if group == ["augmentation"] else settings
         if group not in ([], ["augmentation"]) or not isinstance(place, dict) or field not in place:
-            raise UserError(f"'{change}' changes no field of a recipe, such as epochs=20 or augmentation.elastic=1.5")
+            raise UserError(f"'{change}' changes no field of a recipe; write epochs=20 or augmentation.elastic=1.5")
         try:
-            if (found := json.loads(value)) is None:
+            if (parsed := json.loads(value)) is None:
                 raise ValueError(value)
-            place[field] = found
+            place[field] = parsed
         except ValueError as error:
-            raise UserError(
-                f"'{value}' is no value, as JSON writes them (words in double quotes), that {field} could have"
-            ) from error
+            raise UserError(f"{field} cannot be '{value}'; write it as JSON, text in double quotes") from error
     try:
         return recipes.get(name, **from_plain_types(settings))
-    except UserError:  # a ValueError, too
+    except UserError:  # also a ValueError
         raise
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise UserError(f"'{text}' is no recipe: a value is of a kind that its field does not take") from error
+        raise UserError(f"'{text}' is not a recipe: a field has a value of the wrong type") from error
 
 
-def kept(out: str | Path) -> dict[str, Any]:
-    """What stands in out/folds.json by what was asked for, nothing where there is none. Raises UserError else."""
+def load_folds(out: str | Path) -> dict[str, Any]:
+    """The content of out/folds.json by recipe text, {} without one. Raises UserError for other content."""
     path = Path(out) / FILE
     try:
-        found = json.loads(path.read_text()) if path.exists() else {}
-        losses = {name: [part["calibrated_loss"] for part in each["folds"]] for name, each in found.items()}
-        if not all(len(losses[name]) == FOLDS and each["settings"]["epochs"] for name, each in found.items()):
-            raise ValueError
-        return found
+        known = json.loads(path.read_text()) if path.exists() else {}
+        for each in known.values():
+            losses = [fold["calibrated_loss"] for fold in each["folds"]]
+            if len(losses) != FOLDS or not isinstance(each["settings"], dict):
+                raise ValueError
+        return known
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise UserError(f"{path} is not what compare writes; delete it and run again") from error
+        raise UserError(f"{path} is not a file of compare; delete it and run again") from error
 
 
-def _found(known: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]] | None:
-    """What this training, with all its settings, has given, in whatever words it was asked for."""
-    of_it = (each["folds"] for each in known.values() if each["settings"] == recipe.settings)
-    return next(of_it, None)
+def _find(known: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]] | None:
+    """The folds of a recipe with the same settings, under whatever text."""
+    return next((each["folds"] for each in known.values() if each["settings"] == recipe.settings), None)
 
 
-def division(train: Split, fold: int) -> tuple[Split, Split, torch.Tensor]:
-    """Two thirds to train on, and the third that is held out, with its places among all: a fixed random division."""
+def split_fold(train: Split, fold: int) -> tuple[Split, Split, torch.Tensor]:
+    """Two thirds to train on, the held-out third, and its indices, int64 (n,): a fixed random split."""
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
     held_out = order.tensor_split(FOLDS)[fold].sort().values
     others = torch.ones(len(order), dtype=torch.bool).index_fill_(0, held_out, 0).nonzero().flatten()
     return train.take(others), train.take(held_out), held_out
 
 
-def train(name: str, recipe: Recipe, fold: int, data_dir: str | Path | None = None) -> tuple[str, dict[str, Any]]:
-    """One training, in whatever process, in plain types; wrong: places among all training digits."""
+def train_fold(name: str, recipe: Recipe, fold: int, data_dir: str | Path | None = None) -> tuple[str, dict[str, Any]]:
+    """Train on one fold, in any process. Returns the name and plain types; wrong: indices among all training digits."""
     choose_device("cpu", threads=1)
     digits = data.load(recipe.dataset, data_dir)
-    few, held_out, places = division(digits.train, fold)
-    one = held_out.take(torch.arange(1))  # what a curve is drawn on, which nobody looks at here
+    train, held_out, indices = split_fold(digits.train, fold)
+    one = held_out.take(torch.arange(1))  # fit scores this part after each epoch, which is of no use here
     model = models.build(recipe, SEED + fold)
-    model, history = training.fit(
-        model, Digits(digits.name, few, None, one, digits.md5), recipe, SEED + fold, quiet=True
-    )
+    digits = Digits(digits.name, train, None, one, digits.md5)
+    model, history = training.fit(model, digits, recipe, SEED + fold, quiet=True)
     logits = evaluation.predict(model, held_out.images)
     scores = evaluation.score(logits, held_out.labels)
     calibrated = evaluation.score(logits / calibration.fit_temperature(logits, held_out.labels), held_out.labels)
@@ -130,10 +127,10 @@ def train(name: str, recipe: Recipe, fold: int, data_dir: str | Path | None = No
         "fold": fold,
         "seed": SEED + fold,
         "count": scores.count,
-        "wrong": places[logits.argmax(1) != held_out.labels].tolist(),
+        "wrong": indices[logits.argmax(1) != held_out.labels].tolist(),
         "loss": scores.mean_loss,
-        "calibrated_loss": calibrated.mean_loss,  # by which networks trained to be unsure and others compare
-        "seconds": sum(row["seconds"] for row in history),
+        "calibrated_loss": calibrated.mean_loss,  # comparable between networks with and without label smoothing
+        "seconds": sum(metrics["seconds"] for metrics in history),
         "weights": provenance.weights_hash(model),
         "md5": dict(digits.md5),
         "made_with": provenance.collect(model),
@@ -141,19 +138,27 @@ def train(name: str, recipe: Recipe, fold: int, data_dir: str | Path | None = No
 
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:
-    """What each got, and beside the first: digits that only one of both reads wrong, and their sign test."""
-    wrong = {name: {place for part in of for place in part["wrong"]} for name, of in results.items()}
+    """Results as text, compared with the first recipe by the exact McNemar test.
+
+    Discordant pairs are the digits that only one of both recipes reads wrong: this one, the first.
+    """
+    wrong = {name: {index for fold in folds for index in fold["wrong"]} for name, folds in results.items()}
     first = next(iter(wrong.values()))
-    rows = [("wrong", "by thirds", "loss", "calibrated", "seconds", "only it", "only the first", "p", "recipe")]
-    for name, of in results.items():
-        only, others = len(wrong[name] - first), len(first - wrong[name])
-        p = scipy.stats.binomtest(only, only + others).pvalue if only + others else 1.0
-        count = sum(part["count"] for part in of)
-        losses = [sum(part[kind] * part["count"] for part in of) / count for kind in ("loss", "calibrated_loss")]
-        thirds = " ".join(str(len(part["wrong"])) for part in of)
+    rows = [("wrong", "by fold", "loss", "calibrated", "seconds", "discordant pairs", "p", "recipe")]
+    for name, folds in results.items():
+        count = sum(fold["count"] for fold in folds)
+        losses = [sum(fold[loss] * fold["count"] for fold in folds) / count for loss in ("loss", "calibrated_loss")]
         rows.append((
-            f"{len(wrong[name])} of {count:,}", thirds, f"{losses[0]:.4f}", f"{losses[1]:.5f}",
-            f"{sum(part['seconds'] for part in of):.0f}",
-            *((str(only), str(others), f"{p:.2f}" if p >= 0.01 else "<0.01") if len(rows) > 1 else ("", "", "")), name,
+            f"{len(wrong[name])} of {count:,}", " ".join(str(len(fold["wrong"])) for fold in folds),
+            f"{losses[0]:.4f}", f"{losses[1]:.5f}", f"{sum(fold['seconds'] for fold in folds):.0f}",
+            *(_mcnemar(wrong[name], first) if len(rows) > 1 else ("", "")), name,
         ))  # fmt: skip
     return columns(rows)
+
+
+def _mcnemar(wrong: set[int], first: set[int]) -> tuple[str, str]:
+    """Both numbers of discordant pairs, and the p value of the exact test, as text."""
+    this_only, first_only = len(wrong - first), len(first - wrong)
+    pairs = this_only + first_only
+    p = scipy.stats.binomtest(this_only, pairs).pvalue if pairs else 1.0
+    return f"{this_only}, {first_only}", f"{p:.2f}" if p >= 0.01 else "<0.01"

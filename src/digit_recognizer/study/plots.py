@@ -1,4 +1,4 @@
-"""Figures that compare: recipes by accuracy and cost, published numbers and ours, ways of changing training digits."""
+"""Figures of a study: accuracy against cost, published numbers against seeds, accuracy by epoch, augmentation."""
 
 import itertools
 import statistics
@@ -47,7 +47,7 @@ def augmentation_examples(pixels: Tensor, label: int, count: int, generator: tor
 
 
 def augmentations(rows: Mapping[str, Tensor], title: str) -> Figure:
-    """The same digit changed in each way, a row each. rows: name to float (n, 28, 28) in [0, 1], ink bright."""
+    """One digit under each augmentation, a row each. rows: name to float (n, 28, 28) in [0, 1], foreground bright."""
     columns = max(len(images) for images in rows.values())
     figure = Figure(figsize=(0.85 * columns + 1.6, 0.85 * len(rows) + 0.7), layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -63,16 +63,16 @@ def augmentations(rows: Mapping[str, Tensor], title: str) -> Figure:
 
 
 def accuracy_against_cost(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Every recipe's test accuracy over seeds against the seconds that its training takes.
+    """Test accuracy of each recipe against its training time, both logarithmic, accuracy in the error rate.
 
-    rows: name, ours (bool), seconds and accuracies (a sequence, fractions) of each recipe. Both axes are logarithmic,
-    accuracy in the share of wrong answers. A point is the mean, the bar reaches from the lowest to the highest seed.
+    rows: name (str), ours (bool), seconds and accuracies (sequences; fractions). Points are the mean over seeds and the
+    median time; bars reach from the lowest to the highest seed.
     """
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
     rows = sorted(rows, key=lambda row: statistics.median(row["seconds"]))
     ours, published = ([row for row in rows if row["ours"] is whose] for whose in (True, False))
-    places = [*zip(ours, _beside(ours), strict=True), *zip(published, _below(published), strict=True)]
+    places = [*zip(ours, _offsets_beside(ours), strict=True), *zip(published, _offsets_below(published), strict=True)]
     for row, (place, side) in places:
         errors = [100 * (1 - accuracy) for accuracy in row["accuracies"]]
         mean, seconds = statistics.mean(errors), statistics.median(row["seconds"])
@@ -81,17 +81,17 @@ def accuracy_against_cost(rows: Sequence[Mapping[str, Any]], title: str) -> Figu
         axes.errorbar(seconds, mean, spread, fmt="o" if row["ours"] else "s", color=colour, capsize=4, markersize=8)
         label = f"{row['name']}\n{100 - mean:.2f} % (n = {len(errors)})"
         line = None if row["ours"] else {"arrowstyle": "-", "color": "#BBBBBB", "relpos": (0, 1), "shrinkB": 0}
-        height = min(errors) if place[1] > 0 else mean  # above the bar of the seeds, not across it
+        height = min(errors) if place[1] > 0 else mean  # above the bar, not across it
         axes.annotate(label, (seconds, height), place, textcoords="offset points", fontsize=9.5, color=QUIET,
                       ha=side, arrowprops=line, bbox={"color": "white", "pad": 1, "alpha": 0.9})  # fmt: skip
-    for name, colour, marker in (("published recipes", WRONG, "s"), ("ours", RIGHT, "o")):
+    for name, colour, marker in (("published recipes", WRONG, "s"), ("our recipes", RIGHT, "o")):
         axes.plot([], [], color=colour, marker=marker, linestyle="", markersize=8, label=name)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_ylim(16, 0.15)
     axes.set_xlim(0.35, 1500)
-    axes.set_xlabel("seconds of training (logarithmic)")
-    axes.set_ylabel("test accuracy, % (logarithmic in what is missing)\nbars: lowest to highest seed")
+    axes.set_xlabel("training time, seconds (logarithmic)")
+    axes.set_ylabel("test accuracy, % (logarithmic in the error rate)\nbars: lowest to highest seed")
     axes.set_yticks([10, 5, 4, 3, 2, 1, 0.5, 0.3, 0.2])
     axes.set_xticks([1, 3, 10, 30, 100, 300, 1000])
     axes.yaxis.set_minor_locator(NullLocator())
@@ -105,15 +105,15 @@ def accuracy_against_cost(rows: Sequence[Mapping[str, Any]], title: str) -> Figu
     return figure
 
 
-def _below(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int, int], str]]:
-    """Where the names of the published have room: straight below, and the lower the more stand close on the right."""
+def _offsets_below(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int, int], str]]:
+    """Label offsets of the published recipes: below the point, lower where others stand close on its right."""
     seconds = [statistics.median(row["seconds"]) for row in rows]
     for here in seconds:
         yield (3, -50 - 30 * sum(here < other < 10 * here for other in seconds)), "left"
 
 
-def _beside(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int, int], str]]:
-    """Where the names of ours have room, by seconds: right or left, or above, turned away from the next there."""
+def _offsets_beside(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int, int], str]]:
+    """Label offsets of our recipes, by time: right or left of the point, or above, on alternating sides."""
     points = [(statistics.median(row["seconds"]), 1 - statistics.mean(row["accuracies"])) for row in rows]
     above = itertools.cycle((((8, 5), "right"), ((-8, 5), "left")))
     for here, error in points:
@@ -127,25 +127,25 @@ def _beside(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int, int]
 
 
 def published_results(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """A strip for each recipe: the test accuracy of every seed, and what its source published.
+    """A strip for each recipe: the test accuracy of every seed, and the published number.
 
-    rows: label, accuracies (fractions, a seed each), published (a fraction of the same data set, or None), interval
-    (low and high, fractions, of a single run) and verdict.
+    rows: label and conclusion (str), accuracies (fractions, one per seed), published (a fraction, or None) and interval
+    (low, high: the prediction interval of a single run, fractions).
     """
-    figure = Figure(figsize=(10, 1.0 + 0.95 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(10, 1.0 + 1.05 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for place, row in enumerate(rows):
         values = sorted(100 * accuracy for accuracy in row["accuracies"])
         low, high = (100 * end for end in row["interval"])
         axes.barh(place, high - low, 0.5, left=low, color=RIGHT, alpha=0.12)
-        # Neighbours in value stand at different heights, so that none hides another.
+        # Neighbours have different heights, so that none hides another.
         heights = [place + (number % 5 - 2) * 0.08 for number in range(len(values))]
         axes.plot(values, heights, "o", color=RIGHT, markersize=4, alpha=0.8)
         if row["published"] is not None:
             axes.plot(100 * row["published"], place, marker="D", color=WRONG, markersize=9, linestyle="")
-        axes.annotate(row["verdict"], (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=10)
-    axes.plot([], [], "o", color=RIGHT, label="a seed of ours")
-    axes.fill_between([], [], color=RIGHT, alpha=0.12, label="where 95 % of single runs lie")
+        axes.annotate(row["conclusion"], (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=10)
+    axes.plot([], [], "o", color=RIGHT, label="one seed")
+    axes.fill_between([], [], color=RIGHT, alpha=0.12, label="95 % of single runs")
     axes.plot([], [], marker="D", color=WRONG, linestyle="", label="published")
     axes.set_yticks(range(len(rows)), [row["label"] for row in rows], fontsize=10)
     axes.invert_yaxis()
@@ -160,7 +160,7 @@ def published_results(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
 def accuracy_against_epochs(epochs: Sequence[Sequence[float]], published: float | None, title: str) -> Figure:
     """Test accuracy after each epoch: mean over seeds as a line, lowest to highest as a band.
 
-    epochs: of each epoch the accuracy of every seed, fractions. published: what the source reports, a fraction.
+    epochs: for each epoch the accuracies of all seeds, fractions. published: the source's number, a fraction.
     """
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()

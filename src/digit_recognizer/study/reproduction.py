@@ -1,4 +1,4 @@
-"""Is a published number true? What the seeds of the same training say about it."""
+"""Published numbers against the spread of seeds, and what other choices give where a source leaves one unspecified."""
 
 import dataclasses
 import math
@@ -17,8 +17,8 @@ from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.study import record_store
 
 COVERAGE = 0.95  # of the prediction interval
-# Which variants answer a departure, by what it is about: the recipe that they vary, and how each differs from it.
-VARIED: dict[str, tuple[str, dict[str, str]]] = {
+# By the subject of an unspecified detail: the published recipe, and its ablations with how each differs.
+ABLATIONS_OF: dict[str, tuple[str, dict[str, str]]] = {
     "Normalisation": ("mlp_512_256_adam_5ep", {"mlp_512_256_adam_5ep_half": "normalised by 0.5 and 0.5"}),
     "Momentum": ("mlp_128_64_sgd_15ep", {"mlp_128_64_sgd_15ep_plain": "without momentum"}),
     "Output": (
@@ -30,50 +30,50 @@ VARIED: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "Batch size": ("mlp_128_adam", {"mlp_128_adam_batch_128": "with batches of 128"}),
 }
-CURVE_OF, CURVE = "mlp_128_adam", "mlp_128_adam_20ep"  # whose epochs show what "multiple" may have been
+# The recipe whose source trains for "multiple" epochs, and the ablation that trains for more.
+FEW_EPOCHS, MANY_EPOCHS = "mlp_128_adam", "mlp_128_adam_20ep"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One number of a source beside that of each seed. Accuracies are fractions, losses nats per digit."""
+class PublishedResult:
+    """A number of a source beside that of each seed. Accuracies are fractions, losses nats per digit."""
 
     recipe: Recipe
     dataset: str
-    number: str  # such as "test accuracy"
-    published: float | None  # None where the source does not say
+    quantity: str  # such as "test accuracy"
+    published: float | None  # None where the source does not state it
     values: list[float]  # of the seeds, two or more
 
     @property
     def comparable(self) -> bool:
-        """Whether there is a published number, of this data set."""
+        """Whether there is a published number, and of this data set."""
         return self.published is not None and self.dataset.startswith(self.recipe.dataset)
 
     @property
     def scale(self) -> float:
-        """The standard deviation of one more seed's value about the mean of these."""
+        """Standard deviation of the difference between one more seed and the mean of these."""
         return statistics.stdev(self.values) * math.sqrt(1 + 1 / len(self.values))
 
     @property
     def interval(self) -> tuple[float, float]:
-        """In which one more seed would lie with 95 % probability, by Student's t: a prediction interval."""
+        """Prediction interval (Student's t): one more seed lies in it with 95 % probability."""
         half = self.scale * float(stats.t.ppf((1 + COVERAGE) / 2, len(self.values) - 1))
         mean = statistics.mean(self.values)
         return mean - half, mean + half
 
     @property
     def percentile(self) -> float:
-        """The share of further seeds, in percent, that would lie below the published number."""
+        """Percentage of further seeds that would lie below the published number."""
         if self.published is None:
-            raise ValueError("nothing is published to compare with")
+            raise ValueError("there is no published number to compare with")
         distance = self.published - statistics.mean(self.values)
-        if not self.scale:  # all seeds agree
+        if not self.scale:  # all seeds are equal
             return 50.0 + math.copysign(50.0, distance) * (distance != 0)
-        distance /= self.scale
-        return 100 * float(stats.t.cdf(distance, len(self.values) - 1))
+        return 100 * float(stats.t.cdf(distance / self.scale, len(self.values) - 1))
 
     @property
-    def verdict(self) -> str:
-        """In plain words."""
+    def conclusion(self) -> str:
+        """Where the published number lies, in words."""
         if self.published is None:
             return "not stated by the source"
         if not self.comparable:
@@ -81,82 +81,81 @@ class Answer:
         low, high = self.interval
         if low <= self.published <= high:
             return "inside the spread of seeds"
-        off = low - self.published if self.published < low else self.published - high
-        size = f"{off:.4f}" if self.number.endswith("loss") else f"{100 * off:.2f} points"
+        distance = low - self.published if self.published < low else self.published - high
+        size = f"{distance:.4f}" if self.quantity.endswith("loss") else f"{100 * distance:.2f} points"
         return f"outside: {size} {'below' if self.published < low else 'above'}"
 
 
-def all_answers(out: str | Path) -> list[Answer]:
-    """An answer to every number that the five projects publish, and to the test accuracy where they publish none.
+def published_results(out: str | Path) -> list[PublishedResult]:
+    """Every published number of the five projects, and the test accuracy where none is published, from the records.
 
-    Of the records under a folder, on the recipe's data set and on those that stand in for it; those of fewer than two
-    seeds say nothing.
+    On the recipe's data set and on those that stand in for it, where there are records of two seeds or more.
     """
-    found = []
+    results = []
     for recipe in PUBLISHED:
         for dataset in dict.fromkeys((recipe.dataset, "qmnist-writers", "mnist")):
-            record = record_store.read_all(out, dataclasses.replace(recipe, dataset=dataset))
-            if len(record) > 1:
-                found += _answers(recipe, dataset, record)
-    return found
+            found = record_store.read_all(out, dataclasses.replace(recipe, dataset=dataset))
+            if len(found) > 1:
+                results += _results_of(recipe, dataset, found)
+    return results
 
 
-def _answers(recipe: Recipe, dataset: str, found: list[dict[str, Any]]) -> list[Answer]:
-    """In the definitions of the notebook of 002: running values of the last epoch, and means of batch means."""
+def _results_of(recipe: Recipe, dataset: str, found: list[dict[str, Any]]) -> list[PublishedResult]:
+    """In the sources' definitions: training metrics are running values, the test loss is a mean of batch means."""
     last = [record["history"][-1] for record in found]
     values = {
-        "train_loss": [row["train_loss"] for row in last],
-        "train_accuracy": [row["train_accuracy"] for row in last],
-        "validation_accuracy": [row["held_out_accuracy"] for row in last],
+        "train_loss": [metrics["train_loss"] for metrics in last],
+        "train_accuracy": [metrics["train_accuracy"] for metrics in last],
+        "validation_accuracy": [metrics["held_out_accuracy"] for metrics in last],
         "test_loss": [record["scores"]["mean_of_batch_means"] for record in found],
         "test_accuracy": [record["scores"]["accuracy"] for record in found],
     }
     published = dataclasses.asdict(recipe.published)
     return [
-        Answer(recipe, dataset, field.replace("_", " "), published[field], of)
-        for field, of in values.items()
+        PublishedResult(recipe, dataset, field.replace("_", " "), published[field], of_seeds)
+        for field, of_seeds in values.items()
         if published[field] is not None or field == "test_accuracy"
     ]
 
 
-def strips(out: str | Path) -> list[dict[str, Any]]:
-    """What charts.published_results draws: the test accuracies of each recipe on each data set."""
+def accuracy_rows(out: str | Path) -> list[dict[str, Any]]:
+    """The rows of plots.published_results: test accuracies of each recipe on each data set."""
     return [
         {
-            "label": f"{answer.recipe.project}: {answer.recipe.network}, {answer.recipe.epochs} epochs\n"
-            f"{TITLES[answer.dataset]}, n = {len(answer.values)}",
-            "accuracies": answer.values,
-            "published": answer.published if answer.comparable else None,
-            "interval": answer.interval,
-            "verdict": answer.verdict,
+            "label": f"{result.recipe.project}\n{result.recipe.network}, {result.recipe.epochs} epochs\n"
+            f"{TITLES[result.dataset]}, n = {len(result.values)}",
+            "accuracies": result.values,
+            "published": result.published if result.comparable else None,
+            "interval": result.interval,
+            "conclusion": result.conclusion,
         }
-        for answer in all_answers(out)
-        if answer.number == "test accuracy"
+        for result in published_results(out)
+        if result.quantity == "test accuracy"
     ]
 
 
-def departures(out: str | Path) -> str:
-    """All departures as a numbered list in Markdown, each with what was measured of it, where it was."""
-    sources: dict[str, list[str]] = {}
+def unspecified_details(out: str | Path) -> str:
+    """All unspecified details as a numbered list in Markdown, with what was measured about each."""
+    projects: dict[str, list[str]] = {}
     for recipe in PUBLISHED:
-        for departure in recipe.unspecified_details:
-            of = sources.setdefault(departure, [])
-            of += [recipe.project] if recipe.project not in of else []
+        for detail in recipe.unspecified_details:
+            names = projects.setdefault(detail, [])
+            names += [recipe.project] if recipe.project not in names else []
     lines: list[str] = []
-    answered: set[str] = set()
-    for number, (departure, of) in enumerate(sources.items(), start=1):
-        subject, _, words = departure.partition(": ")
-        measured = "" if subject in answered else _measured(subject, out)
-        answered.add(subject)
-        lines.append(f"{number}. **{subject}** ({', '.join(of)}): {words}{measured}")
+    measured: set[str] = set()
+    for number, (detail, names) in enumerate(projects.items(), start=1):
+        subject, _, text = detail.partition(": ")
+        measurement = "" if subject in measured else _measurement(subject, out)
+        measured.add(subject)
+        lines.append(f"{number}. **{subject}** ({', '.join(names)}): {text}{measurement}")
     return "\n".join(lines)
 
 
-def _measured(subject: str, out: str | Path) -> str:
-    """A sentence or two from the records; empty where nothing was measured."""
-    if subject in VARIED:
-        base, variants = VARIED[subject]
-        named = {base: f"{RECIPES[base].project} as we run it"} | variants
+def _measurement(subject: str, out: str | Path) -> str:
+    """One or two sentences from the records; empty where nothing was measured."""
+    if subject in ABLATIONS_OF:
+        base, ablations = ABLATIONS_OF[subject]
+        named = {base: f"{RECIPES[base].project} as run here"} | ablations
         cells = [f"{how}: {accuracy}" for name, how in named.items() if (accuracy := _accuracy(out, name))]
         return f" Test accuracy on MNIST, {'; '.join(cells)}." if cells else ""
     special: dict[str, Callable[[str | Path], str]] = {
@@ -165,12 +164,12 @@ def _measured(subject: str, out: str | Path) -> str:
     return special[subject](out) if subject in special else ""
 
 
-def _on_mnist(out: str | Path, name: str) -> list[dict]:
+def _on_mnist(out: str | Path, name: str) -> list[dict[str, Any]]:
     return record_store.read_all(out, dataclasses.replace(RECIPES[name], dataset="mnist"))
 
 
 def _accuracy(out: str | Path, name: str) -> str:
-    """Mean, standard deviation and n; empty where there are fewer than two seeds."""
+    """Mean, standard deviation and n as text; empty for fewer than two seeds."""
     values = [record["scores"]["accuracy"] for record in _on_mnist(out, name)]
     if len(values) < 2:
         return ""
@@ -178,20 +177,18 @@ def _accuracy(out: str | Path, name: str) -> str:
 
 
 def _losses(out: str | Path) -> str:
-    found = [record["scores"] for record in _on_mnist(out, "mlp_512_256_adam_5ep")]
-    if not found:
+    scores = [record["scores"] for record in _on_mnist(out, "mlp_512_256_adam_5ep")]
+    if not scores:
         return ""
-    ours, theirs = ([scores[field] for scores in found] for field in ("loss", "mean_of_batch_means"))
-    return (
-        f" {statistics.mean(theirs):.4f} in its definition is {statistics.mean(ours):.4f} in ours (n = {len(found)})."
-    )
+    ours, theirs = (statistics.mean(each[field] for each in scores) for field in ("loss", "mean_of_batch_means"))
+    return f" {theirs:.4f} in its definition is {ours:.4f} in ours (n = {len(scores)})."
 
 
 def best_minus_last(out: str | Path, name: str) -> list[float]:
-    """By how much each seed's best test epoch is better than its last, as fractions."""
+    """Test accuracy of the best epoch minus that of the last, of each seed, as fractions."""
     histories = [record["history"] for record in _on_mnist(out, name)]
-    histories = [rows for rows in histories if rows[0]["held_out"] == "test"]
-    return [max(row["held_out_accuracy"] for row in rows) - rows[-1]["held_out_accuracy"] for rows in histories]
+    accuracies = [[each["held_out_accuracy"] for each in rows] for rows in histories if rows[0]["held_out"] == "test"]
+    return [max(of_seed) - of_seed[-1] for of_seed in accuracies]
 
 
 def _best_epochs(out: str | Path) -> str:
@@ -200,18 +197,18 @@ def _best_epochs(out: str | Path) -> str:
         gains = [100 * gain for gain in best_minus_last(out, recipe.name)]
         if gains:
             mean, most, count = statistics.mean(gains), max(gains), len(gains)
-            cells.append(f"`{recipe.name}` by {mean:.2f} points (at most {most:.2f}, n = {count})")
-    return f" To report the epoch with the best test accuracy instead flatters {', '.join(cells)}." if cells else ""
+            cells.append(f"`{recipe.name}` {mean:.2f} points (at most {most:.2f}, n = {count})")
+    return f" The epoch with the best test accuracy would give more: {', '.join(cells)}." if cells else ""
 
 
-def curve(out: str | Path) -> list[list[float]]:
-    """Of each epoch of CURVE, the test accuracy of each seed, as fractions."""
-    histories = [record["history"] for record in _on_mnist(out, CURVE)]
-    return [[row["held_out_accuracy"] for row in rows] for rows in zip(*histories, strict=True)]
+def accuracies_by_epoch(out: str | Path) -> list[list[float]]:
+    """Test accuracies of all seeds of MANY_EPOCHS, as fractions, a list per epoch."""
+    histories = [record["history"] for record in _on_mnist(out, MANY_EPOCHS)]
+    return [[metrics["held_out_accuracy"] for metrics in epoch] for epoch in zip(*histories, strict=True)]
 
 
 def _epochs(out: str | Path) -> str:
-    epochs = curve(out)
+    epochs = accuracies_by_epoch(out)
     if not epochs:
         return ""
     means = [statistics.mean(accuracies) for accuracies in epochs]
@@ -220,6 +217,5 @@ def _epochs(out: str | Path) -> str:
     best = "" if highest == len(means) - 1 else f"highest after {highest + 1} with {means[highest]:.2%}, "
     return (
         f" The mean of {len(epochs[0])} seeds rounds to 97 % after {', '.join(about)} of {len(epochs)} epochs; it is "
-        f"{means[0]:.2%} after the first, {best}and "
-        f"{means[-1]:.2%} at the end."
+        f"{means[0]:.2%} after the first, {best}and {means[-1]:.2%} at the end."
     )

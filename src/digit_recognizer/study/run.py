@@ -1,4 +1,4 @@
-"""One run of a recipe, from fresh weights to its record, and what is kept of it while it is under way."""
+"""One run of a recipe, from initial weights to its record. It may resume from a progress file."""
 
 import functools
 from collections.abc import Callable
@@ -17,26 +17,27 @@ from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import record_store
 
-# A recipe, on its own data set, a seed, the data's folder, and where the run is kept while it is under way.
+# A recipe, whose data set is used, a seed, the folder of the data, and the progress file or None.
 Job = tuple[Recipe, int, str | Path | None, Path | None]
-Result = tuple[Recipe, int, dict[str, Any], np.ndarray]  # recipe, seed, the record, and probabilities, float32 (n, 10)
+# Recipe, seed, record, and test probabilities, float32 (n, 10).
+Result = tuple[Recipe, int, dict[str, Any], np.ndarray]
 
 
-def progress_of(out: str | Path, recipe: Recipe, seed: int) -> Path:
-    """Where a run is kept while it is under way: by a name that the main command does not use."""
-    return record_store.path_of(out, recipe, seed).with_suffix(".stopped.pth")
+def progress_path(out: str | Path, recipe: Recipe, seed: int) -> Path:
+    """The progress file of a run. Its name differs from that of the main command."""
+    return record_store.record_path(out, recipe, seed).with_suffix(".stopped.pth")
 
 
 @functools.cache
-def digits_of(name: str, data_dir: str | Path | None, validation: bool) -> data.Digits:
-    """A data set, loaded once for all runs of a process."""
+def load_digits(name: str, data_dir: str | Path | None, validation: bool) -> data.Digits:
+    """A data set, loaded once per process."""
     return data.load(name, data_dir, validation=validation)
 
 
-def train_alone(recipe: Recipe, seed: int, data_dir: str | Path | None, progress: Path | None = None) -> Result:
-    """One run with one thread, in whatever process; see train."""
+def train_job(recipe: Recipe, seed: int, data_dir: str | Path | None, progress: Path | None = None) -> Result:
+    """Train with one thread, in any process; see `train`."""
     choose_device("cpu", threads=1)
-    record, logits = train(recipe, digits_of(recipe.dataset, data_dir, recipe.validation), seed, progress=progress)
+    record, logits = train(recipe, load_digits(recipe.dataset, data_dir, recipe.validation), seed, progress=progress)
     probabilities = logits if recipe.output == "softmax" else logits.softmax(1)
     return recipe, seed, record, probabilities.numpy()
 
@@ -50,44 +51,44 @@ def train(
     quiet: bool = True,
     progress: Path | None = None,
 ) -> tuple[dict[str, Any], Tensor]:
-    """One run from fresh weights to its record and its logits of the test part, scored with the last weights.
+    """Train from initial weights. Returns the record and the test logits, float32 (n, 10), of the last weights.
 
-    progress: a file in which the run is kept after each epoch, and from which it goes on.
+    progress: a file that is written after each epoch; the run resumes from it where it exists.
     """
-    start, keep = None, None
+    resume, save = None, None
     if progress is not None:
-        start, keep = _kept(progress, recipe, digits.name, seed)
+        resume, save = _open_progress(progress, recipe, digits.name, seed)
     model = models.build(recipe, seed).to(device)
-    model, history = training.fit(model, digits, recipe, seed, quiet=quiet, resume=start, on_epoch=keep)
+    model, history = training.fit(model, digits, recipe, seed, quiet=quiet, resume=resume, on_epoch=save)
     logits = evaluation.predict(model, digits.test.images)
     scores = evaluation.score(logits, digits.test.labels)
     calibrated = calibration.calibrate(model, digits, recipe.augmentation)
     record = records.describe(recipe, digits, seed, model, history, scores, calibrated)
     batch_means = evaluation.mean_of_batch_means(logits, digits.test.labels, recipe.batch_size)
-    record["scores"]["mean_of_batch_means"] = batch_means  # as notebooks report the loss
+    record["scores"]["mean_of_batch_means"] = batch_means  # the loss as notebooks report it
     return record, logits
 
 
-def _kept(
+def _open_progress(
     path: Path, recipe: Recipe, dataset: str, seed: int
 ) -> tuple[dict[str, Any] | None, Callable[[dict[str, Any]], None]]:
-    """The state of this very run where it was stopped, or None; and what keeps its later states.
+    """The state to resume from, or None, and a function that saves later states.
 
-    What cannot be gone on from is said and written over. A record names one commit, machine and version for all its
-    epochs, so that a run that was begun by others is begun anew.
+    A record names one commit, version and machine for all its epochs. A state of another one, or a damaged file, is
+    reported and overwritten.
     """
-    whose = {**records.identity(recipe, seed), "made_with": provenance.collect(models.build(recipe))}
-    start = None
+    origin = {**records.identity(recipe, seed), "made_with": provenance.collect(models.build(recipe))}
+    state = None
     if path.exists():
         try:
-            start = checkpoints.load_progress(path, recipe, dataset, seed)
-            if start.get("whose") != whose:
+            state = checkpoints.load_progress(path, recipe, dataset, seed)
+            if state.get("origin") != origin:
                 raise UserError(f"{path} is of other settings, another commit, version or machine")
         except UserError as error:
-            print(f"{str(error).split(';')[0]}; the run begins anew", flush=True)
-            start = None
+            print(f"{str(error).split(';')[0]}; the run starts again", flush=True)
+            state = None
 
-    def keep(state: dict[str, Any]) -> None:
-        checkpoints.save_progress(path, recipe, dataset, seed, {**state, "whose": whose})
+    def save(state: dict[str, Any]) -> None:
+        checkpoints.save_progress(path, recipe, dataset, seed, {**state, "origin": origin})
 
-    return start, keep
+    return state, save

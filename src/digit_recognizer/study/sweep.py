@@ -1,4 +1,4 @@
-"""Every seed of a recipe, one record each: a distribution instead of a single number; and all seeds as one."""
+"""Every seed of a recipe, one record each, and the ensembles of the first seeds."""
 
 import contextlib
 import dataclasses
@@ -24,9 +24,10 @@ from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import executors, record_store
 from digit_recognizer.study import run as study_run
+from digit_recognizer.study.record_store import ENSEMBLE_SIZES
 
-STUDIED = (*PUBLISHED, *ABLATIONS)  # unless others are asked for
-# How many seeds, unless asked for others, which are ten for all that is not here.
+STUDIED = (*PUBLISHED, *ABLATIONS)  # by default
+# Seeds by default, where they are not ten.
 SEEDS = {
     "mlp_512_256_adam_5ep": 30,
     "mlp_128_64_adam_10ep": 30,
@@ -45,77 +46,76 @@ def run(
     backend: str = "local",
     scheduler: str | None = None,
 ) -> None:
-    """Train every recipe for seeds 0 to seeds - 1, one thread each; runs whose record is there are skipped.
+    """Train every recipe for seeds 0 to seeds - 1, one thread each; runs that have a record are skipped.
 
-    Writes out/<recipe>/<dataset>-seed<N>.json, its probabilities beside it, and what the seeds say together, as soon
-    as each is there. On this machine a run that was stopped goes on after its last finished epoch. seeds: by default as
-    many as SEEDS says. workers, backend, scheduler: see engines. Raises UserError where a data set cannot be had, and
-    where another study writes to the same folder.
+    Writes out/<recipe>/<dataset>-seed<N>.json and its probabilities as each run ends, then the ensembles. A stopped
+    local run resumes after its last finished epoch. seeds: by default those of SEEDS. workers, backend, scheduler: see
+    executors. Raises UserError where a data set is not available, and where another study writes to the same folder.
     """
     files.check_writable(out)
-    executors.check(backend, scheduler, workers)
+    executors.validate(backend, scheduler, workers)
     recipes = list(dict.fromkeys(recipes))
-    with _alone_in(Path(out)):
+    with _lock(Path(out)):
         for recipe in recipes:
-            _set_aside_what_is_damaged(out, recipe)
-        wanted = [(recipe, seed) for recipe in recipes for seed in range(seeds or SEEDS.get(recipe.name, 10))]
-        missing = [(recipe, seed) for recipe, seed in wanted if not record_store.path_of(out, recipe, seed).exists()]
-        missing.sort(key=lambda one: -one[0].epochs)  # the longest first, so that all workers end together
+            _set_aside_damaged(out, recipe)
+        runs = [(recipe, seed) for recipe in recipes for seed in range(seeds or SEEDS.get(recipe.name, 10))]
+        missing = [(recipe, seed) for recipe, seed in runs if not record_store.record_path(out, recipe, seed).exists()]
+        missing.sort(key=lambda run: -run[0].epochs)  # the longest first, so that all workers end together
         for name, validation in sorted({(recipe.dataset, recipe.validation) for recipe, _ in missing}):
-            study_run.digits_of(name, data_dir, validation)  # whatever cannot be had stops the study before it begins
+            study_run.load_digits(name, data_dir, validation)  # fails before any training where a set is not available
         jobs = [
-            # A cluster's machines do not see this one's folders.
-            (recipe, seed, data_dir, study_run.progress_of(out, recipe, seed) if backend == "local" else None)
+            # A cluster's machines cannot see this folder.
+            (recipe, seed, data_dir, study_run.progress_path(out, recipe, seed) if backend == "local" else None)
             for recipe, seed in missing
         ]
-        for recipe, seed, record, probabilities in _computed(jobs, workers, backend, scheduler):
-            path = record_store.path_of(out, recipe, seed)
+        for recipe, seed, record, probabilities in _execute(jobs, workers, backend, scheduler):
+            path = record_store.record_path(out, recipe, seed)
             buffer = io.BytesIO()
             np.save(buffer, probabilities)
             files.write_atomically(path.with_suffix(".npy"), buffer.getvalue())
             records.save(path, record)
-        for recipe, seed in wanted:
-            study_run.progress_of(out, recipe, seed).unlink(missing_ok=True)
+        for recipe, seed in runs:
+            study_run.progress_path(out, recipe, seed).unlink(missing_ok=True)
         for recipe in recipes:
-            update_ensemble(out, recipe, data_dir)
+            _update_ensemble(out, recipe, data_dir)
 
 
-def quick(recipes: list[Recipe], data_dir: str | Path | None, **engine: Any) -> None:
-    """See that every recipe can be studied: one epoch of each, two seeds, nothing is kept. engine: as run takes it."""
+def quick(recipes: list[Recipe], data_dir: str | Path | None, **executor: Any) -> None:
+    """Check that every recipe can be studied: one epoch, two seeds, nothing kept. executor: arguments of `run`."""
     short = [dataclasses.replace(recipe, epochs=1, epochs_without_augmentation=0) for recipe in recipes]
     with tempfile.TemporaryDirectory() as folder:
-        run(short, QUICK_SEEDS, folder, data_dir, **engine)
+        run(short, QUICK_SEEDS, folder, data_dir, **executor)
 
 
-def with_data(recipes: list[Recipe], data_dir: str | Path | None) -> list[Recipe]:
-    """The same recipes, but those for QMNIST on both of its splits where it is on disk, else on MNIST."""
-    found = []
+def resolve_datasets(recipes: list[Recipe], data_dir: str | Path | None) -> list[Recipe]:
+    """The same recipes; one for QMNIST on both of its splits where QMNIST is on disk, else on MNIST."""
+    resolved = []
     for recipe in recipes:
         names = [recipe.dataset]
         if recipe.dataset == "qmnist":
             on_disk = sources.qmnist_is_on_disk(data.root_of(data_dir))
             names = ["qmnist", "qmnist-writers"] if on_disk else ["mnist"]
-        found += [dataclasses.replace(recipe, dataset=name) for name in names]
-    return found
+        resolved += [dataclasses.replace(recipe, dataset=name) for name in names]
+    return resolved
 
 
 @contextlib.contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
-    """Raise UserError where another study is writing to this folder. The lock ends with its process."""
+def _lock(out: Path) -> Iterator[None]:
+    """Raise UserError where another study writes to this folder. The lock ends with its process."""
     try:
         with filelock.FileLock(out / ".study.lock", timeout=0):
             yield
     except filelock.Timeout as error:
-        raise UserError(f"another study is writing to {out}; wait for its end, or give --out another folder") from error
+        raise UserError(f"another study is writing to {out}; wait until it ends, or choose another --out") from error
 
 
-def _set_aside_what_is_damaged(out: str | Path, recipe: Recipe) -> None:
-    """Give every record that is not whole, or of another run, another name, and say so; its run is then made again."""
-    for seed in record_store.seeds_there(out, recipe):
+def _set_aside_damaged(out: str | Path, recipe: Recipe) -> None:
+    """Rename, and report, every record that is damaged or of another run; its run is then made again."""
+    for seed in record_store.list_seeds(out, recipe):
         try:
             record_store.read(out, recipe, seed)
         except UserError as error:
-            path = record_store.path_of(out, recipe, seed)
+            path = record_store.record_path(out, recipe, seed)
             aside, number = path.with_suffix(".json.aside"), 1
             while aside.exists():
                 aside, number = path.with_suffix(f".json.aside{number}"), number + 1
@@ -123,18 +123,18 @@ def _set_aside_what_is_damaged(out: str | Path, recipe: Recipe) -> None:
             print(f"{str(error).split(';')[0]}; set aside as {aside.name}, and run again", flush=True)
 
 
-def _computed(
+def _execute(
     jobs: list[study_run.Job], workers: int | None, backend: str, scheduler: str | None
 ) -> Iterator[study_run.Result]:
-    """What runs.train_alone makes of each job, as soon as it is there; a line and a step of a bar for each."""
+    """Yield the result of each job as it ends; print a line and move a progress bar for each."""
     if not jobs:
         return
     epochs = sum(recipe.epochs for recipe, *_ in jobs)
     with (
-        executors.engine(backend, scheduler, workers) as engine,
+        executors.open_executor(backend, scheduler, workers) as executor,
         tqdm(total=epochs, desc=f"0 of {len(jobs)} runs", unit="epoch", disable=None) as bar,
     ):
-        for number, (recipe, seed, record, probabilities) in enumerate(engine(study_run.train_alone, jobs), start=1):
+        for number, (recipe, seed, record, probabilities) in enumerate(executor(study_run.train_job, jobs), start=1):
             yield recipe, seed, record, probabilities
             accuracy = record["scores"]["accuracy"]
             title = data.TITLES[recipe.dataset]
@@ -143,32 +143,34 @@ def _computed(
             tqdm.write(f"{recipe.name} on {title}, seed {seed}: test accuracy {accuracy:.2%}")
 
 
-def update_ensemble(out: str | Path, recipe: Recipe, data_dir: str | Path | None) -> None:
-    """Write what the first seeds say together, unless that stands there, or more, or probabilities are missing."""
-    paths = [record_store.path_of(out, recipe, seed) for seed in range(max(record_store.SIZES))]
+def _update_ensemble(out: str | Path, recipe: Recipe, data_dir: str | Path | None) -> None:
+    """Write the scores of the ensembles of the first seeds, unless they are there or probabilities are missing."""
+    paths = [record_store.record_path(out, recipe, seed) for seed in range(max(ENSEMBLE_SIZES))]
     paths = list(itertools.takewhile(lambda path: path.exists() and path.with_suffix(".npy").exists(), paths))
     weights = [record_store.read(out, recipe, seed)["weights"] for seed in range(len(paths))]
-    target = record_store.path_of(out, recipe, "ensemble")
+    target = record_store.record_path(out, recipe, "ensemble")
     try:
-        stands = json.loads(target.read_text())["weights"]
+        known = json.loads(target.read_text())["weights"]
     except (OSError, ValueError, LookupError, TypeError):
-        stands = []
-    if len(paths) >= record_store.SIZES[1] and stands[: len(weights)] != weights:
-        digits = study_run.digits_of(recipe.dataset, data_dir, recipe.validation)
+        known = []
+    if len(paths) >= ENSEMBLE_SIZES[1] and known[: len(weights)] != weights:
+        digits = study_run.load_digits(recipe.dataset, data_dir, recipe.validation)
         probabilities = [np.load(path.with_suffix(".npy")) for path in paths]
-        record = together(recipe, weights, probabilities, digits.test.labels)
+        record = score_ensembles(recipe, weights, probabilities, digits.test.labels)
         made_with = provenance.collect(models.build(recipe))
         records.save(target, {**record, "md5": dict(digits.md5), "made_with": made_with})
 
 
-def together(recipe: Recipe, weights: list[str], probabilities: list[np.ndarray], labels: Tensor) -> dict[str, Any]:
-    """Scores of the mean of the probabilities of the first n seeds, for each n that there is; no seed is chosen.
+def score_ensembles(
+    recipe: Recipe, weights: list[str], probabilities: list[np.ndarray], labels: Tensor
+) -> dict[str, Any]:
+    """Scores of the mean probabilities of the first n seeds, for each size n; no seed is chosen.
 
-    probabilities: float32 (n, 10) of each seed; labels: int64 (n,) of the test part. weights: each one's hash.
+    weights: hash of each member. probabilities: float32 (n, 10) of each member; labels: int64 (n,) of the test part.
     """
     members = torch.from_numpy(np.stack(probabilities))
-    tiny = torch.finfo(members.dtype).tiny  # float32 rounds what is less likely to nought, whose logarithm is infinite
-    means = {size: members[:size].mean(0).clamp(min=tiny) for size in record_store.SIZES if size <= len(members)}
+    tiny = torch.finfo(members.dtype).tiny  # float32 rounds lower probabilities to zero, whose logarithm is infinite
+    means = {size: members[:size].mean(0).clamp(min=tiny) for size in ENSEMBLE_SIZES if size <= len(members)}
     scores = {size: evaluation.score(mean.log(), labels) for size, mean in means.items()}
     return {
         "recipe": recipe.name,

@@ -1,9 +1,9 @@
-"""What the records say, as tables in Markdown. Trains nothing."""
+"""Markdown tables of the records. Trains nothing."""
 
 import dataclasses
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +14,30 @@ from digit_recognizer.recipes.published import PUBLISHED
 from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import record_store, reproduction
-from digit_recognizer.study.record_store import SIZES
+from digit_recognizer.study.record_store import ENSEMBLE_SIZES
 
 
 def published(out: str | Path) -> str:
-    """Each published number, what the seeds gave, in which interval a single run lies, and what that says of it."""
+    """Each published number beside mean, range and prediction interval of the seeds."""
     rows = []
-    for answer in reproduction.all_answers(out):
-        show = _loss if answer.number.endswith("loss") else _percent
-        place = f"{answer.percentile:.1f} %" if answer.comparable else ""
-        name = f"`{answer.recipe.name}`" + ("" if answer.dataset == "mnist" else f", {TITLES[answer.dataset]}")
-        spread = _mean_and_spread(answer.values, show)
+    for result in reproduction.published_results(out):
+        show = _loss if result.quantity.endswith("loss") else _percent
+        percentile = f"{result.percentile:.1f} %" if result.comparable else ""
+        name = f"`{result.recipe.name}`" + ("" if result.dataset == "mnist" else f", {TITLES[result.dataset]}")
         rows.append((
-            answer.recipe.project, name, answer.number, "" if answer.published is None else show(answer.published),
-            spread, _range(answer.values, show), str(len(answer.values)), _range(answer.interval, show), place,
-            answer.verdict,
+            result.recipe.project, name, result.quantity, "" if result.published is None else show(result.published),
+            _mean_and_std(result.values, show), _range(result.values, show), str(len(result.values)),
+            _range(result.interval, show), percentile, result.conclusion,
         ))  # fmt: skip
-    return _table(
-        ("source", "recipe", "number", "published", "mean ± deviation", "lowest to highest", "seeds",
-         "95 % of single runs", "published lies at", "verdict"), rows,
-    )  # fmt: skip
+    head = ("project", "recipe", "quantity", "published", "mean ± std", "lowest to highest", "seeds")
+    return _table((*head, "95 % of single runs", "percentile of the published", "conclusion"), rows)
 
 
 def costs(out: str | Path) -> list[dict[str, Any]]:
-    """What charts.accuracy_against_cost draws of the results under a folder, a row for each recipe that has both.
+    """The rows of plots.accuracy_against_cost, of each recipe that has test accuracies on MNIST and seconds.
 
-    All on MNIST, those for QMNIST too. Accuracies from the records, seconds from `bench --ladder`: runs beside each
-    other would slow each other down.
+    Accuracies are the records'. Seconds are those of `benchmarks --training-time`, since runs of a study, side by side,
+    slow each other down.
     """
     rows = []
     for recipe in RECIPES.values():
@@ -52,51 +49,49 @@ def costs(out: str | Path) -> list[dict[str, Any]]:
 
 
 def _accuracies(out: str | Path, recipe: Recipe) -> list[float]:
-    """On the test part of MNIST, by seeds."""
+    """Test accuracies on MNIST, by seed."""
     found = record_store.read_all(out, dataclasses.replace(recipe, dataset="mnist"))
     return [record["scores"]["accuracy"] for record in found]
 
 
 def _seconds(out: str | Path, recipe: Recipe) -> list[float]:
-    """That its training took by itself, which only `bench --ladder` says."""
-    timed = record_store.read_benchmarks(out).get("ladder", {"runs": {}})["runs"]
-    return [run["seconds"] for run in timed.get(recipe.name, [])]
+    """Training times of runs one after the other; empty where they were not measured."""
+    runs = record_store.read_benchmarks(out).get("training_time", {"runs": {}})["runs"]
+    return [run["seconds"] for run in runs.get(recipe.name, [])]
 
 
-def ladder(out: str | Path) -> str:
-    """The records of our own recipes, with the seconds that training took on all cores where these were measured."""
+def our_recipes(out: str | Path) -> str:
+    """Test accuracies of our recipes, with the median of the training times where these were measured."""
     rows = []
     for recipe in OURS:
         if accuracies := _accuracies(out, recipe):
             seconds = _seconds(out, recipe)
             rows.append((
                 f"`{recipe.name}`", recipe.network, f"{recipe.parameter_count:,}",
-                _mean_and_spread(accuracies, _percent), _range(accuracies, _percent), str(len(accuracies)),
+                _mean_and_std(accuracies, _percent), _range(accuracies, _percent), str(len(accuracies)),
                 f"{statistics.median(seconds):.3g}" if seconds else "",
             ))  # fmt: skip
-    return _table(
-        ("recipe", "network", "weights", "test accuracy: mean ± deviation", "lowest to highest", "seeds", "seconds"),
-        rows,
-    )
+    head = ("recipe", "network", "parameters", "test accuracy: mean ± std", "lowest to highest", "seeds", "seconds")
+    return _table(head, rows)
 
 
 def ensembles(out: str | Path) -> str:
-    """What the seeds of each recipe say together: accuracy of the first n on MNIST, no seed chosen."""
+    """Test accuracies on MNIST of the ensembles of the first n seeds."""
     rows = []
     for recipe in (*PUBLISHED, *OURS):
-        path = record_store.path_of(out, dataclasses.replace(recipe, dataset="mnist"), "ensemble")
+        path = record_store.record_path(out, dataclasses.replace(recipe, dataset="mnist"), "ensemble")
         if path.exists():
             try:
                 scores = dict(json.loads(path.read_text())["scores"])
             except (ValueError, LookupError, TypeError) as error:
-                raise UserError(f"{path} is no ensemble's scores; delete it, and study makes it again") from error
-            cells = [_percent(scores[str(size)]["accuracy"]) if str(size) in scores else "" for size in SIZES]
+                raise UserError(f"{path} does not hold scores of ensembles; delete it and run study again") from error
+            cells = [_percent(scores[str(size)]["accuracy"]) if str(size) in scores else "" for size in ENSEMBLE_SIZES]
             rows.append((f"`{recipe.name}`", *cells))
-    return _table(("recipe", *(f"n = {size}" for size in SIZES)), rows)
+    return _table(("recipe", *(f"n = {size}" for size in ENSEMBLE_SIZES)), rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """In Markdown, with its columns' names only where there are rows."""
+    """A table in Markdown; empty without rows."""
     if not rows:
         return ""
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
@@ -111,10 +106,10 @@ def _loss(value: float) -> str:
     return f"{value:.4f}"
 
 
-def _range(values: Sequence[float], show: Any) -> str:
+def _range(values: Sequence[float], show: Callable[[float], str]) -> str:
     return f"{show(min(values))} to {show(max(values))}"
 
 
-def _mean_and_spread(values: Sequence[float], show: Any) -> str:
-    spread = f" ± {show(statistics.stdev(values))}" if len(values) > 1 else ""
-    return f"{show(statistics.mean(values))}{spread}"
+def _mean_and_std(values: Sequence[float], show: Callable[[float], str]) -> str:
+    std = f" ± {show(statistics.stdev(values))}" if len(values) > 1 else ""
+    return f"{show(statistics.mean(values))}{std}"
