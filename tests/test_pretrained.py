@@ -55,12 +55,12 @@ def test_the_card_says_how_good_it_is(name):
     assert f"{scores['accuracy']:.2%} ({low:.2%} to {high:.2%})" in card
 
 
-def test_card_and_readme_say_how_good_its_seeds_are():
+def test_card_and_docs_say_how_good_its_seeds_are():
     found = record_store.read_all(ROOT / "results", recipes.get("cnn_handwriting"))
     accuracies = [record["scores"]["accuracy"] for record in found]
     said = f"{statistics.mean(accuracies):.2%} ± {statistics.stdev(accuracies):.2%} (n = {len(found)})"
     assert said in (checkpoints.PRETRAINED / "README.md").read_text(encoding="utf-8")
-    assert said in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert said in (ROOT / "docs/own_digits.md").read_text(encoding="utf-8")
 
 
 def test_another_name_is_refused_and_those_that_there_are_named():

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-import stress
 from packaging.version import Version
 
 import digit_recognizer
@@ -158,13 +157,3 @@ def test_the_constraints_hold_versions_only():
 def test_pre_commit_runs_the_ruff_that_is_pinned():
     text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     assert set(re.findall(r"ruff==([\d.]+)", text)) == {CONSTRAINTS["ruff"]}
-
-
-def test_the_page_on_testing_quotes_the_last_long_run():
-    assert stress.table() in (ROOT / "docs/testing.md").read_text(encoding="utf-8")
-
-
-def test_the_page_on_testing_names_tests_that_there_are():
-    named = re.findall(r"`([\w/]*test_\w+\.py)`", (ROOT / "docs/testing.md").read_text(encoding="utf-8"))
-    assert len(named) > 10
-    assert {name for name in named if not (ROOT / "tests" / name).exists()} == set()
