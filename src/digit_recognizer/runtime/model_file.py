@@ -1,8 +1,8 @@
-"""Plain types and tensors as a file, and back. A file is data: nothing in it is ever run.
+"""Write plain types and tensors to a file and read them back. A file is data: nothing in it is ever run.
 
-Our files hold their format number and a checksum of everything else. PyTorch's archives have checksums too, but a
+Our files hold a format number and a checksum of their content. The checksums of PyTorch's archives are not enough: a
 program that changes an archive writes new ones. torch.load(weights_only=True) runs no code, but it reserves whatever
-memory a file asks for, follows any depth, and verifies nothing; so the bytes are inspected before PyTorch sees them.
+memory a file asks for, follows any depth, and verifies nothing. So the bytes are inspected before PyTorch reads them.
 """
 
 import collections
@@ -24,11 +24,11 @@ from digit_recognizer.runtime.errors import UserError
 
 FORMAT = 7  # of our files; no other is read
 ACCEPTED = "save its weights alone: torch.save(model.state_dict(), path)"
-MAX_FILE_MB = 256  # of a model file; the networks here have up to ten
+MAX_FILE_MB = 256  # of a model file; the networks here have up to 10
 MAX_DEPTH = 20  # of nested containers
 MAX_LEAVES = 200_000  # strings, numbers and tensors; half of what a pickle may have in opcodes
 MAX_ARCHIVE_ENTRIES = 10_000
-MAX_OPCODES = 400_000  # of a pickle, which takes seconds; the metrics of an epoch have about 25
+MAX_OPCODES = 400_000  # of a pickle, read in seconds; the metrics of an epoch have about 25
 MAX_TUPLES = 20_000  # of a pickle, five for each tensor; deeply nested tuples overflow Python's own stack
 MAX_DIMENSIONS = 8  # of a tensor; convolutions have four
 LEGACY_PICKLES = 5  # in a row, in files of PyTorch before 1.6
@@ -63,21 +63,20 @@ def write(path: str | Path, content: dict[str, Any]) -> None:
 
 
 def read(path: str | Path) -> Any:
-    """The content of a file, on the CPU: plain types and dense tensors, and of ours what was saved.
+    """Return the content of a file: plain types and dense tensors on the CPU.
 
-    State dicts of other programs have no checksum but that of PyTorch's archive. Raises UserError for anything else,
-    and for a file that is damaged, too large, or of another format.
+    State dicts of other programs have only the checksums of PyTorch's archive. Raises UserError for anything else, and
+    for a file that is damaged, too large, or of another format.
     """
     path = Path(path)
     raw = _read_bytes(path)
     try:
         inspect(raw)
         content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-        others = {name: value for name, value in content.items() if name != "checksum"} if is_ours(content) else content
-        found = checksum(others)
-    except Exception as error:  # whatever a stranger's bytes lead to; weights_only runs none of them
-        kind = _other_kind(raw)
-        if kind is not None:
+        saved = {name: value for name, value in content.items() if name != "checksum"} if is_ours(content) else content
+        found = checksum(saved)
+    except Exception as error:  # corrupt bytes may raise anything
+        if kind := _other_kind(raw):
             raise UserError(f"{path} is {kind}; {ACCEPTED}") from error
         raise UserError(f"{path} is not a model file, is damaged, or holds more than plain weights") from error
     if is_ours(content):
@@ -86,7 +85,7 @@ def read(path: str | Path) -> Any:
 
 
 def _other_kind(raw: bytes) -> str | None:
-    """What a file that is not a state dict is instead, as far as its bytes tell."""
+    """Return what a file is that is not a state dict, as far as its bytes tell."""
     if raw.startswith(b"\x89HDF\r\n\x1a\n"):
         return "an HDF5 file, as Keras writes (.h5), not a PyTorch file"
     if raw.startswith(b"PK\x03\x04") and b"model.weights.h5" in raw:
@@ -101,7 +100,7 @@ def _other_kind(raw: bytes) -> str | None:
 
 
 def checksum(content: Any) -> str:
-    """SHA-256 over plain types and tensors: equal only where two contents are equal bit for bit.
+    """Return the SHA-256 of plain types and tensors: equal only for bitwise equal content.
 
     Raises ValueError for other types, for tensors that are not dense, and for content that is too deep or too large.
     """
@@ -114,7 +113,7 @@ def checksum(content: Any) -> str:
 
 
 def _leaves(content: Any, depth: int) -> Iterator[Any]:
-    """Bytes that are equal only where the content is: the type, size and value of each part."""
+    """Yield bytes that are equal only for equal content: the type, size and value of each part."""
     if depth > MAX_DEPTH:
         raise ValueError("containers nested too deeply")
     if isinstance(content, Tensor):
@@ -138,35 +137,32 @@ def _leaves(content: Any, depth: int) -> Iterator[Any]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    """All bytes of a file. Raises UserError where it cannot be read or exceeds MAX_FILE_MB."""
+    """Read a file. Raises UserError where that fails or the file exceeds MAX_FILE_MB."""
     try:
         if path.is_dir():
             raise UserError(f"{path} is a folder, not a model file")
         if path.exists() and not path.is_file():
             raise UserError(f"{path} is not an ordinary file")
         if path.stat().st_size > MAX_FILE_MB * 1_000_000:
-            raise UserError(
-                f"{path} has more than {MAX_FILE_MB} MB, the maximum of a model file; it is not one of ours"
-            )
+            raise UserError(f"{path} has more than {MAX_FILE_MB} MB, too much for a model file; it is not one of ours")
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def is_ours(content: Any) -> bool:
-    """Whether content has a format of ours, other than another program's state dict."""
+    """Return whether content is of our format, not a state dict of another program."""
     return isinstance(content, Mapping) and "format" in content
 
 
 def _validate_format(path: Path, content: Mapping[str, Any], found: str) -> None:
-    """Raise UserError where a file of ours has another format, or its checksum is not that of its content."""
+    """Raise UserError where our file has another format, or its checksum is not that of its content."""
     number = content["format"]
-    if type(number) is int and number > FORMAT:
-        raise UserError(f"{path} was made by a newer version of this project (format {number}); update it")
-    if type(number) is int and 0 < number < FORMAT:
-        raise UserError(f"{path} was made by an older version of this project (format {number}); train it again")
     if type(number) is not int or number < 1:
         raise UserError(f"{path} is damaged: there is no such format; take another copy of it")
+    if number != FORMAT:
+        age, remedy = ("a newer", "update it") if number > FORMAT else ("an older", "train it again")
+        raise UserError(f"{path} was made by {age} version of this project (format {number}); {remedy}")
     if content.get("checksum") != found:
         raise UserError(f"{path} is damaged: its checksum is not that of its content; take another copy of it")
 
@@ -181,10 +177,8 @@ def inspect(raw: bytes) -> None:
     if raw.startswith(b"PK\x03\x04"):
         entries = _archive_entries(raw)
         (name,) = (name for name in entries if name.endswith("/data.pkl"))
-        sizes = {
-            entry.removeprefix(name.removesuffix("data.pkl") + "data/"): len(content)
-            for entry, content in entries.items()
-        }
+        folder = name.removesuffix("data.pkl") + "data/"
+        sizes = {entry.removeprefix(folder): len(content) for entry, content in entries.items()}
         _inspect_pickle(io.BytesIO(entries[name]), len(raw), sizes)
     else:
         file = io.BytesIO(raw)
@@ -193,8 +187,8 @@ def inspect(raw: bytes) -> None:
 
 
 def _archive_entries(raw: bytes) -> dict[str, bytes]:
-    """The entries of an archive by name."""
-    if raw.count(b"PK\x01\x02") > MAX_ARCHIVE_ENTRIES:  # before zipfile spends a thousand bytes on each
+    """Return the entries of an archive by name."""
+    if raw.count(b"PK\x01\x02") > MAX_ARCHIVE_ENTRIES:  # zipfile would spend a kilobyte on each
         raise ValueError("too many entries")
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         entries = archive.infolist()
@@ -209,15 +203,15 @@ def _archive_entries(raw: bytes) -> dict[str, bytes]:
             raise ValueError("a duplicate name")
         if sum(entry.file_size for entry in entries) > len(raw) or min(entry.header_offset for entry in entries):
             raise ValueError("the entries are not those of this file")
-        return {name: archive.read(name) for name in names}  # verifies each one's checksum
+        return {name: archive.read(name) for name in names}  # verifies the checksums
 
 
 def _inspect_pickle(file: BinaryIO, max_bytes: int, sizes: Mapping[str, int] | None) -> None:
-    """Inspect the next pickle. max_bytes: of all tensors; sizes: of the storages by name, where they lie apart."""
+    """Inspect the next pickle. max_bytes: of all tensors. sizes: of the storages by name; None if they follow it."""
     start, tuples = file.tell(), 0
     for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         tuples += opcode.name.startswith("TUPLE")
-        far = opcode.name == "LONG_BINPUT" and (argument or 0) > MAX_OPCODES  # it would reserve so many places
+        far = opcode.name == "LONG_BINPUT" and (argument or 0) > MAX_OPCODES  # it would reserve that many entries
         if opcode.name not in OPCODES or number > MAX_OPCODES or tuples > MAX_TUPLES or far:
             raise ValueError("an opcode that plain types do not need")
     file.seek(start)
@@ -225,7 +219,7 @@ def _inspect_pickle(file: BinaryIO, max_bytes: int, sizes: Mapping[str, int] | N
 
 
 class _Storage(collections.namedtuple("_Storage", ["element_size", "count"])):
-    """Stands for the storage of tensors: bytes of an element, and how many elements there are."""
+    """Stands for the storage of tensors: bytes per element, and number of elements."""
 
 
 class _OrderedDict(dict):
@@ -236,7 +230,7 @@ class _OrderedDict(dict):
 
 
 class _DeclaredContent(pickle.Unpickler):
-    """Makes stand-ins of what a pickle declares, and raises ValueError where that does not fit the file."""
+    """Makes stand-ins for what a pickle declares, and raises ValueError where that does not fit the file."""
 
     def __init__(self, file: BinaryIO, max_bytes: int, sizes: Mapping[str, int] | None) -> None:
         super().__init__(file, encoding="utf-8")
@@ -245,7 +239,7 @@ class _DeclaredContent(pickle.Unpickler):
         self.tensor_bytes_left = self.storage_bytes_left = max_bytes
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a class or function; nothing is imported."""
+        """Return the stand-in for a class or function; nothing is imported."""
         known: dict[tuple[str, str], Callable] = {
             ("collections", "OrderedDict"): _OrderedDict,
             ("torch._utils", "_rebuild_tensor"): self._tensor,
@@ -255,11 +249,11 @@ class _DeclaredContent(pickle.Unpickler):
         return ELEMENT_SIZES[name] if module == "torch" else known[module, name]
 
     def persistent_load(self, declared: tuple) -> _Storage:
-        """The storage that this names: type, element size, key, device and count."""
+        """Return the storage that is declared by type, element size, key, device and count."""
         kind, element_size, name, _, count, *view = declared
         if kind != "storage" or any(part is not None for part in view) or type(count) is not int or count < 0:
             raise ValueError("a storage of an unknown kind")
-        if self.sizes is None and name not in self.known:  # it follows after the pickles
+        if self.sizes is None and name not in self.known:  # its bytes follow the pickles
             self.known.add(name)
             self.storage_bytes_left -= element_size * count
         if self.storage_bytes_left < 0 or (self.sizes is not None and self.sizes[name] != element_size * count):

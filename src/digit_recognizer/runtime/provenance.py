@@ -1,4 +1,4 @@
-"""How a number was made: versions, machine, threads, commit; and the hash of weights."""
+"""What a number was made with: versions, machine, threads, commit; and the hash of weights."""
 
 import contextlib
 import hashlib
@@ -17,7 +17,7 @@ from digit_recognizer.runtime.device import training_precision
 
 
 def collect(model: nn.Module, precision: str = "float32") -> dict[str, Any]:
-    """How a number was made: versions, machine, precision, threads, processes, commit. precision: of the recipe."""
+    """Return versions, machine, precision, threads, processes and commit. precision: as the recipe asks for it."""
     device = next(model.parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
@@ -38,7 +38,7 @@ def collect(model: nn.Module, precision: str = "float32") -> dict[str, Any]:
 
 
 def weights_hash(model: nn.Module) -> str:
-    """SHA-256 over names and bytes of all weights: equal only where two networks are equal bit for bit."""
+    """Return the SHA-256 of the names and bytes of all weights: equal only for bitwise equal networks."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(name.encode())
@@ -47,7 +47,7 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def _processor() -> str:
-    """The processor's name, as far as the system tells it."""
+    """Return the processor's name, as far as the system gives one."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -56,18 +56,14 @@ def _processor() -> str:
 
 
 def _commit() -> dict[str, Any]:
-    """The commit of this checkout and whether the package was changed since; both None outside of a checkout."""
-    here = Path(__file__).resolve().parent.parent
-    outputs = []
-    # The first fails where the package is installed inside the checkout of another project.
-    for command in (
-        ["ls-files", "--error-unmatch", "__init__.py"],
-        ["rev-parse", "HEAD"],
-        ["status", "--porcelain", "."],
-    ):
-        try:
-            ran = subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, timeout=10, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return {"commit": None, "changed": None}
-        outputs.append(ran.stdout.strip())
-    return {"commit": outputs[1], "changed": bool(outputs[2])}
+    """Return the commit of this checkout and whether the package was changed since; None twice outside a checkout."""
+
+    def git(*command: str) -> str:
+        return subprocess.check_output(["git", *command], cwd=here, stderr=subprocess.DEVNULL, text=True, timeout=10)
+
+    here = Path(__file__).resolve().parents[1]
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")  # fails within the checkout of another project
+        return {"commit": git("rev-parse", "HEAD").strip(), "changed": bool(git("status", "--porcelain", "."))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "changed": None}
