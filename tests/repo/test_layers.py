@@ -50,10 +50,11 @@ def test_importing_the_modules_prints_nothing_and_writes_nothing(tmp_path):
     assert (ran.returncode, ran.stdout, ran.stderr, list(tmp_path.iterdir())) == (0, "", "", [])
 
 
-def test_the_package_and_the_command_line_import_nothing_heavy():
-    heavy = "{'torch', 'torchvision', 'numpy', 'matplotlib', 'sklearn', 'skimage', 'PIL', 'tqdm', 'onnx', 'tkinter'}"
+def test_the_package_the_command_line_and_the_apps_import_nothing_heavy():
+    heavy = "{'torch', 'torchvision', 'numpy', 'matplotlib', 'skimage', 'PIL', 'tqdm', 'onnx', 'tkinter', 'streamlit'}"
     program = (
-        "import sys, digit_recognizer.cli.parser, digit_recognizer.__main__, benchmarks.__main__; "
+        "import sys, digit_recognizer.cli.parser, digit_recognizer.__main__, benchmarks.__main__, "
+        "digit_recognizer.apps.window, digit_recognizer.apps.web.server; "
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     root = PACKAGE.parents[1]

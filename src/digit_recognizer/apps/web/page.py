@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from digit_recognizer.apps.web import model_list
 from digit_recognizer.runtime.errors import UserError
@@ -297,8 +297,7 @@ def draw_boxes(number: "Number") -> Image.Image:
     size = max(image.size) / 22
     font = ImageFont.load_default(size)
     border = round(1.5 * size)
-    page = Image.new("RGB", (image.width + 2 * border, image.height + 2 * border), "white")
-    page.paste(image, (border, border))
+    page = ImageOps.expand(image.convert("RGB"), border, "white")
     pen = ImageDraw.Draw(page)
     for place, (box, prediction) in enumerate(zip(number.boxes, number.predictions, strict=True), 1):
         left, top, right, bottom = (round(side * scale) + border for side in box)

@@ -43,12 +43,12 @@ class Answer(NamedTuple):
     @property
     def confidence(self) -> float:
         """The confidence, 0 to 1, in the least sure digit; 0 where nothing was read."""
-        return 0.0 if self.reason else (self.prediction if self.number is None else self.number).confidence
+        return 0.0 if self.reason else (self.number or self.prediction).confidence
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """The warnings of all digits, without duplicates."""
-        return (self.prediction if self.number is None else self.number).warnings
+        return (self.number or self.prediction).warnings
 
 
 def read(recognizer: Recognizer, source: Any, as_number: bool = False) -> Answer:

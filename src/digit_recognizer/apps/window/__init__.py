@@ -52,7 +52,7 @@ def open_window(model: str | None = None, data_dir: str | None = None) -> "Windo
         raise
     name = "the one that comes with the package" if model is None else layout.shorten(Path(model).name)
     dot = drawing.Drawing()
-    dot.start_stroke(drawing.Stroke(0.1, [(0.5, 0.5)]))
+    dot.add(drawing.Stroke(0.1, [(0.5, 0.5)]))
     recognizer.predict(dot.render())  # a first prediction takes several times as long as later ones
     window = Window(root, recognizer, name, data_dir)
     root.deiconify()

@@ -49,13 +49,9 @@ class Drawing:
         """Whether there is neither a stroke nor an image."""
         return not self.strokes and self.opened_image is None
 
-    def start_stroke(self, stroke: Stroke) -> None:
-        """Add a stroke, which may grow afterwards; it replaces an opened image."""
-        self._steps.append(stroke)
-
-    def show_image(self, image: Image.Image) -> None:
-        """Show an opened image in place of the drawing."""
-        self._steps.append(image)
+    def add(self, step: Stroke | Image.Image) -> None:
+        """Add a stroke, which may grow afterwards, or an opened image. Each replaces what is of the other kind."""
+        self._steps.append(step)
 
     def clear(self) -> None:
         """Empty the canvas."""

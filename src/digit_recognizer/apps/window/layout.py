@@ -99,7 +99,7 @@ class Layout:
             frame,
             ("Open image…", actions.open_image),
             ("Load model…", actions.load_model),
-            ("Save model…", actions.training.ask_and_save),
+            ("Save model…", actions.training.save),
         )
         self.save_model_button.state(["disabled"])  # until one was trained here
         self.model_label = ttk.Label(frame, style="Quiet.TLabel")
@@ -115,8 +115,7 @@ class Layout:
         self.pad.pack(fill="both", expand=True)  # packed last: it shrinks where there is little room
         self._buttons(row, ("Predict", actions.predict), ("Clear", actions.clear), ("Undo", actions.undo))
         ttk.Label(row, text="Brush").pack(side="left", padx=(self.px(4), self.px(4)))
-        self.brush_scale = ttk.Scale(row, from_=0.03, to=0.15, value=self.pad.brush_width, length=self.px(60))
-        self.brush_scale.configure(command=actions.set_brush_width)
+        self.brush_scale = ttk.Scale(row, from_=0.03, to=0.15, variable=self.pad.brush_width, length=self.px(60))
         self.brush_scale.pack(side="left", fill="x", expand=True)
         return frame
 

@@ -10,7 +10,6 @@ from torch import nn
 
 from digit_recognizer import checkpoints, data, evaluation, models, recipes, records, training
 from digit_recognizer.apps.window.layout import shorten
-from digit_recognizer.evaluation import Scores
 from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.recognition import calibration
 from digit_recognizer.recognition.recognizer import Recognizer
@@ -24,19 +23,15 @@ RECIPE = "mlp_128_64_adam_10ep"  # of tkinter-mnist, the project whose window th
 POLL_INTERVAL = 100  # milliseconds
 
 
-class TrainingStarted(NamedTuple):
-    """The first event: the digits are loaded."""
-
-    digits: data.Digits
-
-
 class TrainedModel(NamedTuple):
-    """The last event of a complete training: what checkpoints.save takes, and the test scores."""
+    """A complete training: what checkpoints.save takes."""
 
     model: nn.Module
     recipe: Recipe
     record: dict[str, Any]
-    scores: Scores
+
+
+Event = data.Digits | dict[str, Any] | TrainedModel | UserError
 
 
 class _Stopped(Exception):
@@ -46,7 +41,7 @@ class _Stopped(Exception):
 class TrainingThread(threading.Thread):
     """One run of a recipe with seed 0, between whose steps it can be paused and stopped.
 
-    events: for the window to fetch: TrainingStarted, the metrics of each epoch, and at the end TrainedModel or a
+    events: for the window to fetch: the loaded digits, the metrics of each epoch, and at the end a TrainedModel or a
     UserError; nothing after stop. progress: the fraction of all digits seen so far, 0 to 1.
     unpaused: cleared while somebody draws, to leave the processor to the window.
     """
@@ -54,8 +49,7 @@ class TrainingThread(threading.Thread):
     def __init__(self, recipe: Recipe, dataset: str, data_dir: str | None) -> None:
         super().__init__(daemon=True)  # a download that hangs must not keep the program from ending
         self.recipe, self.dataset, self.data_dir = recipe, dataset, data_dir
-        self.events: queue.SimpleQueue[TrainingStarted | dict[str, Any] | TrainedModel | UserError]
-        self.events = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.unpaused = threading.Event()
         self.unpaused.set()
         self.progress = 0.0
@@ -80,7 +74,7 @@ class TrainingThread(threading.Thread):
     def _train(self) -> TrainedModel:
         device = choose_device("cpu", threads=1)
         digits = data.load(self.dataset, self.data_dir, fall_back=True)
-        self.events.put(TrainingStarted(digits))
+        self.events.put(digits)
         model = models.build(self.recipe, seed=0).to(device)
         total = self.recipe.epochs * len(digits.train.labels)
 
@@ -97,7 +91,7 @@ class TrainingThread(threading.Thread):
         scores = evaluation.score(evaluation.predict(model, digits.test.images), digits.test.labels)
         calibrated = calibration.calibrate(model, digits, self.recipe.augmentation)
         record = records.describe(self.recipe, digits, 0, model, history, scores, calibrated)
-        return TrainedModel(model, self.recipe, record, scores)
+        return TrainedModel(model, self.recipe, record)
 
 
 class TrainingControl:
@@ -165,8 +159,8 @@ class TrainingControl:
                 self.window.layout.progress_bar.configure(value=thread.progress)
                 self.window.root.after(POLL_INTERVAL, self._poll, thread)
                 return
-            if isinstance(event, TrainingStarted):
-                self._show_start(event.digits)
+            if isinstance(event, data.Digits):
+                self._show_start(event)
             elif isinstance(event, TrainedModel):
                 self._finish(event)
             elif isinstance(event, UserError):
@@ -191,12 +185,12 @@ class TrainingControl:
         self.window.layout.training_label.configure(text=text)
 
     def _finish(self, trained: TrainedModel) -> None:
-        scores, title = trained.scores, data.TITLES[trained.record["dataset"]]
+        scores, title = trained.record["scores"], data.TITLES[trained.record["dataset"]]
         self._end(f"Done: {self.history[-1]['train_accuracy']:.2%}")
         self.trained = trained
         self.window.layout.save_model_button.state(["!disabled"])
         self.window.use_recognizer(Recognizer(trained.model), f"just trained on {title}, not saved")
-        accuracy = f"{scores.accuracy:.2%} of the {scores.count:,} test digits of {title} right"
+        accuracy = f"{scores['accuracy']:.2%} of the {scores['count']:,} test digits of {title} right"
         self.window.layout.set_status(f"The new network reads from now on; {accuracy}. Save model… keeps it.")
 
     def _end(self, text: str) -> None:
@@ -205,19 +199,17 @@ class TrainingControl:
         self.window.layout.training_label.configure(text=text)
         self.window.layout.progress_bar.configure(value=0)
 
-    def ask_and_save(self) -> None:
+    def save(self) -> None:
         """Ask for a file, and whether to replace it, and save the trained network there."""
-        if self.trained is None:
+        trained = self.trained
+        if trained is None:
             return
         path = filedialog.asksaveasfilename(
             parent=self.window.root, title="Save the trained model", defaultextension=".pth",
-            initialfile=f"{self.trained.record['dataset']}_model.pth", confirmoverwrite=True,
+            initialfile=f"{trained.record['dataset']}_model.pth", confirmoverwrite=True,
         )  # fmt: skip
-        if path:
-            self.save(self.trained, path)
-
-    def save(self, trained: TrainedModel, path: str) -> None:
-        """Save a trained network as a model file."""
+        if not path:
+            return
         checkpoints.save(path, trained.model, trained.recipe, trained.record)
         if self.window.recognizer.model is trained.model:  # no other was loaded since
             self.window.layout.model_label.configure(text=f"Network: {shorten(Path(path).name)}")

@@ -18,18 +18,18 @@ BLUE, GREY, PALE, TEXT, PAPER = "#0072B2", "#A6A6A6", "#E3E3E3", "#222222", "#FA
 class DrawingPad(tk.Frame):
     """A square black canvas, as large as its frame allows, that adds the mouse's strokes to a drawing.
 
-    brush_width: a fraction of the side; on_press: called when a stroke begins; on_change: called when it grows.
+    brush_width: of the next stroke, a fraction of the side; on_press, on_change: called when it begins and grows.
     """
 
     def __init__(
         self, parent: tk.Misc, drawing: Drawing, side: int, on_press: Callable[[], None], on_change: Callable[[], None]
     ) -> None:
         super().__init__(parent, width=side, height=side, background=PAPER)
-        self.brush_width = 0.08
+        self.brush_width = tk.DoubleVar(self, 0.08)
         self._drawing, self._on_press, self._on_change = drawing, on_press, on_change
         self._side, self._line = side, 0
         self._photo: tk.PhotoImage | None = None  # tkinter itself keeps no reference to it
-        self._stroke = Stroke(self.brush_width, [])
+        self._stroke = Stroke(0, [])
         self.canvas = tk.Canvas(self, background="black", highlightthickness=0, cursor="crosshair")
         self.canvas.place(x=0, y=0, width=side, height=side)
         self.bind("<Configure>", self._resize)
@@ -56,8 +56,8 @@ class DrawingPad(tk.Frame):
         self._on_press()
         if self._drawing.opened_image is not None:
             self.canvas.delete("all")
-        self._stroke = Stroke(self.brush_width, [(event.x / self._side, event.y / self._side)])
-        self._drawing.start_stroke(self._stroke)
+        self._stroke = Stroke(self.brush_width.get(), [(event.x / self._side, event.y / self._side)])
+        self._drawing.add(self._stroke)
         self._draw_stroke(self._stroke)
         self._on_change()
 

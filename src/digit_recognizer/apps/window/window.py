@@ -82,22 +82,14 @@ class Window:
         if not undone:
             self.layout.set_status("There is nothing to undo.")
 
-    def set_brush_width(self, width: str) -> None:
-        """Set the brush's width for the next stroke, a fraction of the canvas's side."""
-        self.layout.pad.brush_width = float(width)
-
     def open_image(self) -> None:
-        """Ask for an image file and show it."""
+        """Ask for an image file, show it and read it."""
         types = [("Pictures", IMAGE_PATTERNS), ("All files", "*")]
         if path := filedialog.askopenfilename(parent=self.root, title="Open image", filetypes=types):
-            self.show_image(path)
-
-    def show_image(self, path: str) -> None:
-        """Show and read an image file."""
-        picture = image_io.read(path)
-        self.drawing.show_image(picture.image)
-        self._redraw()
-        self.layout.set_status("; ".join((f"Opened {path}", *picture.warnings)))
+            picture = image_io.read(path)
+            self.drawing.add(picture.image)
+            self._redraw()
+            self.layout.set_status("; ".join((f"Opened {path}", *picture.warnings)))
 
     def save_drawing(self, label: int) -> None:
         """Save the drawing under its true label."""
@@ -146,15 +138,11 @@ class Window:
     # models
 
     def load_model(self) -> None:
-        """Ask for a model file and read with it."""
+        """Ask for a model file and read with its network from now on."""
         types = [("Models", "*.pth"), ("All files", "*")]
         if path := filedialog.askopenfilename(parent=self.root, title="Load model", filetypes=types):
-            self.use_model(path)
-
-    def use_model(self, path: str) -> None:
-        """Read with the network of a model file from now on."""
-        self.use_recognizer(Recognizer.load(path), shorten(Path(path).name))
-        self.layout.set_status(f"Loaded {path}")
+            self.use_recognizer(Recognizer.load(path), shorten(Path(path).name))
+            self.layout.set_status(f"Loaded {path}")
 
     def use_recognizer(self, recognizer: Recognizer, name: str) -> None:
         """Read with this recognizer from now on."""
