@@ -20,7 +20,9 @@ def main(options: argparse.Namespace | None = None) -> None:
     from digit_recognizer import checkpoints, data, evaluation, models, plots, recipes, records, training
     from digit_recognizer.recognition import calibration
     from digit_recognizer.runtime.device import choose_device, training_precision
+    from digit_recognizer.runtime.distributed import init_process_group
 
+    init_process_group()  # does nothing unless torchrun started several of these
     changes = {"epochs": options.epochs, "batch_size": options.batch_size, "learning_rate": options.learning_rate}
     recipe = recipes.get(options.recipe, **changes)
     device = choose_device(options.device, options.threads)
@@ -47,8 +49,7 @@ def main(options: argparse.Namespace | None = None) -> None:
     logits = evaluation.predict(model, digits.test.images)
     scores = evaluation.score(logits, digits.test.labels)
     confusion = evaluation.confusion_matrix(logits, digits.test.labels)
-    published = records.published_for(recipe, digits.name)
-    print(evaluation.comparison(published, digits.name, scores, history[-1]))
+    print(records.comparison(recipe, digits.name, scores, history[-1]))
     title = f"{digits.title} test set"
     plots.save(plots.training_curves(history, f"{recipe.name} on {digits.title}"), out.figures / "training_curves.png")
     plots.save(plots.confusion_matrix(confusion, title), out.figures / "confusion_matrix.png")

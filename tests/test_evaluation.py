@@ -9,8 +9,6 @@ from sklearn import metrics
 from torch import nn
 
 from digit_recognizer import data, evaluation, models
-from digit_recognizer.evaluation import Scores
-from digit_recognizer.recipes.recipe import Published
 
 
 class FirstPixels(nn.Module):
@@ -133,33 +131,3 @@ def test_predict_draws_no_random_numbers():
     assert torch.equal(torch.get_rng_state(), before)
     model(data.to_pixels(random_images(9)))
     assert not torch.equal(torch.get_rng_state(), before)  # in training mode this network does draw
-
-
-@pytest.mark.parametrize(("published", "verdict"), [(0.9787, "inside"), (0.9760, "inside"), (0.9750, "outside")])
-def test_the_comparison_says_whether_the_published_number_lies_in_our_interval(published, verdict):
-    text = evaluation.comparison(Published(test_accuracy=published), "mnist", Scores(9787, 10_000, 732.0))
-    assert text.startswith("MNIST, n = 10,000 test digits\n")
-    row = text.splitlines()[-1]
-    assert row.split()[:4] == ["test", "accuracy", f"{published:.2%}", "97.87%"]
-    assert row.endswith(f"97.57% to 98.14%, published {verdict}")
-    assert text.splitlines()[-2].split() == ["test", "loss", "-", "0.0732"]
-
-
-def test_the_comparison_says_where_nothing_is_published_and_names_the_data_set():
-    text = evaluation.comparison(None, "optdigits", Scores(346, 360, 46.0))
-    assert text.startswith("optdigits, n = 360 test digits (nothing is published of this training on this data set)\n")
-    assert "MNIST" not in text and "inside" not in text and "outside" not in text
-    assert text.splitlines()[-1].split()[:4] == ["test", "accuracy", "-", "96.11%"]
-
-
-@pytest.mark.parametrize(("held_out", "named"), [("validation", True), ("test", False)])
-def test_the_comparison_shows_the_last_epoch_and_its_validation_part(held_out, named):
-    row = {"train_loss": 0.037, "train_accuracy": 0.9881, "held_out": held_out, "held_out_accuracy": 0.9715}
-    published = Published(train_loss=0.04, train_accuracy=0.97, validation_accuracy=0.98)
-    text = evaluation.comparison(published, "qmnist", Scores(9, 10, 1.0), row)
-    lines = {" ".join(line.split()[:2]): line.split()[2:] for line in text.splitlines()}
-    assert text.startswith("QMNIST, n = 10 ")
-    assert lines["train loss"] == ["0.0400", "0.0370"]
-    assert lines["train accuracy"] == ["97.00%", "98.81%"]
-    assert ("validation accuracy" in lines) is named
-    assert not named or lines["validation accuracy"] == ["98.00%", "97.15%"]

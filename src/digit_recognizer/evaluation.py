@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from digit_recognizer import data
-from digit_recognizer.recipes.recipe import Published
 from digit_recognizer.runtime import distributed
 
 
@@ -110,36 +109,3 @@ def per_digit_table(confusion: Tensor) -> str:
         for row in per_digit(confusion)
     ]
     return "\n".join(lines)
-
-
-def comparison(published: Published | None, dataset: str, scores: Scores, last_epoch: dict | None = None) -> str:
-    """Published beside measured, as text.
-
-    published: None where nothing is published of this training on this data set. last_epoch: the last row of
-    training's history, whose train loss and accuracy are running values while the weights moved.
-    """
-    low, high = scores.interval
-    known = published or Published()
-    rows: list[tuple[str, float | None, float, tuple[float, float] | None]] = []
-    if last_epoch is not None:
-        rows.append(("train loss", known.train_loss, last_epoch["train_loss"], None))
-        rows.append(("train accuracy", known.train_accuracy, last_epoch["train_accuracy"], None))
-        if last_epoch["held_out"] == "validation":
-            rows.append(("validation accuracy", known.validation_accuracy, last_epoch["held_out_accuracy"], None))
-    rows.append(("test loss", known.test_loss, scores.mean_loss, None))
-    rows.append(("test accuracy", known.test_accuracy, scores.accuracy, (low, high)))
-    heading = f"{data.TITLES.get(dataset, dataset)}, n = {scores.count:,} test digits"
-    if published is None:
-        heading += " (nothing is published of this training on this data set)"
-    lines = [heading, f"{'':20}{'published':>11}{'measured':>11}  95 % interval"]
-    return "\n".join(lines + [_comparison_row(*row) for row in rows])
-
-
-def _comparison_row(name: str, published: float | None, measured: float, interval: tuple | None) -> str:
-    form = "{:.2%}" if name.endswith("accuracy") else "{:.4f}"
-    line = f"{name:20}{'-' if published is None else form.format(published):>11} {form.format(measured):>10}"
-    if interval:
-        line += f"  {interval[0]:.2%} to {interval[1]:.2%}"
-        if published is not None:
-            line += ", published inside" if interval[0] <= published <= interval[1] else ", published outside"
-    return line

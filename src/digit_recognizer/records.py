@@ -8,10 +8,12 @@ from typing import Any
 from torch import nn
 
 from digit_recognizer import recipes
-from digit_recognizer.data import Digits
+from digit_recognizer.data import TITLES, Digits
 from digit_recognizer.evaluation import Scores
 from digit_recognizer.recipes.recipe import Published, Recipe
+from digit_recognizer.recipes.spreads import SPREADS, Spread
 from digit_recognizer.runtime import files, provenance
+from digit_recognizer.runtime.text import columns
 
 FORMAT = 3
 
@@ -93,3 +95,49 @@ def published_for(recipe: Recipe | None, dataset: str) -> Published | None:
     if recipe is None or (known := recipes.RECIPES.get(recipe.name)) is None:
         return None
     return known.published if known.dataset == dataset and known.settings == recipe.settings else None
+
+
+def comparison(recipe: Recipe | None, dataset: str, scores: Scores, last_epoch: dict[str, Any] | None = None) -> str:
+    """A run beside the published numbers and the spread of seeds, and its test-set interval, as text.
+
+    recipe: None where it is not known. last_epoch: the last row of training's history, whose train loss and accuracy
+    are running values.
+    """
+    published = published_for(recipe, dataset)
+    spreads = SPREADS.get(recipe.name, {}) if recipe and published else {}
+    measured = {"test_loss": scores.mean_loss, "test_accuracy": scores.accuracy}
+    if last_epoch is not None:
+        if last_epoch["held_out"] == "validation":
+            measured = {"validation_accuracy": last_epoch["held_out_accuracy"]} | measured
+        measured = {field: last_epoch[field] for field in ("train_loss", "train_accuracy")} | measured
+    rows = [("", "published", "this run", "seeds: mean ± std (n)", "95 % of single runs")]
+    rows += [_row(name, getattr(published, name, None), value, spreads.get(name)) for name, value in measured.items()]
+    heading = f"{TITLES.get(dataset, dataset)}, n = {scores.count:,} test digits"
+    if published is None:
+        heading += " (nothing is published of this training on this data set)"
+    lines = [heading, columns(rows)]
+    if spread := spreads.get("test_accuracy"):
+        lines.append(_position(published and published.test_accuracy, scores.accuracy, spread))
+    low, high = scores.interval
+    return "\n".join([*lines, f"95 % test-set interval of this network: {low:.2%} to {high:.2%}"])
+
+
+def _row(name: str, published: float | None, value: float, spread: Spread | None) -> tuple[str, ...]:
+    """A line of the comparison."""
+    form = "{:.2%}" if name.endswith("accuracy") else "{:.4f}"
+    cells = [name.replace("_", " "), "-" if published is None else form.format(published), form.format(value), "-", "-"]
+    if spread is not None:
+        mean, std, low, high = (form.format(number) for number in (spread.mean, spread.std, spread.low, spread.high))
+        cells[3:] = f"{mean} ± {std} ({spread.seeds})", f"{low} to {high}"
+    return tuple(cells)
+
+
+def _position(published: float | None, accuracy: float, spread: Spread) -> str:
+    """Where the published test accuracy and this run's lie in the spread of seeds, in words."""
+    here = spread.locate(accuracy)
+    if published is None:
+        return f"this run's {accuracy:.2%} lies {here} the spread of seeds"
+    there = spread.locate(published)
+    if there == here:
+        return f"the published {published:.2%} and this run's {accuracy:.2%} lie {here} the spread of seeds"
+    return f"the published {published:.2%} lies {there} the spread of seeds, this run's {accuracy:.2%} {here} it"

@@ -31,8 +31,7 @@ def evaluate(options: argparse.Namespace) -> None:
         raise UserError(f"{error}; or give --dataset optdigits, which is always there") from error
     logits = evaluation.predict(checkpoint.model, digits.test.images)
     scores = evaluation.score(logits, digits.test.labels)
-    published = records.published_for(recipe, digits.name) if trained_on == digits.name else None
-    print(evaluation.comparison(published, digits.name, scores))
+    print(records.comparison(recipe if trained_on == digits.name else None, digits.name, scores))
     print(evaluation.per_digit_table(evaluation.confusion_matrix(logits, digits.test.labels)))
     if options.json is not None:
         result = {

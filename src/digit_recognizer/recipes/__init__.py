@@ -3,6 +3,7 @@
 recipe       what a training run is: Recipe, Convolution, Augmentation
 published    the trainings of the five published projects, and ablations of them
 ours         our recipes
+spreads      the spread of their numbers over the seeds in results/
 """
 
 import dataclasses

@@ -12,8 +12,10 @@ from scipy import stats
 
 from digit_recognizer.data import TITLES
 from digit_recognizer.recipes import RECIPES
+from digit_recognizer.recipes.ours import OURS
 from digit_recognizer.recipes.published import PUBLISHED
 from digit_recognizer.recipes.recipe import Recipe
+from digit_recognizer.recipes.spreads import Spread
 from digit_recognizer.study import record_store
 
 COVERAGE = 0.95  # of the prediction interval
@@ -116,6 +118,23 @@ def _results_of(recipe: Recipe, dataset: str, found: list[dict[str, Any]]) -> li
         for field, of_seeds in values.items()
         if published[field] is not None or field == "test_accuracy"
     ]
+
+
+def spreads(out: str | Path) -> dict[str, dict[str, Spread]]:
+    """The content of recipes.spreads, from the records: of published recipes and ours, on their own data set."""
+    found = {recipe: record_store.read_all(out, recipe) for recipe in (*PUBLISHED, *OURS)}
+    return {recipe.name: _spreads_of(recipe, records) for recipe, records in found.items() if len(records) > 1}
+
+
+def _spreads_of(recipe: Recipe, found: list[dict[str, Any]]) -> dict[str, Spread]:
+    spreads = {}
+    for result in _results_of(recipe, recipe.dataset, found):
+        if result.quantity == "test loss":  # in our definition, as a run reports it: the mean over all digits
+            result = dataclasses.replace(result, values=[record["scores"]["loss"] for record in found])
+        mean, std, (low, high) = statistics.mean(result.values), statistics.stdev(result.values), result.interval
+        numbers = [round(number, 6) for number in (mean, std, low, high)]
+        spreads[result.quantity.replace(" ", "_")] = Spread(numbers[0], numbers[1], len(found), *numbers[2:])
+    return spreads
 
 
 def accuracy_rows(out: str | Path) -> list[dict[str, Any]]:
