@@ -10,6 +10,8 @@ from PIL import Image
 from scipy import ndimage
 from skimage import filters
 
+from digit_recognizer.preprocessing.image_io import downscale
+
 MAX_BORDER = 0.12  # of a side, searched for a border
 MIN_BORDER_STEP = 0.1  # of grey, between a border and what it encloses
 SMALL_SIDE = 128  # pixels on the longest side of the copies on which illumination is measured
@@ -72,7 +74,7 @@ def _crop_border(grey: np.ndarray) -> tuple[int, int]:
 
 def is_dark_on_light(grey: np.ndarray) -> bool:
     """Return the polarity: from the rim of the picture where it is uniform, else from the two possible foregrounds."""
-    small = _downscale(grey)
+    small = _small(grey)
     bright = small > _threshold_otsu(small)
     rim = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]])
     if not 0.1 < rim.mean() < 0.9:
@@ -91,7 +93,7 @@ def correct_illumination(grey: np.ndarray) -> np.ndarray:
     grey: dark on light. It is divided by the background's brightness, not subtracted from it: a shadow darkens paper
     and ink by the same factor.
     """
-    small = _downscale(grey)
+    small = _small(grey)
     size = max(3, int(CLOSING_SIZE * max(small.shape)) | 1)
     background = ndimage.grey_closing(ndimage.median_filter(small, 3, mode="nearest"), size, mode="nearest")
     background = ndimage.gaussian_filter(background, 1.5, mode="nearest")
@@ -99,13 +101,8 @@ def correct_illumination(grey: np.ndarray) -> np.ndarray:
     return np.clip(1 - grey / np.maximum(background, 0.05), 0, 1).astype(np.float32)
 
 
-def _downscale(grey: np.ndarray) -> np.ndarray:
-    """A copy of at most SMALL_SIDE pixels on the longest side."""
-    factor = max(grey.shape) / SMALL_SIDE
-    if factor <= 1:
-        return grey
-    height, width = (max(1, round(side / factor)) for side in grey.shape)
-    return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BOX))
+def _small(grey: np.ndarray) -> np.ndarray:
+    return np.asarray(downscale(Image.fromarray(grey), SMALL_SIDE))
 
 
 def _threshold_otsu(values: np.ndarray) -> float:
@@ -116,8 +113,7 @@ def _threshold_otsu(values: np.ndarray) -> float:
 def _remove_ruled_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
     """Return the mask without thin lines across the whole picture, those of ruled and squared paper.
 
-    Where a line meets a stroke, the foreground is thicker or darker and is kept. A single line is kept too: it may be
-    a long 1.
+    Where a line meets a stroke, the foreground is thicker or darker and is kept. So is a single line, perhaps a long 1.
     """
     kept = mask & ~_horizontal_lines(mask, strength) & ~_horizontal_lines(mask.T, strength.T).T
     if kept.sum() < 0.03 * mask.sum():
@@ -134,9 +130,7 @@ def _horizontal_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
         return lines
     thickness = _vertical_runs(mask)
     thin = mask & (thickness <= max(3, height // 40))
-    above = np.zeros_like(mask)
-    above[1:] = thin[:-1]
-    rows, columns = np.nonzero(thin & ~above)  # upper edges
+    rows, columns = np.nonzero(thin & ~np.pad(thin, ((1, 0), (0, 0)))[:-1])  # upper edges
     if not len(rows):
         return lines
     reach = LINE_TOLERANCE + max(3, height // 40)
@@ -179,10 +173,5 @@ def _fit_lines(rows: np.ndarray, columns: np.ndarray, width: int) -> list[tuple[
 
 def _vertical_runs(mask: np.ndarray) -> np.ndarray:
     """Length of the vertical run of foreground that each pixel belongs to; 0 in the background."""
-    return (_runs_above(mask) + _runs_above(mask[::-1])[::-1] - 1) * mask
-
-
-def _runs_above(mask: np.ndarray) -> np.ndarray:
-    """Number of foreground pixels from each pixel upwards without a gap, itself included."""
-    count = np.cumsum(mask, axis=0, dtype=np.int32)
-    return count - np.maximum.accumulate(np.where(mask, 0, count), axis=0)
+    labels, _ = ndimage.label(mask, [[0, 1, 0]] * 3)
+    return np.bincount(labels.ravel())[labels] * mask

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.runtime.text import one_line
 
 MAX_SIDE = 640  # pixels; larger pictures are downscaled to it
 MIN_SIDE = 5  # pixels on the longest side
@@ -82,8 +83,7 @@ def read(source: Any) -> Picture:
     Raises UserError for what is not an image, is damaged or exceeds a limit. Of the metadata only the orientation is
     used.
     """
-    name = str(source) if isinstance(source, str | Path) else getattr(source, "name", "") or "this picture"
-    name = "".join(letter if letter.isprintable() else "?" for letter in str(name))
+    name = one_line(source if isinstance(source, str | Path) else getattr(source, "name", "") or "this picture")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of large or odd files: the limits here replace them
         try:
@@ -152,24 +152,23 @@ def _open_file(source: Any, name: str) -> Image.Image:
 
 def _read_bytes(source: Any, name: str) -> bytes:
     """Read a whole file from its beginning. Raises UserError where it is too large or not a file."""
-    too_large = UserError(f"{name} has more than {MAX_FILE_MB} megabytes; make it smaller")
+    max_bytes = MAX_FILE_MB * 1_000_000
     if isinstance(source, str | Path):
         path = Path(source)
         if not str(source) or (path.exists() and not path.is_file()):
-            raise UserError(f"'{source}' is a folder, or no ordinary file")
-        if path.stat().st_size > MAX_FILE_MB * 1_000_000:
-            raise too_large
-        return path.read_bytes()
-    if isinstance(source, bytes | bytearray):
+            raise UserError(f"'{name}' is a folder, or no ordinary file")
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    elif isinstance(source, bytes | bytearray):
         content = bytes(source)
     else:
         if hasattr(source, "seek"):
             source.seek(0)
-        content = source.read(MAX_FILE_MB * 1_000_000 + 1)
+        content = source.read(max_bytes + 1)
     if not isinstance(content, bytes):
         raise UserError(f"{name} is open as text; open it with mode 'rb'")
-    if len(content) > MAX_FILE_MB * 1_000_000:
-        raise too_large
+    if len(content) > max_bytes:
+        raise UserError(f"{name} has more than {MAX_FILE_MB} megabytes; make it smaller")
     return content
 
 
@@ -221,10 +220,9 @@ def _decode(image: Image.Image, name: str) -> Picture:
     _check_size(name, *image.size, MAX_DECODED_PIXELS, "save it as JPEG, or make it smaller")
     image.load()
     transposition = _transposition(image)
-    rgb = _composite(_downscale(_without_palette(image)))
+    rgb = _composite(downscale(_without_palette(image), MAX_SIDE))
+    scale = width / rgb.width
     rgb = rgb if transposition is None else rgb.transpose(transposition)
-    sides_swapped = transposition in [TRANSPOSITIONS[orientation] for orientation in (5, 6, 7, 8)]
-    scale = width / (rgb.size[1] if sides_swapped else rgb.size[0])
     return Picture(rgb, _to_grey(rgb), scale, _frame_warnings(image))
 
 
@@ -242,10 +240,10 @@ def _transposition(image: Image.Image) -> Image.Transpose | None:
 
 def _frame_warnings(image: Image.Image) -> tuple[str, ...]:
     """Warn where an image is one of several frames. They are not counted: there may be thousands."""
-    several = False
     with contextlib.suppress(Exception):  # the frames after the first may be damaged
-        several = getattr(image, "is_animated", False) and image.format != "MPO"  # a photograph and its preview
-    return ("the first of several frames was read",) if several else ()
+        if getattr(image, "is_animated", False) and image.format != "MPO":  # a photograph and its preview
+            return ("the first of several frames was read",)
+    return ()
 
 
 def _without_palette(image: Image.Image) -> Image.Image:
@@ -257,9 +255,9 @@ def _without_palette(image: Image.Image) -> Image.Image:
     return image.convert({"1": "L", "P": "RGB"}[image.mode]) if image.mode in ("1", "P") else image
 
 
-def _downscale(image: Image.Image) -> Image.Image:
-    """Average pixels so that the longest side has at most MAX_SIDE."""
-    factor = max(image.size) / MAX_SIDE
+def downscale(image: Image.Image, max_side: int) -> Image.Image:
+    """Average pixels until the longest side has at most max_side."""
+    factor = max(image.size) / max_side
     if factor <= 1:
         return image
     return image.resize([max(1, round(side / factor)) for side in image.size], Image.Resampling.BOX)

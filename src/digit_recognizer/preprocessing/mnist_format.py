@@ -18,14 +18,15 @@ def normalize_strokes(strength: np.ndarray, mask: np.ndarray) -> tuple[np.ndarra
     Returns uint8 (28, 28) and what was done to the strokes, None for little.
     """
     margin = 2  # pixels around the mask, in which the edges of the strokes fade
-    mask, strength = np.pad(mask, margin), np.pad(strength, margin)
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = (slice(rows[0] - margin, rows[-1] + 1 + margin), slice(columns[0] - margin, columns[-1] + 1 + margin))
-    digit = np.where(ndimage.binary_dilation(mask[box], iterations=margin), strength[box], 0)
-    scale = STROKE_SIDE / max(np.ptp(rows) + 1, np.ptp(columns) + 1)
+    box = bounding_box(mask)
+    scale = STROKE_SIDE / max(mask[box].shape)
+    mask = np.pad(mask[box], margin)
+    strength = np.pad(strength, margin)[tuple(slice(side.start, side.stop + 2 * margin) for side in box)]
+    digit = np.where(ndimage.binary_dilation(mask, iterations=margin), strength, 0)
     height, width = (max(1, round(side * scale)) for side in digit.shape)
     large = np.asarray(Image.fromarray(digit.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC))
-    strokes = _trim(large >= 0.5 * min(1, large.max()))  # a digit of a few pixels would be mostly margin
+    strokes = large >= 0.5 * min(1, large.max())
+    strokes = strokes[bounding_box(strokes)]  # a digit of a few pixels would be mostly margin
     distance = signed_distance(np.pad(strokes, STROKE_SIDE // 8))  # room for thicker strokes
     stroke_width = 4 * distance[distance > 0].mean() * 20 / STROKE_SIDE  # a strip's mean distance is a quarter of it
     new_width = float(np.clip(stroke_width, MIN_STROKE_WIDTH, MAX_STROKE_WIDTH))
@@ -37,9 +38,10 @@ def normalize_strokes(strength: np.ndarray, mask: np.ndarray) -> tuple[np.ndarra
     return np.clip(image * (255 / image.max()), 0, 255).astype(np.uint8), change
 
 
-def _trim(mask: np.ndarray) -> np.ndarray:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+def bounding_box(image: np.ndarray) -> tuple[slice, slice]:
+    """Return the smallest box, as an index, that holds all pixels that are not 0; there must be some."""
+    rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def signed_distance(mask: np.ndarray) -> np.ndarray:
@@ -56,8 +58,7 @@ def as_mnist(scan: np.ndarray) -> np.ndarray:
     """
     if not scan.any():
         raise UserError("the scan is empty: no pixel is above 0; pass the foreground bright")
-    rows, columns = np.flatnonzero(scan.any(1)), np.flatnonzero(scan.any(0))
-    scan = scan[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scan = scan[bounding_box(scan)]
     scale = 20 / max(scan.shape)
     height, width = (max(1, round(side * scale)) for side in scan.shape)
     digit = np.asarray(Image.fromarray(np.uint8(scan * 255 + 0.5)).resize((width, height), Image.Resampling.BICUBIC))
@@ -77,7 +78,6 @@ def is_mnist(grey: np.ndarray) -> bool:
     """
     if grey.shape != (28, 28) or max(*grey[[0, 1, -2, -1]].ravel(), *grey[:, [0, 1, -2, -1]].ravel()) > 0.02:
         return False
-    rows, columns = np.flatnonzero(grey.any(1)), np.flatnonzero(grey.any(0))
-    if not len(rows) or max(np.ptp(rows), np.ptp(columns)) + 1 not in (19, 20):
+    if not grey.any() or max(grey[bounding_box(grey)].shape) not in (19, 20):
         return False
     return bool(np.abs(np.subtract(ndimage.center_of_mass(grey), 13.75)).max() < 1.0)
