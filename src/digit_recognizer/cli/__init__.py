@@ -3,9 +3,9 @@
 main            finds the command that was asked for and calls it
 parser          the argument parser, flags that several commands share, exit statuses
 train           train a network: the flags of mnist_recognition.py
-predict         read digits in images
+predict         what `predict` prints of each image
 labelled_files  images by name, folder or pattern, and their labels
 models          evaluate and export a saved network
 study           study, compare, verify, figures: many runs and their records
-apps            draw and serve: the window and the page
+apps            predict, draw and serve: images read with a trained network
 """

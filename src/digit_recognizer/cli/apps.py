@@ -24,7 +24,7 @@ def predict(options: argparse.Namespace) -> int:
 
     choose_device("cpu", threads=1)
     recognizer = Recognizer.load(options.model, options.mean, options.std)
-    return predict.run(options.files, recognizer, number=options.number, as_json=options.json, show=options.show)
+    return predict.run(options.files, recognizer, options.number, options.json, options.show)
 
 
 def add_draw_flags(parser: argparse.ArgumentParser) -> None:

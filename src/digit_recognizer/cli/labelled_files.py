@@ -11,7 +11,7 @@ from digit_recognizer.runtime.errors import UserError
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".pnm"}
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TABLE = "labels.csv"
-UNREADABLE = ""  # what a file that cannot be read counts as
+UNREADABLE = ""  # stands for what was read in a file that cannot be read
 
 
 class Labelled(NamedTuple):

@@ -8,22 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from digit_recognizer.cli import labelled_files
+from digit_recognizer.cli.parser import fail
 from digit_recognizer.recognition.recognizer import Number, Prediction, Recognizer
 from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
-from digit_recognizer.runtime.text import percent
+from digit_recognizer.runtime.text import one_line, percent
 
 BAR_LENGTH = 20  # characters
 
 
-def run(
-    names: Sequence[str],
-    recognizer: Recognizer,
-    *,
-    number: bool = False,
-    as_json: bool = False,
-    show: str | None = None,
-) -> int:
+def run(names: Sequence[str], recognizer: Recognizer, number: bool, as_json: bool, show: str | None) -> int:
     """Read each picture of these files, folders and patterns, and print a line for each.
 
     number: read rows of digits. show: a folder for figures of how each picture was read. Returns the exit status: 1
@@ -32,7 +26,7 @@ def run(
     if show is not None:
         files.check_writable(show)
     pictures = labelled_files.collect(names)
-    width = max(len(_printable(picture.path)) for picture in pictures)
+    width = max(len(one_line(picture.path)) for picture in pictures)
     scored: list[tuple[labelled_files.Labelled, str | None]] = []
     failed = 0
     for count, picture in enumerate(pictures, start=1):
@@ -43,7 +37,7 @@ def run(
                 raise
             failed += 1
             scored += [(picture, labelled_files.UNREADABLE)] if picture.label is not None else []
-            print("error:", " ".join(_printable(Path(str(error))).split()), file=sys.stderr, flush=True)
+            fail(str(error))
             continue
         print(_to_json(picture.path, answer) if as_json else _line(picture.path, answer, width), flush=True)
         if picture.label is not None:
@@ -52,17 +46,12 @@ def run(
             _save_figure(Path(show) / f"{count:04}_{picture.path.stem}.png", picture.path.name, answer)
     if scored and not as_json:
         print("\n".join(labelled_files.report(scored)))
-    _print_unscored(pictures)
+    for unlabelled in dict.fromkeys(picture.unlabelled for picture in pictures if picture.unlabelled is not None):
+        folder, name = one_line(unlabelled.parent), one_line(unlabelled.name)
+        print(f"{folder} is not scored: {name} begins with no single digit nor its English word", file=sys.stderr)
     if failed == len(pictures):
         raise UserError(f"none of the {failed} pictures could be read")
     return 1 if failed else 0
-
-
-def _print_unscored(pictures: Sequence[labelled_files.Labelled]) -> None:
-    """Print a line for each folder that is not scored because of one picture's name."""
-    for unlabelled in dict.fromkeys(picture.unlabelled for picture in pictures if picture.unlabelled is not None):
-        folder, name = _printable(unlabelled.parent), _printable(Path(unlabelled.name))
-        print(f"{folder} is not scored: {name} begins with no single digit nor its English word", file=sys.stderr)
 
 
 def _text(answer: Prediction | Number) -> str | None:
@@ -74,7 +63,7 @@ def _text(answer: Prediction | Number) -> str | None:
 
 def _line(path: Path, answer: Prediction | Number, width: int) -> str:
     """File, digit, confidence as a bar and a number, the second digit; or why there is no digit. Warnings last."""
-    name = _printable(path).ljust(width)
+    name = one_line(path).ljust(width)
     notes = f"  ({'; '.join(answer.warnings)})" if answer.warnings else ""
     if answer.reason is not None:
         hint = "; try --number" if answer.reason == "several digits" else ""
@@ -85,11 +74,6 @@ def _line(path: Path, answer: Prediction | Number, width: int) -> str:
     second = answer.ranked[1]
     runner_up = f"then {second} {percent(answer.probabilities[second])}"
     return f"{name}  {answer.digit}  {bar} {percent(answer.confidence):>6}  {runner_up}{notes}"
-
-
-def _printable(path: Path) -> str:
-    """A file's name on one line, with bytes that are not UTF-8 replaced."""
-    return " ".join(str(path).encode(errors="surrogateescape").decode(errors="replace").splitlines())
 
 
 def _to_json(path: Path, answer: Prediction | Number) -> str:
@@ -119,12 +103,9 @@ def _fields(prediction: Prediction) -> dict[str, Any]:
 def _save_figure(path: Path, name: str, answer: Prediction | Number) -> None:
     """Draw how a picture was read. name: its title."""
     from digit_recognizer import plots
-    from digit_recognizer.recognition import plots as recognition_plots
+    from digit_recognizer.recognition.plots import digit, number
 
-    if isinstance(answer, Number):
-        figure = recognition_plots.number(answer, name)
-    else:
-        figure = recognition_plots.digit(answer, name)
+    figure = number(answer, name) if isinstance(answer, Number) else digit(answer, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of letters in the file's name that the font lacks
         plots.save(figure, path)
