@@ -1,8 +1,9 @@
 """Picture files by name, folder or pattern, with their labels where these are known."""
 
 import csv
+import os.path
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,9 +36,10 @@ def collect(names: Iterable[str | Path]) -> list[Labelled]:
     found: list[Labelled] = []
     for name in names:
         path = Path(name)
-        if _is_true(path.is_dir):
+        # os.path's functions return False where access is denied; Path's raise.
+        if os.path.isdir(path):  # noqa: PTH112
             found += _in_folder(path)
-        elif not _is_true(path.exists) and re.search(r"[*?\[]", str(name)):
+        elif not os.path.exists(path) and re.search(r"[*?\[]", str(name)):  # noqa: PTH110
             for match in _match(path):
                 found += _in_folder(match) if match.is_dir() else [Labelled(match, None)]
         else:
@@ -47,14 +49,6 @@ def collect(names: Iterable[str | Path]) -> list[Labelled]:
         if picture.path not in unique or unique[picture.path].label is None:
             unique[picture.path] = picture
     return list(unique.values())
-
-
-def _is_true(check: Callable[[], bool]) -> bool:
-    """The result of a check of the file system; False where access is denied."""
-    try:
-        return check()
-    except OSError:
-        return False
 
 
 def _match(pattern: Path) -> list[Path]:
