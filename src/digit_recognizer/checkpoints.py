@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from digit_recognizer import models
 from digit_recognizer.recipes.recipe import Published, Recipe, from_plain_types
-from digit_recognizer.runtime import distributed, model_file
+from digit_recognizer.runtime import model_file
 from digit_recognizer.runtime.errors import UserError
 
 MAX_TENSORS = 1000  # of a network
@@ -81,7 +81,6 @@ def save_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int, pro
     model_file.write(path, {"run": run, "progress": progress})
 
 
-@distributed.raise_together()
 def load_progress(path: str | Path, recipe: Recipe, dataset: str, seed: int) -> dict[str, Any]:
     """What save_progress wrote. Raises UserError where it is absent, damaged or of another run."""
     if not Path(path).exists():

@@ -23,7 +23,6 @@ from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime import distributed
 from digit_recognizer.runtime.device import training_precision
 from digit_recognizer.runtime.errors import UserError
-from digit_recognizer.runtime.sync_batch_norm import sync_batch_norm
 
 WARM_UP = 0.2  # of a triangular schedule's steps lie before its peak
 
@@ -135,7 +134,7 @@ def train_one_epoch(
     model.train()
     # There is no bar where nobody watches: in a file, a log or a stored notebook.
     bar = tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None)
-    with sync_batch_norm(model), bar:
+    with distributed.sync_batch_norm(model), bar:
         for step, (images, labels) in enumerate(data.batches(train, recipe.batch_size, generator)):
             batch_size = len(labels)
             if on_step is not None:
@@ -154,8 +153,8 @@ def train_one_epoch(
                 now = _running_scores(all_logits[-1:], all_labels[-1:])
                 bar.set_postfix_str(f"batch loss {now.mean_loss:.4f}, accuracy {now.accuracy:.2%}", refresh=False)
     scores = _running_scores(all_logits, all_labels)
-    scores = Scores(*map(sum, zip(*distributed.all_gather(scores), strict=True)))
-    return time.perf_counter() - began, scores
+    correct, count, loss = distributed.all_reduce(torch.tensor(scores, dtype=torch.float64)).tolist()
+    return time.perf_counter() - began, Scores(int(correct), int(count), loss)
 
 
 def _forward_backward(model: nn.Module, precision: str, pixels: Tensor, loss_of: "CrossEntropy") -> Tensor:

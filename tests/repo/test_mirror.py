@@ -48,6 +48,7 @@ def calls(code: str) -> list[str]:
 
 def test_both_import_the_same_names_in_the_same_order():
     script = imports(SCRIPT.read_text(encoding="utf-8"), "main")
+    assert script.pop() == ("digit_recognizer.runtime.distributed", ["init_process_group"])  # torchrun starts scripts
     assert script[0] == ("digit_recognizer", CORE)
     assert imports(notebook_code())[: len(script)] == script
 

@@ -19,10 +19,9 @@ import torch
 from digit_recognizer import checkpoints, data, evaluation, models, recipes, training
 from digit_recognizer.cli.parser import run_main
 from digit_recognizer.recipes.recipe import Augmentation, Convolution, Recipe
-from digit_recognizer.runtime import distributed, files, provenance
+from digit_recognizer.runtime import distributed, provenance
 from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
-from digit_recognizer.runtime.sync_batch_norm import sync_batch_norm
 
 SCRIPT = Path(__file__).parents[2] / "mnist_recognition.py"
 SHORT = ("--dataset", "optdigits", "--recipe", "mlp_128_adam", "--epochs", "1", "--device", "cpu")
@@ -52,14 +51,22 @@ TRAINED = {
 
 def main() -> None:
     """What one of several processes does; the first one saves what came out into the folder given."""
+    distributed.init_process_group()
     choose_device("cpu")
     if sys.argv[2:] == ["kill"] and not distributed.is_main_process():
         os.kill(os.getpid(), signal.SIGKILL)
     folder, digits = Path(sys.argv[1]), data.load("optdigits")
     results = trained(digits) | {"resumed": resumed(folder, digits)}
-    results["mistakes"] = distributed.all_gather(mistakes(folder, digits))
     if distributed.is_main_process():
         torch.save(results, folder / "results.pth")
+
+
+def gather(value) -> list:
+    """The value of every process, in order."""
+    values = [value] * distributed.world_size()
+    if len(values) > 1:
+        torch.distributed.all_gather_object(values, value)
+    return values
 
 
 class Double(torch.nn.Module):
@@ -71,7 +78,7 @@ class Double(torch.nn.Module):
 
 def trained(digits: data.Digits) -> dict:
     """Train the recipes in as many processes as there are, and predict many digits and few."""
-    results: dict = {"shares": distributed.all_gather(distributed.shard(torch.arange(64)).tolist())}
+    results: dict = {"shares": gather(distributed.shard(torch.arange(64)).tolist())}
     for name, recipe in TRAINED.items():
         model = models.build(recipe)
         if name == "cnn":
@@ -81,8 +88,8 @@ def trained(digits: data.Digits) -> dict:
         results[name] = {
             "weights": model.state_dict(),
             "history": history,
-            "hashes": distributed.all_gather(provenance.weights_hash(model)),
-            "generators": distributed.all_gather(kept[-1]["generator"]),
+            "hashes": gather(provenance.weights_hash(model)),
+            "generators": gather(kept[-1]["generator"]),
             "scores": evaluation.score(evaluation.predict(model, digits.test.images), digits.test.labels),
             "few": evaluation.predict(model, digits.test.images[:2]),
             "plain": not any("forward" in vars(layer) for layer in model.modules()),
@@ -95,32 +102,9 @@ def resumed(folder: Path, digits: data.Digits) -> str:
     recipe, run = TRAINED["mlp"], (TRAINED["mlp"], "optdigits", 0)
     keep = functools.partial(checkpoints.save_progress, folder / "progress.pth", *run)
     training.fit(models.build(recipe), digits, dataclasses.replace(recipe, epochs=1), quiet=True, on_epoch=keep)
+    gather(None)  # the main process has written it
     start = checkpoints.load_progress(folder / "progress.pth", *run)
     return provenance.weights_hash(training.fit(models.build(recipe), digits, recipe, quiet=True, resume=start)[0])
-
-
-def mistakes(folder: Path, digits: data.Digits) -> list[str]:
-    """What this process says where one of several, or all, cannot go on."""
-    (folder / "file").write_bytes(b"")
-
-    @distributed.raise_together()
-    def fail_in_others() -> None:
-        if not distributed.is_main_process():
-            raise UserError("what others lack")
-
-    tiny = recipes.get("mlp_128_adam", batch_size=1)
-    said = []
-    for call in (
-        functools.partial(files.write_atomically, folder / "file" / "below", b"1"),
-        functools.partial(checkpoints.load_progress, folder / "none", tiny, "optdigits", 0),
-        functools.partial(choose_device, "gpu"),
-        functools.partial(training.fit, models.build(tiny), digits, tiny),
-        fail_in_others,
-    ):
-        with pytest.raises(UserError) as caught:
-            call()
-        said.append(str(caught.value))
-    return said
 
 
 # Elsewhere PyTorch's own support differs: its builds for Windows, say, cannot open torchrun's store.
@@ -202,14 +186,6 @@ def test_a_resumed_training_has_the_very_weights_of_one_that_was_not_stopped(tog
     assert together[1]["resumed"] == together[1]["mlp"]["hashes"][0]
 
 
-def test_a_mistake_of_one_process_is_everyones(together):
-    count, results = together
-    assert len(results["mistakes"]) == count
-    assert all(said == results["mistakes"][0] for said in results["mistakes"])
-    words = ["cannot write", "there is nothing to resume", "unknown device", f"shared by {count} processes", "others"]
-    assert all(word in said for word, said in zip(words, results["mistakes"][0], strict=True))
-
-
 @needs_torchrun
 def test_the_script_prints_and_writes_once_and_records_the_processes(tmp_path):
     ran = torchrun(2, SCRIPT, *SHORT, "--out", tmp_path)
@@ -231,6 +207,14 @@ def test_more_processes_than_a_batch_has_digits_end_with_one_line(tmp_path):
     assert "a batch of 1 cannot be shared by 2 processes" in line and "--batch-size" in line
     assert ran.returncode == 1 and "exitcode  : 2 " in ran.stderr  # torchrun's own status, and that of ours
     assert not (tmp_path / "runs").exists()
+
+
+@needs_torchrun
+def test_what_only_the_main_process_cannot_do_ends_all_with_one_line(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    ran = torchrun(2, SCRIPT, *SHORT, "--out", tmp_path / "file")
+    (line,) = our_lines(ran.stderr)
+    assert "cannot write to the folder" in line and ran.returncode == 1
 
 
 @needs_torchrun
@@ -259,7 +243,7 @@ def test_torchrun_without_its_variables_costs_one_line(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(UserError, match="RANK expected, but not set") as caught:
-        choose_device("cpu")
+        distributed.init_process_group()
     assert "\n" not in str(caught.value)
 
 
@@ -274,9 +258,9 @@ def test_shared_statistics_of_one_share_are_pytorchs_own(kind, places, monkeypat
     ours, theirs = kind(3).double(), kind(3).double()
     values = torch.randn(6, 3, *places, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 100
     inputs = [values.clone().requires_grad_() for _ in range(2)]
-    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "_world_size", 2)
     monkeypatch.setattr(distributed, "all_reduce", lambda terms: terms)
-    with sync_batch_norm(ours):
+    with distributed.sync_batch_norm(ours):
         results = [layer(pixels) for layer, pixels in zip((ours, theirs), inputs, strict=True)]
     for result in results:
         (result.sin() * values).sum().backward()
@@ -291,10 +275,7 @@ def test_one_process_passes_through_untouched():
     tensor = torch.arange(3.0)
     assert distributed.world_size() == 1 and distributed.is_main_process()
     assert distributed.shard(tensor) is tensor and distributed.all_gather_rows(tensor, 3) is tensor
-    assert (
-        distributed.all_gather(5) == [5]
-        and distributed.run_on_main_process(lambda: 7) == distributed.local_main_process_first(lambda: 7) == 7
-    )
+    assert distributed.all_reduce(tensor) is tensor
     assert not torch.distributed.is_initialized()
 
 

@@ -2,7 +2,6 @@
 
 device          device, threads and precision of a training
 distributed     several processes that train one network
-sync_batch_norm  batch normalisation over all processes
 files           files that are written whole or not at all
 model_file      plain types and tensors in a file, inspected before they are read
 provenance      versions, machine and commit behind a number; the hash of weights

@@ -2,15 +2,14 @@
 
 import contextlib
 import functools
+import os
 from pathlib import Path
 
 import torch
 
-from digit_recognizer.runtime import distributed
 from digit_recognizer.runtime.errors import UserError
 
 
-@distributed.raise_together()
 def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
     """The device of that name; "auto" takes CUDA, then MPS, then the CPU. threads: with which the CPU computes.
 
@@ -19,25 +18,31 @@ def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
     Denormals, below 1.2e-38, are flushed to zero from here on, in this thread and in those that it starts: Adam's
     moments of resting weights fade to denormals, on which a processor may take many times as long. So call this before
     anything that several threads compute.
-    Where torchrun started this process, it joins the others here. They take a GPU each where all have one, else CPUs.
+    Processes that torchrun started take a GPU each where the machine has as many, else CPUs.
     Raises UserError for a device that is unknown or not available, and for threads below 1 or above 1,024.
     """
-    distributed.init_process_group()
     if not 1 <= threads <= 1024:
         raise UserError(f"threads must be at least 1 and at most 1,024, not {threads}")
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    alone = distributed.world_size() == 1  # MPS has no all_reduce
-    available = {"cuda": distributed.all_have_cuda(), "mps": alone and torch.backends.mps.is_available(), "cpu": True}
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of torchrun's on this machine
+    available = {
+        "cuda": torch.cuda.is_available() and (processes == 1 or torch.cuda.device_count() >= processes),
+        "mps": torch.backends.mps.is_available() and processes == 1,  # it has no all_reduce
+        "cpu": True,
+    }
     if name == "auto":
         name = next(device for device in available if available[device])
     if name not in available:
         raise UserError(f"unknown device '{name}'; there are auto, {', '.join(available)}")
     if not available[name]:
-        where = "this machine has no" if alone else "not every process has its own"
+        where = "this machine has no" if processes == 1 else "not every process has its own"
         raise UserError(f"{where} {name} that torch can use; take --device auto or cpu")
     torch.set_float32_matmul_precision("medium" if name == "cpu" and _medium_is_float32() else "highest")
-    return distributed.device(name)
+    if name == "cuda" and processes > 1:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # nccl's own buffers go there too
+        return torch.device(name, int(os.environ["LOCAL_RANK"]))
+    return torch.device(name)
 
 
 def training_precision(wanted: str, device: torch.device) -> str:

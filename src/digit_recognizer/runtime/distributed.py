@@ -1,38 +1,34 @@
-"""One training in several processes, which torchrun starts: each computes its share, and all hold the same numbers.
+"""One training in several processes, which torchrun starts: each computes its share, and all hold the same weights.
 
-A process alone passes through every function here untouched. gloo carries numbers between CPUs, nccl between GPUs.
-torch is imported where it is needed only: whoever just writes a file does without.
+In a single process every function here does nothing. gloo carries tensors between CPUs, nccl between GPUs.
 """
-
-from __future__ import annotations
 
 import atexit
 import contextlib
 import datetime
+import functools
 import os
 import sys
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
-
-Result = TypeVar("Result")
-_rank, _count = 0, 1  # which process this is, and of how many
+_rank, _world_size = 0, 1
 
 
 def init_process_group() -> None:
-    """Join the processes that torchrun started with this one, if it did; all but the first then print nothing.
+    """Join the other processes if torchrun started this one; all but the main process then print and write nothing.
 
-    Raises UserError where they cannot be joined: a port that is taken, a variable of torchrun's that is missing.
+    Raises UserError where they cannot be joined: a port that is in use, a variable of torchrun's that is missing.
     """
-    global _rank, _count
-    if _count > 1 or os.environ.get("WORLD_SIZE", "1") == "1":
+    global _rank, _world_size
+    if _world_size > 1 or os.environ.get("WORLD_SIZE", "1") == "1":
         return
-    import torch
     from torch import distributed
 
     try:
@@ -40,28 +36,29 @@ def init_process_group() -> None:
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"the processes cannot join ({reason}); start them with torchrun, on a free port") from error
-    _rank, _count = distributed.get_rank(), distributed.get_world_size()
+    _rank, _world_size = distributed.get_rank(), distributed.get_world_size()
     atexit.register(_leave)
     if _rank > 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        files.disable_writing()
 
 
 def _leave() -> None:
-    """Part from the others, all at the same place; at once, which they notice, where this one ends in a traceback."""
+    """Leave together with the others; at once, which they notice, where this process ends in a traceback."""
     if hasattr(sys, "last_type"):
         sys.stderr.flush()
         os._exit(1)
     from torch import distributed
 
-    with contextlib.suppress(ValueError, RuntimeError):  # nccl has no such barrier; and who is gone does not come
-        # torchrun stops all as soon as one ends with an error: the first must have said its line by then.
+    with contextlib.suppress(ValueError, RuntimeError):  # nccl has no such barrier; and a dead process never comes
+        # torchrun stops all as soon as one ends with an error: the main process must have said its line by then.
         distributed.monitored_barrier(timeout=datetime.timedelta(seconds=5))
     distributed.destroy_process_group()
 
 
 def world_size() -> int:
     """How many processes train together."""
-    return _count
+    return _world_size
 
 
 def is_main_process() -> bool:
@@ -69,109 +66,87 @@ def is_main_process() -> bool:
     return _rank == 0
 
 
-def device(kind: str) -> torch.device:
-    """The device of that kind that belongs to this process: of several GPUs the one with its number on the machine."""
-    import torch
-
-    if kind != "cuda" or _count == 1:
-        return torch.device(kind)
-    torch.cuda.set_device(_local_rank())  # nccl's own buffers go there too
-    return torch.device(kind, _local_rank())
-
-
-def all_have_cuda() -> bool:
-    """Whether each process has a GPU of its own."""
-    import torch
-
-    if _count == 1:
-        return torch.cuda.is_available()
-    return all(all_gather(torch.cuda.device_count() > _local_rank()))
-
-
-def _local_rank() -> int:
-    """Which process of this machine this is."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
-
-
-@contextlib.contextmanager
-def raise_together() -> Iterator[None]:
-    """What is a UserError in one process within becomes one in all, so that none waits for a process that gave up."""
-    problem = None
-    try:
-        yield
-    except UserError as error:
-        problem = error
-    for each in all_gather(problem):
-        if each is not None:
-            raise each
-
-
-def run_on_main_process(function: Callable[[], Result]) -> Result:
-    """Call it in the first process only. Its result, or its UserError, is everyone's."""
-    results = []
-    with raise_together():
-        if is_main_process():
-            results.append(function())
-    return all_gather(results)[0][0]
-
-
-def local_main_process_first(function: Callable[[], Result]) -> Result:
-    """Call it in the first process of each machine and then in its others, which find what that one has fetched."""
-    results = []
-    for others in (False, True):
-        with raise_together():
-            if (_local_rank() > 0) is others:
-                results.append(function())
-    return results[0]
-
-
-def all_gather(value: Result) -> list[Result]:
-    """The value of every process, in order. value: anything that can be pickled, tensors on the CPU."""
-    values = [value] * _count
-    if _count > 1:
-        _exchange("all_gather_object", values, value)
-    return values
-
-
 def shard(tensor: Tensor) -> Tensor:
-    """This process's rows, contiguous; in all processes together each row once, the numbers of rows alike to one."""
-    return tensor if _count == 1 else tensor.tensor_split(_count)[_rank]
+    """This process's contiguous share of the rows; in all processes together each row once, in numbers alike to one."""
+    return tensor if _world_size == 1 else tensor.tensor_split(_world_size)[_rank]
 
 
 def all_gather_rows(rows: Tensor, count: int) -> Tensor:
-    """All processes' shares as one tensor of that many rows, on the CPU."""
-    if _count == 1:
+    """The shares of all processes as one tensor of that many rows, on the CPU."""
+    if _world_size == 1:
         return rows
-    import torch
-
     table = torch.zeros(count, *rows.shape[1:], dtype=rows.dtype)
     shard(table).copy_(rows)
-    return all_reduce(table)  # one number and zeros: exact
+    return all_reduce(table)  # one value and zeros: exact
 
 
 def all_reduce(terms: Tensor) -> Tensor:
-    """Replace the terms, in place, with their sums over all processes."""
-    _exchange("all_reduce", terms)
+    """Replace the terms, in place, by their sums over all processes. Raises UserError where another one has ended."""
+    if _world_size > 1:
+        try:
+            torch.distributed.all_reduce(terms)
+        except RuntimeError as error:
+            raise UserError("another process has ended; its message stands above") from error
     return terms
 
 
 def all_reduce_gradients(model: nn.Module) -> None:
-    """Give every process the sum of all processes' gradients; one message for the whole network."""
-    if _count == 1:
+    """Replace all gradients by their sums over all processes; one message for the whole network."""
+    if _world_size == 1:
         return
-    import torch
-
-    gradients = [weights.grad for weights in model.parameters() if weights.grad is not None]
+    gradients: list[Any] = [weights.grad for weights in model.parameters() if weights.grad is not None]
     sums = all_reduce(torch.cat([gradient.flatten() for gradient in gradients]))
     for gradient, part in zip(gradients, sums.split([gradient.numel() for gradient in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
 
 
-def _exchange(name: str, *arguments: Any) -> None:
-    """Call torch.distributed's function of that name. Raises UserError where the others do not answer any more."""
-    from torch import distributed
+@contextlib.contextmanager
+def sync_batch_norm(model: nn.Module) -> Iterator[None]:
+    """Within, batch normalisation takes mean and variance over the shares of all processes.
 
+    torch.nn.SyncBatchNorm does not support CPUs. The layers and the names of their weights stay the same.
+    """
+    several = _world_size > 1
+    layers = [layer for layer in model.modules() if several and isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for layer in layers:
+        vars(layer)["forward"] = functools.partial(_batch_norm, layer)  # hides that of its class
     try:
-        getattr(distributed, name)(*arguments)
-    except RuntimeError as error:
-        raise UserError("another process has ended; what it said stands above") from error
+        yield
+    finally:
+        for layer in layers:
+            del vars(layer)["forward"]
+
+
+def _batch_norm(layer: Any, values: Tensor) -> Tensor:
+    """Batch normalisation with the statistics of the whole batch. values: (n, channels, ...); n may be 0 here."""
+    if not layer.training:
+        return type(layer).forward(layer, values)
+    axes, shape = [0, *range(2, values.ndim)], [1, -1, *[1] * (values.ndim - 2)]
+    exact = values.to(layer.weight.dtype)  # in mixed precision the values are less precise than the weights
+    count = exact[:, 0].numel()  # of the values of each channel
+    own_mean = exact.sum(axes) / max(count, 1)
+    scatter = (exact - own_mean.view(shape)).square().sum(axes)
+    # float64, since squares of the means are added here and subtracted again below.
+    own = [count * own_mean.double(), scatter.double() + count * own_mean.double().square()]
+    totals = _AllReduce.apply(torch.cat([*own, own_mean.new_tensor([count], dtype=torch.float64)]))
+    count = totals[-1].detach()
+    mean, square = (totals[:-1] / count).chunk(2)
+    variance = square - mean.square()
+    with torch.no_grad():
+        layer.num_batches_tracked += 1
+        layer.running_mean.lerp_(mean.to(exact), layer.momentum)
+        layer.running_var.lerp_((variance * count / (count - 1).clamp(min=1)).to(exact), layer.momentum)
+    scale = layer.weight * (variance + layer.eps).rsqrt().to(exact)
+    return ((exact - mean.to(exact).view(shape)) * scale.view(shape) + layer.bias.view(shape)).to(values.dtype)
+
+
+class _AllReduce(torch.autograd.Function):
+    """The sum over all processes; the gradient of each term is the sum of all processes' gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, terms: Tensor) -> Tensor:
+        return all_reduce(terms.clone())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return all_reduce(gradient.clone())

@@ -1,85 +1,85 @@
-"""Whole files or none: every file that the project writes goes through here."""
+"""Write files whole or not at all. Every file of the project is written here."""
 
 import contextlib
-import functools
 import glob
 import os
+import secrets
 import tempfile
 import time
 from pathlib import Path
 
-from digit_recognizer.runtime import distributed
 from digit_recognizer.runtime.errors import UserError
 
-FORGOTTEN = 3600  # seconds after which a temporary file must be of a process that was killed
+MAX_AGE = 3600  # seconds; an older temporary file was left by a process that was killed
+
+
+_enabled = True
+
+
+def disable_writing() -> None:
+    """From here on nothing is written: of several processes that train together, one writes."""
+    global _enabled
+    _enabled = False
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Write a file so that a reader, a crash or a full disk finds the old content or the new, never a part.
 
-    The bytes go to a temporary file beside it, are flushed to the disk, and take the name in one step. Of several
-    processes, which must all call this, the first one writes.
-    Raises UserError when the folder cannot be written or the disk is full; the old file is then untouched.
+    The bytes go to a temporary file in the same folder, are flushed to the disk, and get the name in one step. All
+    processes of a training must call this; the first writes. Raises UserError when the folder cannot be written or the
+    disk is full; the old file is then unchanged.
     """
-    distributed.run_on_main_process(functools.partial(_write, Path(path), content))
+    if _enabled:
+        _write(Path(path), content)
 
 
 def _write(path: Path, content: bytes) -> None:
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_forgotten(path)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
+        _remove_stale(path)
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp's files are for one user only
-        Path(temporary).replace(path)
-        temporary = None
+        temporary.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; what was there before is unchanged"
-        ) from error
+        reason = error.strerror or error
+        raise UserError(f"cannot write {path}: {reason}; what was there before is unchanged") from error
     finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
-def _remove_forgotten(path: Path) -> None:
-    """Clear away what a process left that was killed while it wrote this file."""
+def _remove_stale(path: Path) -> None:
+    """Delete temporary files of this file that killed processes left."""
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*"):
         with contextlib.suppress(OSError):
-            if time.time() - temporary.stat().st_mtime > FORGOTTEN:
+            if time.time() - temporary.stat().st_mtime > MAX_AGE:
                 temporary.unlink()
 
 
-def check_writable(folder: str | Path) -> None:
-    """Make the folder if need be and try it out, so that a long run does not fail at its end. Raises UserError."""
-    distributed.run_on_main_process(functools.partial(_try_out, Path(folder)))
-
-
-def _try_out(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(f"cannot write to the folder {folder}: {error.strerror or error}; choose another") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _flush_folder(folder: Path) -> None:
-    """Make the new name itself durable; Windows has no such call and needs none."""
+    """Flush the new name to the disk too; Windows has no such call and needs none."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make a folder and write to it, so that a long run does not fail at its end. Raises UserError."""
+    if _enabled:
+        _check_writable(Path(folder))
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write to the folder {folder}: {error.strerror or error}; choose another") from error
