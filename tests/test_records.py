@@ -1,12 +1,15 @@
-"""A run beside the published numbers and the spread of seeds."""
+"""A run's files, its hash, and its numbers beside the published ones and the spread of seeds."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
-from digit_recognizer import recipes, records
+from digit_recognizer import models, recipes, records
 from digit_recognizer.evaluation import Scores
 from digit_recognizer.recipes.spreads import SPREADS
+from digit_recognizer.runtime import provenance
 from digit_recognizer.study import reproduction
 
 ROOT = Path(__file__).parents[1]
@@ -73,3 +76,22 @@ def test_only_the_published_training_itself_has_published_numbers():
     assert records.published_for(recipe, "optdigits") is None
     assert records.published_for(recipes.get("mlp_128_adam", epochs=6), "mnist") is None
     assert records.published_for(None, "mnist") is None
+
+
+def test_the_weights_hash_sees_a_single_bit():
+    model = models.build(recipes.get("mlp_128_adam"))
+    before = provenance.weights_hash(model)
+    with torch.no_grad():
+        model[2].bias[0] = torch.nextafter(model[2].bias[0], torch.tensor(1.0))
+    assert provenance.weights_hash(model) != before
+
+
+def test_only_mnist_goes_by_the_plain_names(tmp_path):
+    recipe = recipes.get()
+    mnist, embedded = (records.outputs(tmp_path, recipe, name, 3) for name in ("mnist", "optdigits"))
+    assert mnist.model == tmp_path / "mnist_model.pth"
+    assert mnist.record == tmp_path / "runs/mlp_512_256_adam_5ep/mnist-seed3.json"
+    assert mnist.figures == tmp_path / "figures"
+    assert embedded.figures == tmp_path / "figures/optdigits"
+    for field in dataclasses.fields(records.Outputs):
+        assert getattr(mnist, field.name) != getattr(embedded, field.name)
