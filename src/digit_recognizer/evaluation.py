@@ -1,4 +1,4 @@
-"""How good a network is: every digit counted once, sums divided once, and how sure one can be of the result."""
+"""How good a network is: every digit counted once, sums divided once, and the interval of the result."""
 
 import math
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class Scores(NamedTuple):
     """What a network did on a set of digits. loss: summed over the digits, in nats."""
 
     correct: int
-    count: int  # type: ignore[assignment]  # tuple.count is not missed
+    count: int  # type: ignore[assignment]  # tuple.count is not needed
     loss: float
 
     @property
@@ -30,16 +30,16 @@ class Scores(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % Wilson interval of the accuracy: what other digits of the same kind might have given."""
+        """95 % Wilson interval of the accuracy, for other digits of the same kind."""
         return wilson_interval(self.correct, self.count)
 
 
 @torch.inference_mode()
 def predict(model: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
-    """Logits of every image, in order. images: uint8 (n, 28, 28), ink bright. Returns float32 (n, 10), on the CPU.
+    """Logits of every image, in order: float32 (n, 10), on the CPU. images: uint8 (n, 28, 28), foreground bright.
 
-    Draws no random numbers, and leaves the model in the mode, training or not, in which it was. Of several processes
-    each takes its share of the images, and all know all logits.
+    Draws no random numbers and leaves the model in its mode. Each of several processes predicts its share; all return
+    all logits.
     """
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
@@ -51,9 +51,9 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
 
 
 def score(logits: Tensor, labels: Tensor) -> Scores:
-    """Count correct answers, each digit once. logits: float (n, 10); labels: int64 (n,), 0 to 9.
+    """Count correct predictions, each digit once. logits: float (n, 10); labels: int64 (n,), 0 to 9.
 
-    Raises ValueError when the lengths differ or there is nothing to count.
+    Raises ValueError where the lengths differ or there is nothing to count.
     """
     if len(logits) != len(labels) or not len(labels):
         raise ValueError(f"{len(logits)} rows of logits for {len(labels)} labels")
@@ -65,7 +65,7 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
 def mean_of_batch_means(logits: Tensor, labels: Tensor, batch_size: int) -> float:
     """The loss as many notebooks report it: the mean over batches of each batch's mean, in nats.
 
-    The last batch, where smaller, weighs as much as the others. logits: float (n, 10); labels: int64 (n,).
+    A smaller last batch weighs as much as the others. logits: float (n, 10); labels: int64 (n,).
     """
     losses = F.cross_entropy(logits, labels.cpu(), reduction="none").split(batch_size)
     return float(torch.stack([batch.mean(dtype=torch.float64) for batch in losses]).mean())
@@ -85,7 +85,7 @@ def wilson_interval(correct: int, count: int, z: float = 1.959964) -> tuple[floa
 
 
 def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
-    """How often each digit was read as which: int64 (10, 10), rows true, columns predicted."""
+    """Counts of true against predicted digits: int64 (10, 10), rows true, columns predicted."""
     return (labels.cpu() * 10 + logits.argmax(1)).bincount(minlength=100).reshape(10, 10)
 
 

@@ -110,14 +110,14 @@ def comparison(recipe: Recipe | None, dataset: str, scores: Scores, last_epoch: 
         if last_epoch["held_out"] == "validation":
             measured = {"validation_accuracy": last_epoch["held_out_accuracy"]} | measured
         measured = {field: last_epoch[field] for field in ("train_loss", "train_accuracy")} | measured
-    rows = [("", "published", "this run", "seeds: mean ± std (n)", "95 % of single runs")]
+    rows: list[tuple[str, ...]] = [("", "published", "this run", "seeds: mean ± std (n)", "95 % of single runs")]
     rows += [_row(name, getattr(published, name, None), value, spreads.get(name)) for name, value in measured.items()]
     heading = f"{TITLES.get(dataset, dataset)}, n = {scores.count:,} test digits"
     if published is None:
         heading += " (nothing is published of this training on this data set)"
     lines = [heading, columns(rows)]
     if spread := spreads.get("test_accuracy"):
-        lines.append(_position(published and published.test_accuracy, scores.accuracy, spread))
+        lines.append(_position(published.test_accuracy if published else None, scores.accuracy, spread))
     low, high = scores.interval
     return "\n".join([*lines, f"95 % test-set interval of this network: {low:.2%} to {high:.2%}"])
 

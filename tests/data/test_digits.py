@@ -15,6 +15,7 @@ from torchvision.datasets import MNIST
 
 from digit_recognizer import data, models
 from digit_recognizer.data import sources
+from digit_recognizer.data.digits import SPLIT_SEED
 from digit_recognizer.runtime.errors import UserError
 
 
@@ -101,7 +102,7 @@ def test_optdigits_are_scikit_learns_scans(optdigits):
     assert (optdigits.name, optdigits.title) == ("optdigits", "optdigits")
     labels = torch.cat([optdigits.train.labels, optdigits.test.labels])
     assert labels.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(sources.SPLIT_SEED))
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
     assert labels.tolist() == load_digits().target[order].tolist()
 
 

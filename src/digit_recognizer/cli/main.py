@@ -11,10 +11,18 @@ from digit_recognizer import __version__
 from digit_recognizer.cli import apps, models, parser, study, train
 from digit_recognizer.runtime.errors import UserError
 
+
+def _train(options: argparse.Namespace) -> None:
+    """Train a network and score it, as mnist_recognition.py does."""
+    import mnist_recognition  # installed beside this package
+
+    mnist_recognition.main(options)
+
+
 Flags = Callable[[argparse.ArgumentParser], None]
 Command = Callable[[argparse.Namespace], int | None]
 COMMANDS: dict[str, tuple[Flags, Command]] = {
-    "train": (train.add_flags, train.train),
+    "train": (train.add_flags, _train),
     "predict": (apps.add_predict_flags, apps.predict),
     "draw": (apps.add_draw_flags, apps.draw),
     "serve": (apps.add_serve_flags, apps.serve),

@@ -1,17 +1,10 @@
-"""digits train: the flags of mnist_recognition.py, the script that holds the training itself, as in the notebook."""
+"""The flags of `digits train` and of mnist_recognition.py, the script that holds the training itself."""
 
 import argparse
 from typing import Any
 
 from digit_recognizer import recipes
 from digit_recognizer.cli.parser import Parser, add_dataset
-
-
-def train(options: argparse.Namespace) -> None:
-    """Train a network and score it, as mnist_recognition.py does."""
-    import mnist_recognition  # installed beside this package
-
-    mnist_recognition.main(options)
 
 
 def parse_flags(description: str) -> argparse.Namespace:

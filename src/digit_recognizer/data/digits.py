@@ -1,4 +1,4 @@
-"""The digits: whole sets in memory as uint8, ink bright, with fixed splits and shuffled batches.
+"""The digits: whole sets in memory as uint8, foreground bright, with fixed splits and shuffled batches.
 
 mnist            60,000 + 10,000   the files of torchvision.datasets.MNIST, checked by MD5
 qmnist           120,000           the files of torchvision.datasets.QMNIST, split at random
@@ -15,7 +15,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from digit_recognizer.data import download, sources
 from digit_recognizer.runtime.errors import UserError
 
 TITLES = {
@@ -24,10 +23,11 @@ TITLES = {
     "qmnist-writers": "QMNIST with writers apart",
     "optdigits": "optdigits",
 }
+SPLIT_SEED = 0  # of every fixed split, whatever the seed of the run
 
 
 class Split(NamedTuple):
-    """A part of a data set. images: uint8 (n, 28, 28), ink bright; labels: int64 (n,), 0 to 9."""
+    """A part of a data set. images: uint8 (n, 28, 28), foreground bright; labels: int64 (n,), 0 to 9."""
 
     images: Tensor
     labels: Tensor
@@ -54,7 +54,7 @@ class Digits:
 
     @property
     def held_out(self) -> tuple[str, Split]:
-        """What the curve of each epoch is drawn on: the validation part where there is one, else the test part."""
+        """What is scored after each epoch: the validation part where there is one, else the test part."""
         return ("test", self.test) if self.validation is None else ("validation", self.validation)
 
 
@@ -70,10 +70,12 @@ def load(
     Raises UserError for an unknown name, for damaged files that cannot be downloaded again and, without fall_back, for
     a set that cannot be downloaded.
     """
+    from digit_recognizer.data import download, sources  # here: training on arrays that are there needs neither
+
     if name not in TITLES:
         raise UserError(f"unknown data set '{name}'; there are {', '.join(TITLES)}")
     try:
-        parts, md5 = _read(name, root_of(folder))
+        parts, md5 = sources.read(name, root_of(folder))
     except download.UnreachableError as error:
         if not fall_back:
             names = ", ".join(error.files)
@@ -107,15 +109,9 @@ def to_pixels(images: Tensor) -> Tensor:
     return images.unsqueeze(1).to(torch.float32).div_(255)
 
 
-def _read(name: str, root: Path) -> tuple[sources.Parts, sources.MD5]:
-    if name.startswith("qmnist"):
-        return sources.qmnist(root, by_writer=name == "qmnist-writers")
-    return sources.mnist(root) if name == "mnist" else sources.optdigits()
-
-
 def _with_validation(digits: Digits) -> Digits:
     """Hold out a fixed random twelfth of the training part."""
-    order = torch.randperm(len(digits.train.labels), generator=torch.Generator().manual_seed(sources.SPLIT_SEED))
+    order = torch.randperm(len(digits.train.labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
     count = len(order) // 12
     held_out, kept = order[:count].sort().values, order[count:].sort().values
     return Digits(digits.name, digits.train.take(kept), digits.train.take(held_out), digits.test, digits.md5)

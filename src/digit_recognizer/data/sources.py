@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from digit_recognizer.data import download
+from digit_recognizer.data.digits import SPLIT_SEED
 from digit_recognizer.runtime.errors import UserError
 
 # Of the unpacked files; the originals of Y. LeCun, C. Cortes and C. J. C. Burges.
@@ -29,7 +30,6 @@ MNIST_MD5 = {
 QMNIST_FILES = tuple(
     f"qmnist-{part}-{kind}" for part in ("train", "test") for kind in ("images-idx3-ubyte", "labels-idx2-int")
 )
-SPLIT_SEED = 0  # of every fixed split, whatever the seed of the run
 WRITER_COLUMN = 2  # of QMNIST's extended labels; column 0 is the digit
 IDX_TYPES = {b"\0\0\x08": "u1", b"\0\0\x0c": ">i4"}  # the first bytes of an IDX file
 QMNIST_FORMS = {"images": ("u1", (28, 28)), "labels": (">i4", (8,))}  # type and shape of one item
@@ -52,6 +52,13 @@ class _File(NamedTuple):
 
 class _DamagedError(Exception):
     """A file does not hold what it should."""
+
+
+def read(name: str, root: Path) -> tuple[Parts, MD5]:
+    """The data set of that name; see the functions below."""
+    if name.startswith("qmnist"):
+        return qmnist(root, by_writer=name == "qmnist-writers")
+    return mnist(root) if name == "mnist" else optdigits()
 
 
 def mnist(root: Path) -> tuple[Parts, MD5]:

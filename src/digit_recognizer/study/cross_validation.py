@@ -13,7 +13,7 @@ import torch
 
 from digit_recognizer import data, evaluation, models, recipes, training
 from digit_recognizer.data import Digits, Split
-from digit_recognizer.data.sources import SPLIT_SEED
+from digit_recognizer.data.digits import SPLIT_SEED
 from digit_recognizer.recipes.recipe import Recipe, from_plain_types
 from digit_recognizer.recognition import calibration
 from digit_recognizer.runtime import files, provenance
