@@ -21,16 +21,12 @@ def batch(optdigits, count) -> tuple[torch.Tensor, torch.Tensor]:
     return data.to_pixels(images), labels
 
 
-def by_autograd(model, pixels, loss) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    return training._forward_backward(model, "float32", pixels, loss), gradients(model)
-
-
-def fused(model, pixels, loss) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    return FusedMLP(model)(pixels, loss), gradients(model)
-
-
 def gradients(model) -> list[torch.Tensor]:
     return [weights.grad.clone() for weights in model.parameters()]
+
+
+def by_autograd(model, pixels, loss) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    return training._forward_backward(model, "float32", pixels, loss), gradients(model)
 
 
 @pytest.mark.parametrize("recipe", PLAIN, ids=lambda recipe: recipe.name)
@@ -38,10 +34,11 @@ def gradients(model) -> list[torch.Tensor]:
 def test_gradients_and_logits_are_autograds_bit_for_bit(recipe, count, optdigits):
     model = models.build(recipe)
     pixels, labels = batch(optdigits, count)
-    expected, found = (of(model, pixels, CrossEntropy(labels, count, 0.0)) for of in (by_autograd, fused))
-    assert torch.equal(found[0], expected[0]) and not found[0].requires_grad
-    assert all(map(torch.equal, found[1], expected[1]))
-    assert all(gradient.is_contiguous() and gradient.abs().sum() > 0 for gradient in found[1])
+    logits, expected = by_autograd(model, pixels, CrossEntropy(labels, count, 0.0))
+    found = FusedMLP(model)(pixels, CrossEntropy(labels, count, 0.0))
+    assert torch.equal(found, logits) and not found.requires_grad
+    assert all(map(torch.equal, gradients(model), expected))
+    assert all(weights.grad.is_contiguous() and weights.grad.abs().sum() > 0 for weights in model.parameters())
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -71,17 +68,11 @@ def test_a_batch_overwrites_the_gradients_of_the_one_before_and_not_its_logits(o
 
 
 def test_which_models_are_plain():
-    assert recipes.get() in PLAIN
-    for name, plain in (
-        ("mlp_128_adam", True),
-        ("mlp_128_64_sgd_15ep", True),
-        ("mlp_best", False),
-        ("cnn_best", False),
-    ):
-        assert FusedMLP.supports(models.build(recipes.get(name))) is plain
+    plain, names = recipes.get(), {recipe.name for recipe in PLAIN}
+    assert plain in PLAIN and {"mlp_128_adam", "mlp_128_64_sgd_15ep"} < names and not {"mlp_best", "cnn_best"} & names
     for output in ("log_softmax", "softmax"):
         assert not FusedMLP.supports(models.build(recipes.get(output=output)))
-    altered = models.build(recipes.get())
+    altered = models.build(plain)
     altered[3] = torch.nn.Tanh()
     assert not FusedMLP.supports(altered)
 
@@ -122,7 +113,7 @@ def test_steps_are_adams_bit_for_bit_with_its_state(optdigits, small_recipe):
         optimizer = kind(model.parameters(), lr=0.001, fused=True)
         pixels, labels = batch(optdigits, 64)
         for rate in (0.001, 0.002, 0.0005):
-            fused(model, pixels, CrossEntropy(labels, 64, 0.0))
+            FusedMLP(model)(pixels, CrossEntropy(labels, 64, 0.0))
             optimizer.param_groups[0]["lr"] = rate
             optimizer.step()
         pairs.append((model, copy.deepcopy(optimizer.state_dict())))

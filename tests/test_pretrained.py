@@ -13,8 +13,8 @@ from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import record_store
 
 ROOT = Path(__file__).parent.parent
+CARD = (checkpoints.PRETRAINED / "README.md").read_text(encoding="utf-8")
 NAMES = ["cnn_best", "cnn_handwriting", "mlp_512_256_adam_5ep"]
-every_network = pytest.mark.parametrize("name", NAMES)
 
 
 def committed(name: str) -> dict:
@@ -22,49 +22,34 @@ def committed(name: str) -> dict:
     return json.loads((ROOT / "results" / name / "mnist-seed0.json").read_text())
 
 
-def test_they_are_these_and_the_card_names_them():
+def test_they_are_these_and_another_name_is_refused():
     assert sorted(path.stem for path in checkpoints.PRETRAINED.glob("*.pth")) == NAMES
-    card = (checkpoints.PRETRAINED / "README.md").read_text(encoding="utf-8")
-    assert all(f"`{name}`" in card for name in NAMES)
+    with pytest.raises(UserError, match=f"no pretrained network 'cnn_worst'; there are {', '.join(NAMES)}"):
+        checkpoints.pretrained("cnn_worst")
 
 
-@every_network
-def test_it_is_seed_0_of_its_recipe_as_recorded_and_small(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_seed_0_of_its_recipe_as_recorded_and_small_and_the_card_says_how_good(name):
     assert (checkpoints.PRETRAINED / f"{name}.pth").stat().st_size < 4_000_000
     loaded, record = checkpoints.pretrained(name), committed(name)
     assert loaded.recipe == recipes.get(name)
     assert provenance.weights_hash(loaded.model) == record["weights"] == loaded.record["weights"]
     assert models.parameter_count(loaded.model) == loaded.recipe.parameter_count
     assert loaded.record["md5"] == sources.MNIST_MD5
+    low, high = record["scores"]["interval"]
+    assert f"`{name}`" in CARD and f"{record['scores']['accuracy']:.2%} ({low:.2%} to {high:.2%})" in CARD
 
 
-@every_network
+@pytest.mark.parametrize("name", NAMES)
 def test_it_reads_the_test_digits_as_recorded(name, mnist):
-    scores = evaluation.score(
-        evaluation.predict(checkpoints.pretrained(name).model, mnist.test.images), mnist.test.labels
-    )
+    logits = evaluation.predict(checkpoints.pretrained(name).model, mnist.test.images)
     # Another processor rounds differently, which may tip a digit that stands on the edge.
-    assert abs(scores.correct - committed(name)["scores"]["correct"]) <= 2
-
-
-@every_network
-def test_the_card_says_how_good_it_is(name):
-    card = (checkpoints.PRETRAINED / "README.md").read_text(encoding="utf-8")
-    scores = committed(name)["scores"]
-    low, high = scores["interval"]
-    assert f"{scores['accuracy']:.2%} ({low:.2%} to {high:.2%})" in card
+    assert abs(evaluation.score(logits, mnist.test.labels).correct - committed(name)["scores"]["correct"]) <= 2
 
 
 def test_card_and_docs_say_how_good_its_seeds_are():
     found = record_store.read_all(ROOT / "results", recipes.get("cnn_handwriting"))
     accuracies = [record["scores"]["accuracy"] for record in found]
     said = f"{statistics.mean(accuracies):.2%} ± {statistics.stdev(accuracies):.2%} (n = {len(found)})"
-    assert said in (checkpoints.PRETRAINED / "README.md").read_text(encoding="utf-8")
+    assert said in CARD
     assert said in (ROOT / "docs/own_digits.md").read_text(encoding="utf-8")
-
-
-def test_another_name_is_refused_and_those_that_there_are_named():
-    with pytest.raises(
-        UserError, match="no pretrained network 'cnn_worst'; there are cnn_best, cnn_handwriting, mlp_512"
-    ):
-        checkpoints.pretrained("cnn_worst")
