@@ -66,7 +66,7 @@ def served(home: Path, models: Path, **environment: str) -> Iterator[Server]:
         _wait_for(server, port)
         yield Server(port, server.pid, home)
         server.send_signal(signal.SIGINT)
-        assert server.wait(20) == 0
+        assert server.wait(PATIENCE) == 0
     finally:
         server.kill()
         server.wait()
@@ -108,7 +108,8 @@ class Visitor:
     """One session of the page, used by `async with`.
 
     elements: what the page shows, in order, with the protocol's name of their kind. session: its identifier.
-    requests: how many were sent, over HTTP and over the session's socket.
+    requests: how many were sent, over HTTP and over the session's socket. files: the uploaded ones: where they went,
+    their names, their sizes in bytes.
     """
 
     def __init__(self, port: int) -> None:
@@ -116,7 +117,7 @@ class Visitor:
         self.elements: list[tuple[str, Any]] = []
         self.session = ""
         self._states: dict[str, WidgetState] = {}
-        self._files: list[tuple[FileURLs, str, int]] = []
+        self.files: list[tuple[FileURLs, str, int]] = []
 
     async def __aenter__(self) -> "Visitor":
         answer = await self._request("GET", "/_stcore/health")
@@ -185,14 +186,14 @@ class Visitor:
             body, kind = form(name, content)
             put = await self._request("PUT", urls.upload_url, body, Content_Type=kind, **self.credentials)
             assert put.status == 204, put.content
-            self._files.append((urls, name, len(content)))
-        await self.show(*self._files)
+            self.files.append((urls, name, len(content)))
+        await self.show(*self.files)
 
     async def remove_files(self) -> None:
         """Remove all uploaded files."""
-        for urls, _, _ in self._files:
+        for urls, _, _ in self.files:
             assert (await self._request("DELETE", urls.delete_url, **self.credentials)).status == 204
-        self._files = []
+        self.files = []
         await self.show()
 
     async def show(self, *files: tuple[FileURLs, str, int]) -> None:
@@ -221,11 +222,6 @@ class Visitor:
     def credentials(self) -> dict[str, str]:
         """The headers that let a request change something."""
         return {"Cookie": f"_streamlit_xsrf={self.token}", "X_Xsrftoken": self.token}
-
-    @property
-    def files(self) -> list[tuple[FileURLs, str, int]]:
-        """The uploaded files: where they went, their names and sizes in bytes."""
-        return list(self._files)
 
     def widget(self, label: str) -> Any:
         """The widget of that label."""

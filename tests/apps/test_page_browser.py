@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from page_client import Visitor, picture, served
-from PIL import Image
+from page_client import Visitor, picture
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 CHROMIUM = "/usr/bin/chromium"
@@ -17,21 +16,16 @@ QUIET = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
 )
-SIZES = {"desk": (1200, 1000), "telephone": (390, 844)}
-PATIENCE = 45_000  # milliseconds; the first visit imports torch, perhaps beside a busy process
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """Where the page is served, by a process of its own."""
-    folder = tmp_path_factory.mktemp("models")
-    with served(folder / "server", folder) as server:
-        yield f"http://127.0.0.1:{server.port}"
+SIZES = {"desk": {"width": 1200, "height": 1000}, "telephone": {"width": 390, "height": 844}}
+PATIENCE = 60_000  # milliseconds; the first visit imports torch, perhaps beside a busy process
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    """The browser. Where CI_SCREEN promises one, a test that needs it never skips."""
+    """The browser. Where CI_SCREEN promises one, a test that needs it never skips.
+
+    It ends with this module: while playwright runs, other tests of this process can start no event loop.
+    """
     missing = None if shutil.which(CHROMIUM) else f"there is no {CHROMIUM}; apt-get install chromium"
     try:
         from playwright import sync_api
@@ -45,20 +39,21 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="module", params=SIZES)
-def tab(request, chromium):
-    """A tab of one of the sizes. All tests share it, and with it the scripts that it has loaded."""
-    width, height = SIZES[request.param]
-    page = chromium.new_page(viewport={"width": width, "height": height})
-    page.set_default_timeout(PATIENCE)
-    yield page
-    page.close()
+@pytest.fixture(scope="module")
+def tabs(chromium):
+    """A tab of each size. All tests share them, and with them the scripts that they have loaded."""
+    pages = {name: chromium.new_page(viewport=size) for name, size in SIZES.items()}
+    for page in pages.values():
+        page.set_default_timeout(PATIENCE)
+    yield pages
+    for page in pages.values():
+        page.close()
 
 
-@pytest.fixture
-def visit(tab, address):
+@pytest.fixture(params=["desk"])
+def visit(request, tabs, server):
     """The page, visited anew. Nothing on it is wider than the window, and it asks nobody but this server."""
-    requested = []
+    tab, address, requested = tabs[request.param], f"http://127.0.0.1:{server.port}", []
     tab.on("request", note := lambda request: requested.append(request.url))
     tab.goto(address)
     tab.get_by_text("One picture, or many at once").wait_for()
@@ -71,6 +66,9 @@ def visit(tab, address):
     tab.remove_listener("request", note)
 
 
+on_both_sizes = pytest.mark.parametrize("visit", SIZES, indirect=True)
+
+
 def upload(page, files: dict[str, bytes]) -> None:
     payloads = [{"name": name, "mimeType": "image/png", "buffer": files[name]} for name in files]
     page.locator("input[type=file]").set_input_files(payloads)
@@ -79,37 +77,6 @@ def upload(page, files: dict[str, bytes]) -> None:
 def answer(page) -> str:
     page.locator(".answer").wait_for()
     return " ".join(page.locator(".answer").inner_text().split())
-
-
-def screenshot(page, path: Path) -> tuple[int, int]:
-    """Save the whole page as a picture, and return its size. Streamlit scrolls within its window, so it is enlarged."""
-    page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-    size = page.viewport_size
-    height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-    page.set_viewport_size({"width": size["width"], "height": height})
-    page.screenshot(path=path)
-    page.set_viewport_size(size)
-    with Image.open(path) as image:
-        return image.size
-
-
-def test_uploaded_pictures_are_read(visit, tmp_path):
-    upload(visit, {"seven.png": picture("7")})
-    assert re.fullmatch(r"Read as the digit 7 [\d.>]+% sure: .+", answer(visit))
-    visit.get_by_text("Noticed in the picture").wait_for()  # the last to come
-    assert screenshot(visit, tmp_path / "page.png")[0] == visit.viewport_size["width"]
-    steps = visit.locator(".st-key-steps img")
-    assert [bool(image.get_attribute("alt")) for image in steps.all()] == [True] * 3
-    boxes = [image.bounding_box() for image in steps.all()] + [visit.locator("table.bars").bounding_box()]
-    assert all(box["x"] >= 0 and box["x"] + box["width"] <= visit.viewport_size["width"] for box in boxes)
-    assert len({round(box["y"]) for box in boxes}) == (1 if visit.viewport_size["width"] > 800 else 2)  # rows
-    upload(visit, {"nothing.png": b"no picture"})
-    visit.get_by_text("1 of 2 pictures were read").wait_for()
-    with visit.expect_download() as download:
-        visit.get_by_role("button", name="Download the table").click()
-    lines = Path(download.value.path()).read_text("utf-8-sig").splitlines()
-    assert lines[0] == "file,read,confidence,note" and lines[1].startswith("seven.png,7,")
-    assert lines[2].startswith('nothing.png,,,"nothing.png is not a picture')
 
 
 def draw_a_seven(page) -> None:
@@ -123,6 +90,27 @@ def draw_a_seven(page) -> None:
     for across, down in ((200, 40), (150, 200)):
         page.mouse.move(left + across, top + down, steps=8)
     page.mouse.up()
+
+
+@on_both_sizes
+def test_uploaded_pictures_are_read(visit):
+    width = visit.viewport_size["width"]
+    upload(visit, {"seven.png": picture("7")})
+    assert re.fullmatch(r"Read as the digit 7 [\d.>]+% sure: .+", answer(visit))
+    visit.get_by_text("Noticed in the picture").wait_for()  # the last to come
+    visit.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    steps = visit.locator(".st-key-steps img")
+    assert [bool(image.get_attribute("alt")) for image in steps.all()] == [True] * 3
+    boxes = [image.bounding_box() for image in steps.all()] + [visit.locator("table.bars").bounding_box()]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    assert len({round(box["y"]) for box in boxes}) == (1 if width > 800 else 2)  # rows
+    upload(visit, {"nothing.png": b"no picture"})
+    visit.get_by_text("1 of 2 pictures were read").wait_for()
+    with visit.expect_download() as download:
+        visit.get_by_role("button", name="Download the table").click()
+    lines = Path(download.value.path()).read_text("utf-8-sig").splitlines()
+    assert lines[0] == "file,read,confidence,note" and lines[1].startswith("seven.png,7,")
+    assert lines[2].startswith('nothing.png,,,"nothing.png is not a picture')
 
 
 def test_names_of_files_are_shown_and_never_run(visit):
@@ -139,6 +127,7 @@ def test_names_of_files_are_shown_and_never_run(visit):
     assert dialogs == []
 
 
+@on_both_sizes
 def test_a_drawing_is_read_and_cleared(visit):
     draw_a_seven(visit)
     assert answer(visit).startswith("Read as the digit 7")
@@ -147,6 +136,7 @@ def test_a_drawing_is_read_and_cleared(visit):
     visit.locator(".answer").wait_for(state="detached")
 
 
+@on_both_sizes
 def test_a_file_over_the_limit_is_refused_in_words(visit, tmp_path):
     (tmp_path / "large.png").write_bytes(bytes(21 * 2**20))
     visit.locator("input[type=file]").set_input_files(tmp_path / "large.png")
@@ -169,11 +159,10 @@ def test_the_keyboard_chooses_the_camera_and_it_takes_a_picture(visit):
     visit.locator(".answer").or_(visit.get_by_text("try again")).first.wait_for()
 
 
-@pytest.mark.parametrize("tab", ["desk"], indirect=True)
-def test_the_visitors_of_other_tests_send_and_see_what_a_browser_does(tab, address):
-    sent = []
+def test_the_visitors_of_other_tests_send_and_see_what_a_browser_does(tabs, server):
+    tab, sent = tabs["desk"], []
     tab.on("websocket", lambda channel: channel.on("framesent", lambda frame: sent.append(frame)))
-    tab.goto(address)
+    tab.goto(f"http://127.0.0.1:{server.port}")
     tab.get_by_text("One picture, or many at once").wait_for()
     upload(tab, {"seven.png": picture("7")})
     uploaded = answer(tab)
@@ -184,7 +173,7 @@ def test_the_visitors_of_other_tests_send_and_see_what_a_browser_does(tab, addre
     drawing = [state.json_value for state in states if "image/png" in state.json_value][-1]
 
     async def the_same() -> tuple[str, str]:
-        async with Visitor(int(address.rsplit(":", 1)[1])) as visitor:
+        async with Visitor(server.port) as visitor:
             await visitor.upload(("seven.png", picture("7")))
             uploaded = visitor.said
             await visitor.choose("Where does the picture come from?", "Draw")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 import stress
-from page_client import Server, Visitor, served
+from page_client import Server, Visitor, encoded, served
 from PIL import Image
 
 from digit_recognizer import data
@@ -19,7 +19,7 @@ from digit_recognizer.recognition.recognizer import UNLIKE, Prediction, Recogniz
 from digit_recognizer.runtime.text import percent
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the server's memory from /proc")
-VISITORS, READS = stress.count(8, 50), stress.count(3, 20)  # READS: pictures of each visitor
+VISITORS, READS = stress.count(5, 50), stress.count(3, 20)  # READS: pictures of each visitor
 ROUNDS = stress.count(1, 2)  # of all visitors
 SETTLED, LATE = 500, 2000  # predictions between which the server's memory is compared
 MAX_GROWTH = 0.05
@@ -38,9 +38,7 @@ def digits(request) -> data.Split:
 def as_uploaded(digit: np.ndarray, place: int) -> bytes:
     """Return a digit, uint8 (28, 28), as a PNG or a JPEG file, dark on light and enlarged."""
     picture = Image.fromarray(235 - digit // 4 * 3).resize([28 * (5 + place % 7)] * 2, Image.Resampling.BICUBIC)
-    file = io.BytesIO()
-    picture.save(file, ("PNG", "JPEG")[place % 2])
-    return file.getvalue()
+    return encoded(picture, ("PNG", "JPEG")[place % 2])
 
 
 def as_drawn(digit: np.ndarray, place: int) -> bytes:
@@ -49,9 +47,7 @@ def as_drawn(digit: np.ndarray, place: int) -> bytes:
     canvas = Image.new("RGBA", (page.CANVAS_WIDTH, page.CANVAS_HEIGHT), "white")
     where = (place * 7 % (page.CANVAS_WIDTH - side), place * 5 % (page.CANVAS_HEIGHT - side))
     canvas.paste(Image.fromarray(255 - digit).resize((side, side), Image.Resampling.BICUBIC), where)
-    file = io.BytesIO()
-    canvas.save(file, "PNG")
-    return file.getvalue()
+    return encoded(canvas)
 
 
 class Reading:
