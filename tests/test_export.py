@@ -51,14 +51,14 @@ def one_line(out: str, path) -> bool:
 
 
 def test_an_onnx_file_gives_pytorchs_logits_and_says_what_goes_in_and_out(
-    command, saved, trained, mnist, small_recipe, tmp_path
+    command, saved, trained, optdigits, small_recipe, tmp_path
 ):
     path = tmp_path / "digits.onnx"
     status, out, err = command("export", saved, "--format", "onnx", "--out", path)
     assert (status, err) == (0, "") and one_line(out, path)
-    for count in (1, 1000):
-        expected = evaluation.predict(trained[0], mnist.test.images[:count])
-        found = logits_of_file(path, mnist.test.images[:count])
+    for count in (1, 360):
+        expected = evaluation.predict(trained[0], optdigits.test.images[:count])
+        found = logits_of_file(path, optdigits.test.images[:count])
         assert found.shape == (count, 10) and torch.equal(found.argmax(1), expected.argmax(1))
         assert torch.allclose(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
     onnx.checker.check_model(path, full_check=True)
