@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from digit_recognizer import data, models, recipes, records, training
+from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import record_store
 
@@ -54,6 +55,12 @@ def small_recipe() -> recipes.Recipe:
 def trained(optdigits, small_recipe):
     """(model, history) of the short recipe on the embedded set. Do not change the model."""
     return training.fit(models.build(small_recipe), optdigits, small_recipe, quiet=True)
+
+
+@pytest.fixture(scope="session")
+def network() -> Recognizer:
+    """The network that comes with the package for people's own digits."""
+    return Recognizer.load()
 
 
 @pytest.fixture
