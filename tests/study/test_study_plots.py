@@ -1,4 +1,4 @@
-"""Figures that compare show every number that they are given, where it belongs."""
+"""Figures of a study show every number that they are given, where it belongs."""
 
 import itertools
 import json
@@ -37,7 +37,7 @@ def test_accuracy_against_cost_puts_each_recipe_at_its_mean_and_median():
     assert low > high  # fewer mistakes are higher up
 
 
-def test_nothing_of_the_committed_results_lies_outside_the_axes():
+def test_the_committed_results_lie_inside_the_axes():
     rows = tables.costs(ROOT / "results")
     assert len(rows) >= 8
     axes = study_plots.accuracy_against_cost(rows, "title").axes[0]
@@ -47,7 +47,7 @@ def test_nothing_of_the_committed_results_lies_outside_the_axes():
         assert all(high < 100 * (1 - accuracy) < low for accuracy in row["accuracies"]), row["name"]
 
 
-def test_no_name_in_the_picture_of_costs_covers_another():
+def test_no_label_of_accuracy_against_cost_covers_another():
     figure = study_plots.accuracy_against_cost(tables.costs(ROOT / "results"), "title")
     figure.draw_without_rendering()
     names = [Text.get_window_extent(text) for text in figure.axes[0].texts]
@@ -73,7 +73,7 @@ def test_augmentations_are_a_row_each_with_the_digits_as_given():
         assert not any(place.axison for place in line[len(images) :])
 
 
-def test_costs_join_the_records_with_the_seconds_and_leave_out_what_lacks_either(tmp_path, write_record):
+def test_costs_need_accuracies_and_seconds(tmp_path, write_record):
     for name, accuracy in (("mlp_128_adam", 0.97), ("cnn_in_seconds", 0.99), ("cnn_best", 0.997)):
         write_record(tmp_path, RECIPES[name], 0, accuracy)
     runs = {name: [{"seconds": 2.0}, {"seconds": 3.0}] for name in ("mlp_128_adam", "cnn_in_seconds", "mlp_best")}
@@ -84,7 +84,7 @@ def test_costs_join_the_records_with_the_seconds_and_leave_out_what_lacks_either
     ]
 
 
-def test_the_ladder_shows_our_recipes_with_seconds_where_there_are_any(tmp_path, write_record):
+def test_the_table_of_our_recipes_has_seconds_where_they_were_measured(tmp_path, write_record):
     assert tables.our_recipes(tmp_path) == ""
     for name, accuracy in (("mlp_128_adam", 0.97), ("cnn_in_seconds", 0.99), ("cnn_best", 0.997)):
         write_record(tmp_path, RECIPES[name], 0, accuracy)
@@ -118,16 +118,16 @@ def test_figures_of_a_folder_without_records_are_not_drawn(command, tmp_path):
     assert not (tmp_path / "figures").exists()
 
 
-STRIPS = [
+RESULTS = [
     {
-        "label": "002",
+        "label": "mnist-recognition",
         "accuracies": [0.97, 0.98, 0.975],
         "published": 0.9787,
         "interval": (0.96, 0.99),
         "conclusion": "yes",
     },
     {
-        "label": "000",
+        "label": "tkinter-mnist",
         "accuracies": [0.96, 0.965],
         "published": None,
         "interval": (0.95, 0.97),
@@ -137,7 +137,7 @@ STRIPS = [
 
 
 def test_each_seed_and_each_published_number_is_marked_on_its_strip():
-    axes = study_plots.published_results(STRIPS, "title").axes[0]
+    axes = study_plots.published_results(RESULTS, "title").axes[0]
     lines = [line for line in axes.lines if len(line.get_xdata())]
     points = [(round(line.get_ydata()[0]), sorted(line.get_xdata())) for line in lines]
     assert [place for place, _ in points] == [0, 0, 1]
