@@ -129,7 +129,9 @@ def train_one_epoch(
     began, epoch = time.perf_counter(), len(state.history) + 1
     model, optimizer, generator = state.model, state.optimizer, state.generator
     forward_backward = _gradient_function(model, recipe)
-    all_logits, all_labels = [], []
+    # One tensor for all logits: a small one for each step would fragment the heap (docs/speed.md, Memory).
+    rows, done = 2 * len(train.labels), 0  # outliers are fewer than digits
+    all_logits, all_labels = train.images.new_empty((rows, 10), dtype=torch.float32), train.labels.new_empty(rows)
     model.train()
     # There is no bar where nobody watches: in a file, a log or a stored notebook.
     bar = tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None)
@@ -146,12 +148,12 @@ def train_one_epoch(
             logits = forward_backward(pixels, CrossEntropy(labels, batch_size, recipe.label_smoothing))
             distributed.all_reduce_gradients(model)
             optimizer.step()
-            all_logits.append(logits)
-            all_labels.append(labels)
+            start, done = done, done + len(labels)
+            all_logits[start:done], all_labels[start:done] = logits, labels
             if bar.update(batch_size):  # true when it is drawn anew; reading the numbers at each step would cost more
-                now = _running_scores(all_logits[-1:], all_labels[-1:])
+                now = _running_scores(logits, labels)
                 bar.set_postfix_str(f"batch loss {now.mean_loss:.4f}, accuracy {now.accuracy:.2%}", refresh=False)
-    scores = _running_scores(all_logits, all_labels)
+    scores = _running_scores(all_logits[:done], all_labels[:done])
     correct, count, loss = distributed.all_reduce(torch.tensor(scores, dtype=torch.float64)).tolist()
     return time.perf_counter() - began, Scores(int(correct), int(count), loss)
 
@@ -274,10 +276,10 @@ def _validate_batch_size(size: int, digits: int) -> None:
         )
 
 
-def _running_scores(logits: list[Tensor], labels: list[Tensor]) -> Scores:
+def _running_scores(logits: Tensor, labels: Tensor) -> Scores:
     """Scores of logits computed while the weights moved, without outliers."""
-    all_logits, all_labels = torch.cat(logits).float().cpu(), torch.cat(labels).cpu()
-    digits = all_labels != OUTLIER_LABEL
+    logits, labels = logits.float().cpu(), labels.cpu()
+    digits = labels != OUTLIER_LABEL
     if not digits.any():  # one process of many may have got outliers only
         return Scores(0, 0, 0.0)
-    return evaluation.score(all_logits[digits], all_labels[digits])
+    return evaluation.score(logits[digits], labels[digits])

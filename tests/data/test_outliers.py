@@ -6,7 +6,6 @@ import torch
 from digit_recognizer import data, models, recipes, training
 from digit_recognizer.data import augmentation, outliers, strokes
 from digit_recognizer.recipes.recipe import Augmentation
-from digit_recognizer.runtime.errors import UserError
 
 
 def seeded() -> torch.Generator:
@@ -20,40 +19,35 @@ def batch(optdigits):
 
 
 def test_a_stroke_lies_where_it_was_drawn():
-    drawn = strokes.draw_strokes(torch.zeros(1, 1, 28, 28), torch.tensor([[4.0, 10.0]]), torch.tensor([[20.0, 10.0]]),
-                         torch.tensor([1.0]))[0, 0]  # fmt: skip
-    assert torch.all(drawn[9:12, 4:21] >= 0.5)
-    assert drawn[10, 4:21].min() == 1
+    start, end, radius = torch.tensor([[4.0, 10.0]]), torch.tensor([[20.0, 10.0]]), torch.tensor([1.0])
+    drawn = strokes.draw_strokes(torch.zeros(1, 1, 28, 28), start, end, radius)[0, 0]
+    assert torch.all(drawn[9:12, 4:21] >= 0.5) and drawn[10, 4:21].min() == 1
     assert drawn[:8].sum() == drawn[13:].sum() == 0
     assert drawn.sum() == pytest.approx(16 * 2 + 3.14, rel=0.15)  # a bar and two half discs
 
 
-def test_only_ones_and_sevens_get_a_style(batch):
+def test_only_ones_and_sevens_get_a_style_as_often_as_the_probability_says(batch):
     pixels, labels = batch
     styled = strokes.add_styles(pixels, labels, 1.0, seeded())
-    gained = (styled - pixels).sum((1, 2, 3))
-    chosen = (labels == 1) | (labels == 7)
-    assert torch.all(gained[chosen] > 0) and gained[chosen].median() > 5
-    assert torch.all(gained[~chosen] == 0)
+    gained, chosen = (styled - pixels).sum((1, 2, 3)), (labels == 1) | (labels == 7)
+    assert torch.all(gained[chosen] > 0) and gained[chosen].median() > 5 and torch.all(gained[~chosen] == 0)
     assert torch.all(styled >= pixels) and styled.max() <= 1
+    strengths = Augmentation(styles=0.5)
+    assert augmentation.augment(pixels, strengths, seeded()) is pixels  # without labels there are none
+    some = (augmentation.augment(pixels, strengths, seeded(), labels) != pixels).any(dim=(1, 2, 3)).sum()
+    assert 0 < some < chosen.sum()
 
 
 def test_a_flag_is_left_of_the_top_and_a_bar_in_the_middle():
     one = torch.zeros(1, 1, 28, 28)
     one[:, :, 4:24, 14:16] = 1
-    flagged = strokes.add_styles(one.expand(50, -1, -1, -1), torch.ones(50, dtype=torch.int64), 1.0, seeded()) - one
+    flagged, barred = (
+        strokes.add_styles(one.expand(50, -1, -1, -1), torch.full((50,), label), 1.0, seeded()) - one
+        for label in (1, 7)
+    )
     assert flagged[:, :, :14, :13].sum() > 10 * flagged[:, :, :14, 18:].sum()
-    barred = strokes.add_styles(one.expand(50, -1, -1, -1), torch.full((50,), 7), 1.0, seeded()) - one
     rows = barred.sum((0, 1, 3))
     assert rows[10:20].sum() > 0.95 * rows.sum()
-
-
-def test_styles_need_labels_and_a_share(batch):
-    pixels, labels = batch
-    strengths = Augmentation(styles=0.5)
-    assert augmentation.augment(pixels, strengths, seeded()) is pixels
-    some = (augmentation.augment(pixels, strengths, seeded(), labels) != pixels).any(dim=(1, 2, 3)).sum()
-    assert 0 < some < ((labels == 1) | (labels == 7)).sum()
 
 
 @pytest.mark.parametrize("count", [1, 7, 40, 199])
@@ -100,14 +94,4 @@ def test_the_losses_of_the_shares_of_a_batch_add_up():
     expected = torch.nn.functional.cross_entropy(logits[:6], labels[:6], label_smoothing=0.1)
     expected += sum(torch.nn.functional.cross_entropy(row, uniform) for row in logits[6:]) / 6
     assert float(whole) == pytest.approx(float(expected), rel=1e-5)
-
-
-def test_a_share_of_outliers_only_has_no_scores():
-    labels = torch.full((4,), augmentation.OUTLIER_LABEL)
-    assert training._running_scores([torch.zeros(4, 10)], [labels]) == (0, 0, 0.0)
-
-
-@pytest.mark.parametrize("fraction", [-0.1, 1.0])
-def test_an_outlier_fraction_out_of_range_is_refused(fraction):
-    with pytest.raises(UserError, match="the outlier fraction must be from 0 to below 1"):
-        recipes.get(outlier_fraction=fraction)
+    assert training._running_scores(logits[6:], labels[6:]) == (0, 0, 0.0)  # a share of outliers only
