@@ -119,7 +119,7 @@ def pickled(content, path: Path, protocol: int) -> None:
         functools.partial(torch.save, _use_new_zipfile_serialization=False),
         *(functools.partial(pickled, protocol=number) for number in range(pickle.HIGHEST_PROTOCOL + 1)),
     ],
-    ids=str,
+    ids=["zip", "legacy", *(f"protocol {number}" for number in range(pickle.HIGHEST_PROTOCOL + 1))],
 )
 def test_an_order_in_a_file_is_refused_and_not_run(write, nested, tmp_path):
     made, path = tmp_path / "made", tmp_path / "model.pth"
