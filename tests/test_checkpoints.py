@@ -210,39 +210,26 @@ def test_files_of_other_kinds_are_refused(tmp_path):
     assert "cannot read" in refusal(tmp_path / "missing.pth")
 
 
-@pytest.mark.parametrize(
-    ("part", "change"),
-    [
-        ("state", {"2.weight": torch.zeros(3, 3)}),
-        ("state", {"2.weight": torch.zeros(128, 784, device="meta")}),
-        ("state", {"9.weight": torch.zeros(1)}),
-        ("recipe", {"widths": (784, 64, 10)}),
-        ("recipe", {"widths": (784, 10**13, 10)}),
-        ("recipe", {"widths": "784"}),
-        ("recipe", {"published": {"fame": 1.0}}),
-        ("recipe", {"surprise": 1}),
-        ("recipe", {"epochs": -1}),
-    ],
-    ids=lambda value: str(value)[:40],
-)
-def test_a_file_of_ours_whose_parts_do_not_fit_is_refused(part, change, saved):
+def test_a_file_of_ours_with_a_wrong_or_missing_part_is_refused(saved):
     content = torch.load(saved, weights_only=True)
-    content[part] |= change
-    torch.save(content, saved)
-    assert "is damaged" in refusal(saved)
-
-
-@pytest.mark.parametrize("part", ["format", "recipe", "state", "record"])
-def test_a_file_of_ours_with_a_wrong_or_missing_part_is_refused(part, saved):
-    content = torch.load(saved, weights_only=True)
-    for wrong in (None, [1], torch.zeros(2), "a\nb", 0):
-        torch.save(content | {part: wrong}, saved)
-        assert "is damaged" in refusal(saved)
-    torch.save({name: value for name, value in content.items() if name != part}, saved)
-    refusal(saved)
-
-
-def test_a_file_of_a_newer_format_says_so(saved):
+    parts = {part: [None, [1], torch.zeros(2), "a\nb", 0] for part in ("format", "recipe", "state", "record")}
+    for change in (
+        {"2.weight": torch.zeros(3, 3)},
+        {"2.weight": torch.zeros(128, 784, device="meta")},
+        {"9.weight": torch.zeros(1)},
+    ):
+        parts["state"].append(content["state"] | change)
+    for change in (
+        {"widths": (784, 64, 10)}, {"widths": (784, 10**13, 10)}, {"widths": "784"}, {"published": {"fame": 1.0}},
+        {"surprise": 1}, {"epochs": -1},
+    ):  # fmt: skip
+        parts["recipe"].append(content["recipe"] | change)
+    for part, several in parts.items():
+        for wrong in several:
+            torch.save(content | {part: wrong}, saved)
+            assert "is damaged" in refusal(saved), (part, wrong)
+        torch.save({name: value for name, value in content.items() if name != part}, saved)
+        refusal(saved)
     torch.save({"format": model_file.FORMAT + 1, "layers": []}, saved)
     assert "newer version" in refusal(saved)
 
@@ -254,21 +241,13 @@ def test_a_file_of_a_newer_format_says_so(saved):
 @pytest.mark.parametrize("widths", [(784, 10), (784, 128, 64, 32, 10)], ids=str)
 def test_published_state_dicts_are_read_whatever_their_names(manner, first, step, widths, tmp_path, optdigits):
     model, path, images = models.MLP(widths), tmp_path / "published.pth", optdigits.test.images
-    torch.save(bare(model, manner, first, step), path)
+    torch.save(bare(model, manner, first, step), path, _use_new_zipfile_serialization=widths != (784, 10))
     checkpoint = checkpoints.load(path, **MNIST)
     logits = evaluation.predict(checkpoint.model, images)
     assert torch.equal(logits, evaluation.predict(model, images))
     assert (checkpoint.recipe, checkpoint.record, checkpoint.model.training) == (None, None, False)
     other = checkpoints.load_model(path, mean=0.5, std=0.5)
     assert not torch.equal(evaluation.predict(other, images), logits)
-
-
-def test_a_published_module_in_pytorchs_older_file_format_is_read(tmp_path, optdigits):
-    module = nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
-    torch.save(module.state_dict(), tmp_path / "published.pth", _use_new_zipfile_serialization=False)
-    model = checkpoints.load_model(tmp_path / "published.pth", mean=0.0, std=1.0)
-    pixels = optdigits.test.images / 255
-    assert torch.equal(evaluation.predict(model, optdigits.test.images), module(pixels).detach())
 
 
 def test_a_published_state_dict_needs_to_know_how_its_pixels_were_normalised(tmp_path):
@@ -289,13 +268,9 @@ def changed(**changes: torch.Tensor | None) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     "state",
     [
-        linear(100, 16, 10),
-        linear(784, 16, 7),
-        changed(fc1_bias=None),
-        changed(fc2_weight=None),
-        changed(fc1_weight=None, fc2_weight=None),
-        changed(fc2_weight=torch.zeros(10, 15)),
-        changed(fc1_bias=torch.zeros(15)),
+        linear(100, 16, 10), linear(784, 16, 7),
+        changed(fc1_bias=None), changed(fc2_weight=None), changed(fc1_weight=None, fc2_weight=None),
+        changed(fc2_weight=torch.zeros(10, 15)), changed(fc1_bias=torch.zeros(15)),
         changed(conv1_weight=torch.zeros(8, 1, 3, 3), conv1_bias=torch.zeros(8)),
         changed(norm_count=torch.tensor(3)),
         {name: value.to(torch.int64) for name, value in linear(784, 16, 10).items()},
@@ -303,7 +278,7 @@ def changed(**changes: torch.Tensor | None) -> dict[str, torch.Tensor]:
         changed(fc1_weight=torch.zeros(0, 784), fc1_bias=torch.zeros(0), fc2_weight=torch.zeros(10, 0)),
     ],
     ids=["inputs", "outputs", "bias", "weight", "weights", "chain", "size", "conv", "scalar", "int", "order", "0"],
-)
+)  # fmt: skip
 def test_what_is_no_chain_of_linear_layers_to_ten_digits_is_refused(state, tmp_path):
     torch.save(state, tmp_path / "published.pth")
     assert "is not a chain of linear layers" in refusal(tmp_path / "published.pth", **MNIST)
@@ -355,16 +330,6 @@ def test_a_files_permissions_follow_the_umask(mask, permissions, tmp_path):
     assert (tmp_path / "file").stat().st_mode & 0o777 == permissions
 
 
-@POSIX
-def test_a_reader_of_the_old_file_reads_on(tmp_path):
-    (tmp_path / "file").write_bytes(b"the old content")
-    with (tmp_path / "file").open("rb") as reader:
-        assert reader.read(3) == b"the"
-        files.write_atomically(tmp_path / "file", b"THE NEW CONTENT, longer")
-        assert reader.read() == b" old content"
-    assert (tmp_path / "file").read_bytes() == b"THE NEW CONTENT, longer"
-
-
 @pytest.mark.parametrize(
     ("thrown", "caught"),
     [(OSError(errno.ENOSPC, "No space left"), UserError), (KeyboardInterrupt(), KeyboardInterrupt)],
@@ -379,16 +344,3 @@ def test_a_write_that_fails_leaves_the_old_file_alone(thrown, caught, tmp_path, 
         files.write_atomically(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
-
-
-def test_a_path_under_a_file_cannot_be_written(tmp_path, trained):
-    (tmp_path / "file").write_bytes(b"old")
-    path = tmp_path / "file" / "model.pth"
-    for attempt in (
-        lambda: files.write_atomically(path, b"new"),
-        lambda: checkpoints.save(path, trained[0], SMALL, {}),
-        lambda: files.check_writable(path.parent),
-    ):
-        with pytest.raises(UserError, match=r"^cannot write [^\n]*$"):
-            attempt()
-    assert (tmp_path / "file").read_bytes() == b"old"
