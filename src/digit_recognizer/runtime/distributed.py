@@ -1,6 +1,6 @@
-"""One training in several processes, which torchrun starts: each computes its share, and all hold the same weights.
+"""Train one network in several processes, started by torchrun: each computes its shard, and all hold the same weights.
 
-In a single process every function here does nothing. gloo carries tensors between CPUs, nccl between GPUs.
+In a single process every function here does nothing. Backends: gloo for CPUs, nccl for GPUs.
 """
 
 import atexit
@@ -24,7 +24,7 @@ _rank, _world_size = 0, 1
 def init_process_group() -> None:
     """Join the other processes if torchrun started this one; all but the main process then print and write nothing.
 
-    Raises UserError where they cannot be joined: a port that is in use, a variable of torchrun's that is missing.
+    Raises UserError where that fails: the port is in use, or a variable of torchrun is missing.
     """
     global _rank, _world_size
     if _world_size > 1 or os.environ.get("WORLD_SIZE", "1") == "1":
@@ -44,54 +44,54 @@ def init_process_group() -> None:
 
 
 def _leave() -> None:
-    """Leave together with the others; at once, which they notice, where this process ends in a traceback."""
+    """Wait for the others, then end. After a traceback end at once, which the others notice."""
     if hasattr(sys, "last_type"):
         sys.stderr.flush()
         os._exit(1)
     from torch import distributed
 
-    with contextlib.suppress(ValueError, RuntimeError):  # nccl has no such barrier; and a dead process never comes
-        # torchrun stops all as soon as one ends with an error: the main process must have said its line by then.
+    with contextlib.suppress(ValueError, RuntimeError):  # nccl has no such barrier; a process may have ended
+        # torchrun stops all as soon as one ends with an error: the main process must have printed its line by then.
         distributed.monitored_barrier(timeout=datetime.timedelta(seconds=5))
     distributed.destroy_process_group()
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Return the number of processes."""
     return _world_size
 
 
 def is_main_process() -> bool:
-    """Whether this is the one process that prints, draws bars and writes files."""
+    """Return whether this is the process that prints, shows progress bars and writes files."""
     return _rank == 0
 
 
 def shard(tensor: Tensor) -> Tensor:
-    """This process's contiguous share of the rows; in all processes together each row once, in numbers alike to one."""
+    """Return this process's rows: contiguous, each row in one process, the counts equal to within one."""
     return tensor if _world_size == 1 else tensor.tensor_split(_world_size)[_rank]
 
 
 def all_gather_rows(rows: Tensor, count: int) -> Tensor:
-    """The shares of all processes as one tensor of that many rows, on the CPU."""
+    """Return the shards of all processes as one tensor on the CPU. count: of its rows."""
     if _world_size == 1:
         return rows
-    table = torch.zeros(count, *rows.shape[1:], dtype=rows.dtype)
-    shard(table).copy_(rows)
-    return all_reduce(table)  # one value and zeros: exact
+    gathered = torch.zeros(count, *rows.shape[1:], dtype=rows.dtype)
+    shard(gathered).copy_(rows)
+    return all_reduce(gathered)  # exact: one term of each sum is not zero
 
 
-def all_reduce(terms: Tensor) -> Tensor:
-    """Replace the terms, in place, by their sums over all processes. Raises UserError where another one has ended."""
+def all_reduce(tensor: Tensor) -> Tensor:
+    """Replace a tensor, in place, by its sum over all processes. Raises UserError where one of them has ended."""
     if _world_size > 1:
         try:
-            torch.distributed.all_reduce(terms)
+            torch.distributed.all_reduce(tensor)
         except RuntimeError as error:
-            raise UserError("another process has ended; its message stands above") from error
-    return terms
+            raise UserError("another process has ended; its message is above") from error
+    return tensor
 
 
 def all_reduce_gradients(model: nn.Module) -> None:
-    """Replace all gradients by their sums over all processes; one message for the whole network."""
+    """Replace all gradients by their sums over all processes, in one message."""
     if _world_size == 1:
         return
     gradients: list[Any] = [weights.grad for weights in model.parameters() if weights.grad is not None]
@@ -102,14 +102,14 @@ def all_reduce_gradients(model: nn.Module) -> None:
 
 @contextlib.contextmanager
 def sync_batch_norm(model: nn.Module) -> Iterator[None]:
-    """Within, batch normalisation takes mean and variance over the shares of all processes.
+    """Within this context, batch normalisation takes mean and variance over the shards of all processes.
 
-    torch.nn.SyncBatchNorm does not support CPUs. The layers and the names of their weights stay the same.
+    torch.nn.SyncBatchNorm does not support CPUs. The layers and the names of their weights do not change.
     """
     several = _world_size > 1
     layers = [layer for layer in model.modules() if several and isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
     for layer in layers:
-        vars(layer)["forward"] = functools.partial(_batch_norm, layer)  # hides that of its class
+        vars(layer)["forward"] = functools.partial(_batch_norm, layer)  # hides that of the class
     try:
         yield
     finally:
@@ -118,15 +118,15 @@ def sync_batch_norm(model: nn.Module) -> Iterator[None]:
 
 
 def _batch_norm(layer: Any, values: Tensor) -> Tensor:
-    """Batch normalisation with the statistics of the whole batch. values: (n, channels, ...); n may be 0 here."""
+    """Normalise with the statistics of the global batch. values: (n, channels, ...); n may be 0 here."""
     if not layer.training:
         return type(layer).forward(layer, values)
     axes, shape = [0, *range(2, values.ndim)], [1, -1, *[1] * (values.ndim - 2)]
-    exact = values.to(layer.weight.dtype)  # in mixed precision the values are less precise than the weights
-    count = exact[:, 0].numel()  # of the values of each channel
+    exact = values.to(layer.weight.dtype)  # in mixed precision the values are bfloat16, the weights float32
+    count = exact[:, 0].numel()  # values per channel
     own_mean = exact.sum(axes) / max(count, 1)
     scatter = (exact - own_mean.view(shape)).square().sum(axes)
-    # float64, since squares of the means are added here and subtracted again below.
+    # float64, since squares of the means are added here and subtracted below.
     own = [count * own_mean.double(), scatter.double() + count * own_mean.double().square()]
     totals = _AllReduce.apply(torch.cat([*own, own_mean.new_tensor([count], dtype=torch.float64)]))
     count = totals[-1].detach()

@@ -11,13 +11,11 @@ from pathlib import Path
 from digit_recognizer.runtime.errors import UserError
 
 MAX_AGE = 3600  # seconds; an older temporary file was left by a process that was killed
-
-
 _enabled = True
 
 
 def disable_writing() -> None:
-    """From here on nothing is written: of several processes that train together, one writes."""
+    """Write nothing from here on: of several processes that train together, one writes."""
     global _enabled
     _enabled = False
 
@@ -25,16 +23,13 @@ def disable_writing() -> None:
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Write a file so that a reader, a crash or a full disk finds the old content or the new, never a part.
 
-    The bytes go to a temporary file in the same folder, are flushed to the disk, and get the name in one step. All
-    processes of a training must call this; the first writes. Raises UserError when the folder cannot be written or the
-    disk is full; the old file is then unchanged.
+    The bytes go to a temporary file in the same folder, are flushed to the disk, and get the name in one step. Raises
+    UserError when the folder cannot be written or the disk is full; the old file is then unchanged.
     """
-    if _enabled:
-        _write(Path(path), content)
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    if not _enabled:
+        return
+    path = Path(path)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
@@ -72,13 +67,10 @@ def _flush_folder(folder: Path) -> None:
 
 def check_writable(folder: str | Path) -> None:
     """Make a folder and write to it, so that a long run does not fail at its end. Raises UserError."""
-    if _enabled:
-        _check_writable(Path(folder))
-
-
-def _check_writable(folder: Path) -> None:
+    if not _enabled:
+        return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
