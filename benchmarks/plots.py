@@ -6,7 +6,6 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from benchmarks import contention, harness
 from digit_recognizer.plots import QUIET, RIGHT, WRONG
@@ -37,14 +36,13 @@ def draw_results(results: Mapping[str, Any], title: str) -> Figure:
     rows, digits, widths = results["scaling"]["images"], axes["digits"], axes["widths"]
     each = [1e6 * row["seconds"] / row["digits"] for row in rows]
     _line(digits, "time per digit", "number of digits", "µs per digit", [row["digits"] for row in rows], each)
-    digits.set_ylim(0, 1.25 * max(each))
+    digits.set(ylim=(0, 1.25 * max(each)))
     digits.set_xticks([row["digits"] for row in rows], [f"{row['digits']:,}" for row in rows])
     sizes = {int(width): statistics.median(each["seconds"]) for width, each in results["scaling"]["widths"].items()}
     _line(widths, "an epoch against the width", "width of the first layer", "seconds", [*sizes], [*sizes.values()])
-    widths.set_yscale("log")
-    widths.set_yticks([1, 2, 4, 8], ["1", "2", "4", "8"])
-    widths.yaxis.set_minor_locator(NullLocator())
+    widths.set(yscale="log", yticks=[1, 2, 4, 8], yticklabels=["1", "2", "4", "8"])
     widths.set_xticks([*sizes], [str(width) for width in sizes])
+    widths.minorticks_off()
     figure.suptitle(title, fontsize=13)
     return figure
 
@@ -82,9 +80,8 @@ def _line(axes: Axes, title: str, across: str, up: str, x: Sequence[float], y: S
         axes.annotate(f"{value:.2g}", (place, value), (5, -12), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     axes.margins(0.2, 0.15)
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.minorticks_off()
     axes.set_title(title, fontsize=11)
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
+    axes.set(xlabel=across, ylabel=up)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -37,14 +37,14 @@ def run(
     """
     chosen = {" ".join(text.split()): parse_recipe(text) for text in texts}
     known = load_folds(out)
-    missing = [(name, recipe) for name, recipe in chosen.items() if _find(known, recipe) is None]
-    for _, recipe in missing:
+    missing = {name: recipe for name, recipe in chosen.items() if _find(known, recipe) is None}
+    for recipe in missing.values():
         data.load(recipe.dataset, data_dir)  # fails before any training where a set is not available
     if missing:
         files.check_writable(out)
     with executors.open_executor(workers=workers) as executor:
-        jobs = [(name, recipe, fold, data_dir) for name, recipe in missing for fold in range(FOLDS)]
-        done: dict[str, list[dict[str, Any]]] = {name: [] for name, _ in missing}
+        jobs = [(name, recipe, fold, data_dir) for name, recipe in missing.items() for fold in range(FOLDS)]
+        done: dict[str, list[dict[str, Any]]] = {name: [] for name in missing}
         for name, fold in executor(train_fold, jobs) if jobs else ():
             done[name].append(fold)
             print(f"{name}, fold {fold['fold']}: {len(fold['wrong'])} of {fold['count']:,} wrong", flush=True)

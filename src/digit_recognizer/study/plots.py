@@ -3,47 +3,47 @@
 import itertools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
 from torch import Tensor
 
 from digit_recognizer.data.augmentation import augment
 from digit_recognizer.plots import QUIET, RIGHT, WRONG, tile
 from digit_recognizer.recipes.recipe import Augmentation
 
-# Strengths at which each method of augmentation can be seen in a figure.
-SHOWN: dict[str, Any] = {
-    "rotation": 30,
-    "shift": 4,
-    "scale": 0.3,
-    "shear": 0.4,
-    "elastic": 2,
-    "stroke": 0.9,
-    "blur": 1,
-    "contrast": 1,
-    "styles": 1,
+# Each method of augmentation alone, at a strength that can be seen in a figure.
+SHOWN = {
+    "rotation": Augmentation(rotation=30),
+    "rotation, bicubic": Augmentation(rotation=30, interpolation="bicubic"),
+    "shift": Augmentation(shift=4),
+    "scale": Augmentation(scale=0.3),
+    "shear": Augmentation(shear=0.4),
+    "elastic": Augmentation(elastic=2),
+    "stroke": Augmentation(stroke=0.9),
+    "blur": Augmentation(blur=1),
+    "contrast": Augmentation(contrast=1),
+    "styles": Augmentation(styles=1),
+    "hard edges": Augmentation(hard_edges=1),
 }
 
 
 def augmentation_examples(pixels: Tensor, label: int, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """One digit, float32 (28, 28), changed by each method alone, strongly enough to be seen: (count, 28, 28) each.
+    """One digit, float32 (28, 28), changed by each augmentation of SHOWN: (count, 28, 28) each.
 
-    Rotation has two rows with the same angles, bilinear and bicubic. Styles change a 1 or a 7 only.
+    The row "none" and that of hard edges hold one. Both rotations have the same angles. Styles change a 1 or a 7 only.
     """
     many, labels = pixels.expand(count, 1, *pixels.shape), torch.full((count,), label)
     before = generator.get_state()
-    rows = {"rotation": augment(many, Augmentation(rotation=SHOWN["rotation"]), generator)}
-    generator.set_state(before)
-    bicubic = Augmentation(rotation=SHOWN["rotation"], interpolation="bicubic")
-    rows["rotation, bicubic"] = augment(many, bicubic, generator)
-    for name, strength in SHOWN.items():
-        if name not in rows:
-            rows[name] = augment(many, Augmentation(**{name: strength}), generator, labels)
-    rows["hard edges"] = augment(many, Augmentation(hard_edges=1), generator)[:1]  # not random
-    return {"none": many[:1, 0]} | {name: images[:, 0] for name, images in rows.items()}
+    rows = {"none": pixels[None]}
+    for name, augmentation in SHOWN.items():
+        if name == "rotation, bicubic":
+            generator.set_state(before)
+        rows[name] = augment(many, augmentation, generator, labels)[:, 0]
+    rows["hard edges"] = rows["hard edges"][:1]  # not random
+    return rows
 
 
 def augmentations(rows: Mapping[str, Tensor], title: str) -> Figure:
@@ -55,7 +55,6 @@ def augmentations(rows: Mapping[str, Tensor], title: str) -> Figure:
         place.axis("off")
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         for place, image in zip(line, images, strict=False):
-            place.axis("on")
             tile(place, image * 255)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
     figure.suptitle(title, fontsize=13)
@@ -86,23 +85,25 @@ def accuracy_against_cost(rows: Sequence[Mapping[str, Any]], title: str) -> Figu
                       ha=side, arrowprops=line, bbox={"color": "white", "pad": 1, "alpha": 0.9})  # fmt: skip
     for name, colour, marker in (("published recipes", WRONG, "s"), ("our recipes", RIGHT, "o")):
         axes.plot([], [], color=colour, marker=marker, linestyle="", markersize=8, label=name)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_ylim(16, 0.15)
-    axes.set_xlim(0.35, 1500)
-    axes.set_xlabel("training time, seconds (logarithmic)")
-    axes.set_ylabel("test accuracy, % (logarithmic in the error rate)\nbars: lowest to highest seed")
-    axes.set_yticks([10, 5, 4, 3, 2, 1, 0.5, 0.3, 0.2])
-    axes.set_xticks([1, 3, 10, 30, 100, 300, 1000])
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 - error:g}"))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(
+        xscale="log", xlim=(0.35, 1500), xticks=[1, 3, 10, 30, 100, 300, 1000],
+        yscale="log", ylim=(16, 0.15), yticks=[10, 5, 4, 3, 2, 1, 0.5, 0.3, 0.2],
+        xlabel="training time, seconds (logarithmic)",
+        ylabel="test accuracy, % (logarithmic in the error rate)\nbars: lowest to highest seed",
+    )  # fmt: skip
+    axes.minorticks_off()
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter(lambda error, _: f"{100 - error:g}")
+    _open_frame(axes)
     axes.legend(frameon=False, loc="upper left")
     axes.set_title(title, fontsize=13)
     return figure
+
+
+def _open_frame(axes: Axes, grid: Literal["both", "x"] = "both") -> None:
+    """No line above and on the right, and a pale grid."""
+    axes.grid(axis=grid, alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _offsets_below(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int, int], str]]:
@@ -150,8 +151,7 @@ def published_results(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     axes.set_yticks(range(len(rows)), [row["label"] for row in rows], fontsize=10)
     axes.invert_yaxis()
     axes.set_xlabel("test accuracy, %")
-    axes.grid(axis="x", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    _open_frame(axes, "x")
     figure.legend(frameon=False, fontsize=10, loc="outside lower center", ncols=3)
     figure.suptitle(title, fontsize=13)
     return figure
@@ -170,11 +170,8 @@ def accuracy_against_epochs(epochs: Sequence[Sequence[float]], published: float 
     axes.plot(count, mean, color=RIGHT, marker="o", label="mean")
     if published is not None:
         axes.axhline(100 * published, color=WRONG, linestyle="--", label=f"published: about {published:.0%}")
-    axes.set_xticks(count)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("test accuracy, %")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xticks=count, xlabel="epoch", ylabel="test accuracy, %")
+    _open_frame(axes)
     axes.legend(frameon=False, loc="lower right")
     axes.set_title(title, fontsize=13)
     return figure

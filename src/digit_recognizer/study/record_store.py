@@ -1,5 +1,6 @@
 """The files of a study: where records lie, reading and validating them, and the file of the benchmarks."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -25,11 +26,10 @@ def read(folder: str | Path, recipe: Recipe, seed: int) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text())
         other = [field for field, value in identity(recipe, seed).items() if record.get(field) != value]
-        complete = bool(other) or _is_complete(record, recipe.epochs)
+        if not other and not _is_complete(record, recipe.epochs):
+            raise ValueError
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise UserError(f"{path} is damaged; study sets it aside and makes it again") from error
-    if not complete:
-        raise UserError(f"{path} is damaged; study sets it aside and makes it again")
     if other:
         raise UserError(f"{path} is of another run: other {other[0]}; study sets it aside and makes it again")
     return record
@@ -50,8 +50,9 @@ def _is_complete(record: dict[str, Any], epochs: int) -> bool:
     )
 
 
-def read_all(folder: str | Path, recipe: Recipe) -> list[dict[str, Any]]:
-    """The records of a recipe on its data set, by seed. Raises UserError as `read` does."""
+def read_all(folder: str | Path, recipe: Recipe, dataset: str | None = None) -> list[dict[str, Any]]:
+    """The records of a recipe by seed, on its own data set or another. Raises UserError as `read` does."""
+    recipe = dataclasses.replace(recipe, dataset=dataset or recipe.dataset)
     return [read(folder, recipe, seed) for seed in list_seeds(folder, recipe)]
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,12 @@ COVERAGE = 0.95  # of the prediction interval
 ABLATIONS_OF: dict[str, tuple[str, dict[str, str]]] = {
     "Normalisation": ("mlp_512_256_adam_5ep", {"mlp_512_256_adam_5ep_half": "normalised by 0.5 and 0.5"}),
     "Momentum": ("mlp_128_64_sgd_15ep", {"mlp_128_64_sgd_15ep_plain": "without momentum"}),
-    "Output": (
-        "mlp_128_64_adam_10ep",
-        {
-            "mlp_128_64_adam_10ep_log_softmax": "with log-softmax",
-            "mlp_128_64_adam_10ep_softmax": "with a real softmax, whose loss cannot get below ln(1 + 9/e) = 1.461",
-        },
-    ),
+    "Output": ("mlp_128_64_adam_10ep", {
+        "mlp_128_64_adam_10ep_log_softmax": "with log-softmax",
+        "mlp_128_64_adam_10ep_softmax": "with a real softmax, whose loss cannot get below ln(1 + 9/e) = 1.461",
+    }),
     "Batch size": ("mlp_128_adam", {"mlp_128_adam_batch_128": "with batches of 128"}),
-}
+}  # fmt: skip
 # The recipe whose source trains for "multiple" epochs, and the ablation that trains for more.
 FEW_EPOCHS, MANY_EPOCHS = "mlp_128_adam", "mlp_128_adam_20ep"
 
@@ -96,7 +92,7 @@ def published_results(out: str | Path) -> list[PublishedResult]:
     results = []
     for recipe in PUBLISHED:
         for dataset in dict.fromkeys((recipe.dataset, "qmnist-writers", "mnist")):
-            found = record_store.read_all(out, dataclasses.replace(recipe, dataset=dataset))
+            found = record_store.read_all(out, recipe, dataset)
             if len(found) > 1:
                 results += _results_of(recipe, dataset, found)
     return results
@@ -155,11 +151,10 @@ def accuracy_rows(out: str | Path) -> list[dict[str, Any]]:
 
 def unspecified_details(out: str | Path) -> str:
     """All unspecified details as a numbered list in Markdown, with what was measured about each."""
-    projects: dict[str, list[str]] = {}
+    projects: dict[str, dict[str, None]] = {}
     for recipe in PUBLISHED:
         for detail in recipe.unspecified_details:
-            names = projects.setdefault(detail, [])
-            names += [recipe.project] if recipe.project not in names else []
+            projects.setdefault(detail, {})[recipe.project] = None  # once, in order
     lines: list[str] = []
     measured: set[str] = set()
     for number, (detail, names) in enumerate(projects.items(), start=1):
@@ -177,14 +172,12 @@ def _measurement(subject: str, out: str | Path) -> str:
         named = {base: f"{RECIPES[base].project} as run here"} | ablations
         cells = [f"{how}: {accuracy}" for name, how in named.items() if (accuracy := _accuracy(out, name))]
         return f" Test accuracy on MNIST, {'; '.join(cells)}." if cells else ""
-    special: dict[str, Callable[[str | Path], str]] = {
-        "Losses": _losses, "Reported epoch": _best_epochs, "Epochs": _epochs
-    }  # fmt: skip
-    return special[subject](out) if subject in special else ""
+    others = {"Losses": _losses, "Reported epoch": _best_epochs, "Epochs": _epochs}
+    return others[subject](out) if subject in others else ""
 
 
 def _on_mnist(out: str | Path, name: str) -> list[dict[str, Any]]:
-    return record_store.read_all(out, dataclasses.replace(RECIPES[name], dataset="mnist"))
+    return record_store.read_all(out, RECIPES[name], "mnist")
 
 
 def _accuracy(out: str | Path, name: str) -> str:
@@ -213,10 +206,9 @@ def best_minus_last(out: str | Path, name: str) -> list[float]:
 def _best_epochs(out: str | Path) -> str:
     cells = []
     for recipe in PUBLISHED:
-        gains = [100 * gain for gain in best_minus_last(out, recipe.name)]
-        if gains:
-            mean, most, count = statistics.mean(gains), max(gains), len(gains)
-            cells.append(f"`{recipe.name}` {mean:.2f} points (at most {most:.2f}, n = {count})")
+        if gains := [100 * gain for gain in best_minus_last(out, recipe.name)]:
+            spread = f"(at most {max(gains):.2f}, n = {len(gains)})"
+            cells.append(f"`{recipe.name}` {statistics.mean(gains):.2f} points {spread}")
     return f" The epoch with the best test accuracy would give more: {', '.join(cells)}." if cells else ""
 
 
@@ -227,8 +219,7 @@ def accuracies_by_epoch(out: str | Path) -> list[list[float]]:
 
 
 def _epochs(out: str | Path) -> str:
-    epochs = accuracies_by_epoch(out)
-    if not epochs:
+    if not (epochs := accuracies_by_epoch(out)):
         return ""
     means = [statistics.mean(accuracies) for accuracies in epochs]
     about = [str(epoch) for epoch, mean in enumerate(means, start=1) if round(100 * mean) == 97] or ["none"]

@@ -28,12 +28,7 @@ from digit_recognizer.study.record_store import ENSEMBLE_SIZES
 
 STUDIED = (*PUBLISHED, *ABLATIONS)  # by default
 # Seeds by default, where they are not ten.
-SEEDS = {
-    "mlp_512_256_adam_5ep": 30,
-    "mlp_128_64_adam_10ep": 30,
-    "mlp_128_adam": 30,
-    "mlp_128_64_sgd_15ep": 20,
-}
+SEEDS = {"mlp_512_256_adam_5ep": 30, "mlp_128_64_adam_10ep": 30, "mlp_128_adam": 30, "mlp_128_64_sgd_15ep": 20}
 QUICK_SEEDS = 2
 
 
@@ -116,10 +111,8 @@ def _set_aside_damaged(out: str | Path, recipe: Recipe) -> None:
             record_store.read(out, recipe, seed)
         except UserError as error:
             path = record_store.record_path(out, recipe, seed)
-            aside, number = path.with_suffix(".json.aside"), 1
-            while aside.exists():
-                aside, number = path.with_suffix(f".json.aside{number}"), number + 1
-            path.rename(aside)
+            names = (path.with_suffix(f".json.aside{number or ''}") for number in itertools.count())
+            aside = path.rename(next(name for name in names if not name.exists()))
             print(f"{str(error).split(';')[0]}; set aside as {aside.name}, and run again", flush=True)
 
 
@@ -136,11 +129,10 @@ def _execute(
     ):
         for number, (recipe, seed, record, probabilities) in enumerate(executor(study_run.train_job, jobs), start=1):
             yield recipe, seed, record, probabilities
-            accuracy = record["scores"]["accuracy"]
-            title = data.TITLES[recipe.dataset]
             bar.set_description(f"{number} of {len(jobs)} runs")
             bar.update(recipe.epochs)
-            tqdm.write(f"{recipe.name} on {title}, seed {seed}: test accuracy {accuracy:.2%}")
+            result = f"test accuracy {record['scores']['accuracy']:.2%}"
+            tqdm.write(f"{recipe.name} on {data.TITLES[recipe.dataset]}, seed {seed}: {result}")
 
 
 def _update_ensemble(out: str | Path, recipe: Recipe, data_dir: str | Path | None) -> None:

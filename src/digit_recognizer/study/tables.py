@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ def published(out: str | Path) -> str:
     """Each published number beside mean, range and prediction interval of the seeds."""
     rows = []
     for result in reproduction.published_results(out):
-        show = _loss if result.quantity.endswith("loss") else _percent
+        form = ".4f" if result.quantity.endswith("loss") else ".2%"
         percentile = f"{result.percentile:.1f} %" if result.comparable else ""
         name = f"`{result.recipe.name}`" + ("" if result.dataset == "mnist" else f", {TITLES[result.dataset]}")
+        published = "" if result.published is None else f"{result.published:{form}}"
         rows.append((
-            result.recipe.project, name, result.quantity, "" if result.published is None else show(result.published),
-            _mean_and_std(result.values, show), _range(result.values, show), str(len(result.values)),
-            _range(result.interval, show), percentile, result.conclusion,
+            result.recipe.project, name, result.quantity, published,
+            _mean_and_std(result.values, form), _range(result.values, form), str(len(result.values)),
+            _range(result.interval, form), percentile, result.conclusion,
         ))  # fmt: skip
     head = ("project", "recipe", "quantity", "published", "mean ± std", "lowest to highest", "seeds")
     return _table((*head, "95 % of single runs", "percentile of the published", "conclusion"), rows)
@@ -39,19 +40,17 @@ def costs(out: str | Path) -> list[dict[str, Any]]:
     Accuracies are the records'. Seconds are those of `benchmarks --training-time`, since runs of a study, side by side,
     slow each other down.
     """
-    rows = []
-    for recipe in RECIPES.values():
-        accuracies, seconds = _accuracies(out, recipe), _seconds(out, recipe)
-        if accuracies and seconds:
-            ours = recipe in OURS
-            rows.append({"name": recipe.name, "ours": ours, "accuracies": accuracies, "seconds": seconds})
-    return rows
+    found = {recipe: (_accuracies(out, recipe), _seconds(out, recipe)) for recipe in RECIPES.values()}
+    return [
+        {"name": recipe.name, "ours": recipe in OURS, "accuracies": accuracies, "seconds": seconds}
+        for recipe, (accuracies, seconds) in found.items()
+        if accuracies and seconds
+    ]
 
 
 def _accuracies(out: str | Path, recipe: Recipe) -> list[float]:
     """Test accuracies on MNIST, by seed."""
-    found = record_store.read_all(out, dataclasses.replace(recipe, dataset="mnist"))
-    return [record["scores"]["accuracy"] for record in found]
+    return [record["scores"]["accuracy"] for record in record_store.read_all(out, recipe, "mnist")]
 
 
 def _seconds(out: str | Path, recipe: Recipe) -> list[float]:
@@ -68,7 +67,7 @@ def our_recipes(out: str | Path) -> str:
             seconds = _seconds(out, recipe)
             rows.append((
                 f"`{recipe.name}`", recipe.network, f"{recipe.parameter_count:,}",
-                _mean_and_std(accuracies, _percent), _range(accuracies, _percent), str(len(accuracies)),
+                _mean_and_std(accuracies), _range(accuracies), str(len(accuracies)),
                 f"{statistics.median(seconds):.3g}" if seconds else "",
             ))  # fmt: skip
     head = ("recipe", "network", "parameters", "test accuracy: mean ± std", "lowest to highest", "seeds", "seconds")
@@ -85,7 +84,8 @@ def ensembles(out: str | Path) -> str:
                 scores = dict(json.loads(path.read_text())["scores"])
             except (ValueError, LookupError, TypeError) as error:
                 raise UserError(f"{path} does not hold scores of ensembles; delete it and run study again") from error
-            cells = [_percent(scores[str(size)]["accuracy"]) if str(size) in scores else "" for size in ENSEMBLE_SIZES]
+            known = [scores.get(str(size)) for size in ENSEMBLE_SIZES]
+            cells = ["" if each is None else f"{each['accuracy']:.2%}" for each in known]
             rows.append((f"`{recipe.name}`", *cells))
     return _table(("recipe", *(f"n = {size}" for size in ENSEMBLE_SIZES)), rows)
 
@@ -98,18 +98,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
 
 
-def _percent(value: float) -> str:
-    return f"{value:.2%}"
+def _range(values: Sequence[float], form: str = ".2%") -> str:
+    return f"{min(values):{form}} to {max(values):{form}}"
 
 
-def _loss(value: float) -> str:
-    return f"{value:.4f}"
-
-
-def _range(values: Sequence[float], show: Callable[[float], str]) -> str:
-    return f"{show(min(values))} to {show(max(values))}"
-
-
-def _mean_and_std(values: Sequence[float], show: Callable[[float], str]) -> str:
-    std = f" ± {show(statistics.stdev(values))}" if len(values) > 1 else ""
-    return f"{show(statistics.mean(values))}{std}"
+def _mean_and_std(values: Sequence[float], form: str = ".2%") -> str:
+    std = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{std}"

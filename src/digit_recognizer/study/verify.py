@@ -126,9 +126,8 @@ def compare(record: dict[str, Any], again: dict[str, Any]) -> tuple[str, str]:
     if same_weights:
         return "different", f"the weights are bitwise equal, but the record's numbers are not theirs; {reason}"
     max_loss, max_errors = FIRST_EPOCH_TOLERANCE[record["settings"]["precision"]]
-    if loss <= max_loss and errors <= max_errors and test_errors <= TEST_ERROR_TOLERANCE:
-        return "within tolerance", reason
-    return "different", reason
+    close = loss <= max_loss and errors <= max_errors and test_errors <= TEST_ERROR_TOLERANCE
+    return "within tolerance" if close else "different", reason
 
 
 def relative_differences(record: dict[str, Any], again: dict[str, Any]) -> tuple[float, float, float]:
