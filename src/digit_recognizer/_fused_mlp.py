@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from digit_recognizer.models import MLP
+
 aten = torch.ops.aten
 
 
@@ -41,7 +43,7 @@ class FusedMLP:
         """Whether the model is normalisation and flattening, then linear layers with ReLU between them."""
         layers = list(model.children())[2:]
         return (
-            type(model).__name__ == "MLP"
+            isinstance(model, MLP)
             and all(isinstance(layer, nn.Linear) == (number % 2 == 0) for number, layer in enumerate(layers))
             and all(isinstance(layer, nn.ReLU) for layer in layers[1::2])
         )
