@@ -16,34 +16,22 @@ from digit_recognizer.runtime.errors import UserError
 OPTIONAL = ("skorch", "lightning", "keras", "jax")
 
 
+def run(seconds: float, accuracy: float | None = 0.97) -> dict:
+    """One training, as its process reports it."""
+    return {"seconds": seconds, "epochs": [seconds / 2, seconds / 4, seconds / 4], "accuracy": accuracy}
+
+
 @pytest.fixture
 def runs() -> dict:
-    """Two rounds, as processes report them: ours is faster with two threads, the lower bound with one."""
-    seconds = {
-        "ours": {"1": (6.0, 8.0), "2": (4.0, 5.0)},
-        "jax": {"1": (9.0, 9.0), "2": (8.0, 6.0)},
-        "lower_bound": {"1": (2.0, 2.0), "2": (3.0, 3.0)},
-    }
+    """Two rounds: ours is faster with two threads, the lower bound with one."""
     return {
-        name: {
-            threads: [
-                {"seconds": s, "epochs": [s / 2, s / 4, s / 4], "accuracy": None if name == "lower_bound" else 0.97}
-                for s in times
-            ]
-            for threads, times in each.items()
-        }
-        for name, each in seconds.items()
+        "ours": {"1": [run(6.0), run(8.0)], "2": [run(4.0), run(5.0)]},
+        "jax": {"1": [run(9.0), run(9.0)], "2": [run(8.0), run(6.0)]},
+        "lower_bound": {"1": [run(2.0, None)] * 2, "2": [run(3.0, None)] * 2},
     }
 
 
-@pytest.fixture
-def result(runs) -> dict:
-    """What is saved of them."""
-    versions = {name: {"x": "1.0"} for name in runs}
-    return {"what": "seconds", **compare_frameworks.summary(runs), "missing": ["keras"], "versions": versions}
-
-
-@pytest.mark.parametrize("name", ["ours", "scikit-learn", "lower_bound"])
+@pytest.mark.parametrize("name", ["scikit-learn", "lower_bound"])
 def test_a_framework_trains_the_network(name, optdigits):
     result = frameworks.train(name, optdigits, recipes.get(epochs=3))
     assert json.loads(json.dumps(result)) == result  # plain types
@@ -87,10 +75,6 @@ def test_jax_takes_the_steps_that_pytorch_takes(optdigits):
         torch.testing.assert_close(torch.tensor(bias.tolist()), layer.bias.detach(), rtol=0, atol=2e-5)
 
 
-def test_every_framework_has_packages_and_a_function():
-    assert list(compare_frameworks.PACKAGES) == list(frameworks.FRAMEWORKS)
-
-
 def test_a_failing_process_gives_the_reason():
     with pytest.raises(UserError, match=r"--threads must be from 1 to the number of cores, \d+, not 100000"):
         compare_frameworks.validate_threads(100_000)
@@ -102,9 +86,9 @@ def test_what_is_not_installed_is_named_and_left_out(monkeypatch, capsys, tmp_pa
     real = compare_frameworks._version
     monkeypatch.setattr(compare_frameworks, "_version", lambda package: None if package in OPTIONAL else real(package))
     assert compare_frameworks.installed() == (["ours", "dataloader", "scikit-learn", "lower_bound"], [*OPTIONAL])
+    assert list(compare_frameworks.PACKAGES) == list(frameworks.FRAMEWORKS)
     calls = []
-    run = {"seconds": 1.0, "epochs": [1.0], "accuracy": 0.9}
-    monkeypatch.setattr(compare_frameworks, "train_in_process", lambda *arguments: calls.append(arguments) or run)
+    monkeypatch.setattr(compare_frameworks, "train_in_process", lambda *given: calls.append(given) or run(1.0))
     compare_frameworks.run(tmp_path, "folder", threads=1, quick=True)
     assert [name for name, *_ in calls] == compare_frameworks.installed()[0]
     assert {tuple(settings) for _, *settings in calls} == {(1, 1, 6_000, "folder")}
@@ -115,13 +99,10 @@ def test_what_is_not_installed_is_named_and_left_out(monkeypatch, capsys, tmp_pa
 
 def test_frameworks_and_settings_take_turns(monkeypatch):
     order = []
-    run = {"seconds": 1}
-    monkeypatch.setattr(
-        compare_frameworks, "train_in_process", lambda name, threads, *_: order.append((name, threads)) or run
-    )
+    monkeypatch.setattr(compare_frameworks, "train_in_process", lambda *given: order.append(given[:2]) or run(1.0))
     runs = compare_frameworks.train_in_turn(["ours", "jax"], [1, 2], 3, 5, 60_000)
     assert order == [("ours", 1), ("ours", 2), ("jax", 1), ("jax", 2)] * 3
-    assert runs["jax"] == {"1": [run] * 3, "2": [run] * 3}
+    assert runs["jax"] == {"1": [run(1.0)] * 3, "2": [run(1.0)] * 3}
 
 
 def test_each_counts_at_its_faster_setting(runs):
@@ -133,7 +114,9 @@ def test_each_counts_at_its_faster_setting(runs):
     assert numbers["accuracy"] == {"ours": 0.97, "jax": 0.97, "lower_bound": None}
 
 
-def test_the_table_has_a_line_for_each_and_reports_a_busy_machine(runs, result):
+def test_the_table_has_a_line_for_each_and_reports_a_busy_machine(runs):
+    versions = {name: {"x": "1.0"} for name in runs}
+    result = {"what": "seconds", **compare_frameworks.summary(runs), "missing": ["keras"], "versions": versions}
     lines = compare_frameworks.table(result).splitlines()
     jax, lower_bound = (" ".join(line.split()) for line in lines[3:5])
     assert jax == "jax 2 7.00 (6.00 to 8.00) 1.75 1.60 (1.20 to 2.00) 97.00% x 1.0"
@@ -168,8 +151,7 @@ def test_flags_that_do_not_go_together_cost_one_line(flags, message, monkeypatch
 
 def test_a_comparison_is_saved_beside_other_results(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(compare_frameworks, "installed", lambda: (["ours", "lower_bound"], ["jax"]))
-    run = {"seconds": 2.0, "epochs": [1.0, 1.0], "accuracy": 0.97}
-    monkeypatch.setattr(compare_frameworks, "train_in_process", lambda *_: run)
+    monkeypatch.setattr(compare_frameworks, "train_in_process", lambda *_: run(2.0))
     harness.save_results(tmp_path, {"rounds": 6, "median": {"ours": 1.0}})
     harness.save_results(tmp_path, {"rounds": 7})
     compare_frameworks.run(tmp_path, rounds=1, threads=1)
