@@ -2,7 +2,6 @@
 
 import collections
 import concurrent.futures
-import multiprocessing
 import resource
 import signal
 import time
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import stress
 
-SECONDS, MEGABYTES = 5.0, 1000.0  # that one file may take, at most
+SECONDS, MEGABYTES = 5.0, 1000.0  # that one file may take, at most, in a long run
 ENDED_AFTER = 60  # seconds, by the system, whatever the worker is doing
 ROOM = 4_000_000_000  # bytes of addresses beyond those of a worker that is ready
 CHUNK = 20  # files that a worker takes at a time
@@ -53,11 +53,11 @@ def take_in(
 
     attempt: returns in a word what came of it, and raises where that must not be. Returns how often each word, the
     longest time of one attempt in seconds, and by how much a worker's memory grew at most, in megabytes.
-    Raises AssertionError where an attempt raises, and where a worker dies or does not end.
+    Raises AssertionError where an attempt raises, where a worker dies or does not end and, in a long run, where an
+    attempt takes more than SECONDS or MEGABYTES.
     """
     outcomes, slowest, largest, count = collections.Counter(), (0.0, -1), (0.0, -1), 0
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _begin, (prepare, folder)) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, stress.forkserver(), _begin, (prepare, folder)) as pool:
         starts = range(0, len(numbers), CHUNK)
         chunks = [pool.submit(_watched, attempt, numbers[start : start + CHUNK]) for start in starts]
         for chunk in concurrent.futures.as_completed(chunks):
@@ -66,6 +66,8 @@ def take_in(
                 count += 1
                 slowest, largest = max(slowest, (seconds, number)), max(largest, (megabytes, number))
     print(f"\nslowest: {slowest}, largest: {largest}")
+    assert count == len(numbers)
+    assert not stress.LONG or (slowest[0] < SECONDS and largest[0] < MEGABYTES)
     return {
         "count": count,
         "outcomes": dict(sorted(outcomes.items())),

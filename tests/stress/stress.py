@@ -1,7 +1,9 @@
 """How long the tests of trust run: a short seeded slice as a rule; all of it by `make stress`, which keeps figures."""
 
 import json
+import multiprocessing
 import os
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,23 @@ from digit_recognizer.runtime import files, provenance
 
 LONG = os.environ.get("DIGITS_STRESS") == "1"
 RESULTS = Path(__file__).parents[2] / "results" / "stress.json"  # docs/testing.md quotes it
+PRELOADED = [
+    "pytest", "pooch", "requests", "sklearn.datasets", "torch._dynamo", "torchvision.datasets",
+    "digit_recognizer.apps.web.reading", "digit_recognizer.data.sources", "digit_recognizer.plots",
+    "digit_recognizer.records", "digit_recognizer.training",
+]  # fmt: skip
 
 
 def count(short: int, long: int) -> int:
     """How many times something is tried: in `make test`, and in `make stress`."""
     return long if LONG else short
+
+
+def forkserver() -> BaseContext:
+    """Starts processes that have imported what they need and hold no threads of this one."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
 
 
 def keep(name: str, figures: dict[str, Any]) -> None:
