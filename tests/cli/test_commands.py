@@ -24,17 +24,12 @@ def test_without_arguments_it_prints_its_help(command):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help(command, name):
+def test_every_command_has_help_and_prints_it_where_arguments_are_missing(command, name):
     status, out, err = command(name, "--help")
     assert (status, err) == (0, "")
     assert out.startswith(f"usage: digits {name} ") and COMMANDS[name][1].__doc__.split(",")[0] in " ".join(out.split())
-
-
-@pytest.mark.parametrize("name", ["predict", "evaluate", "export", "compare", "verify"])
-def test_a_command_that_lacks_its_arguments_prints_its_help(command, name):
-    status, out, err = command(name)
-    assert (status, out) == (2, "")
-    assert err == command(name, "--help")[1]
+    if name in ("predict", "evaluate", "export", "compare", "verify"):
+        assert command(name) == (2, "", out)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +61,8 @@ def test_only_training_runs_in_several_processes(command, monkeypatch):
     assert status == 2 and "only training runs in several processes" in err
 
 
-def test_a_module_and_a_command_are_the_same(command):
-    ran = subprocess.run([*MAIN, "--help"], capture_output=True, text=True, timeout=60)
+def test_the_module_is_the_command(command):
+    ran = subprocess.run([*MAIN, "--help"], capture_output=True, text=True, timeout=300)
     assert (ran.returncode, ran.stdout, ran.stderr) == (*command("--help")[:2], "")
 
 
@@ -79,22 +74,19 @@ def test_a_reader_that_goes_away_ends_the_command_quietly():
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=300) == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 def test_output_that_cannot_be_written_costs_one_line():
     with Path("/dev/full").open("w") as full:
-        ran = subprocess.run([*MAIN, "train", "--list"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        ran = subprocess.run([*MAIN, "train", "--list"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)
     assert (ran.returncode, ran.stderr) == (2, "error: output: No space left on device\n")
-
-
-# evaluate
 
 
 @pytest.fixture
 def saved(trained, small_recipe, optdigits, tmp_path):
-    """A model of ours on disk."""
+    """(path, scores) of a saved model."""
     model, history = trained
     scores = evaluation.score(evaluation.predict(model, optdigits.test.images), optdigits.test.labels)
     record = records.describe(small_recipe, optdigits, 0, model, history, scores)
@@ -123,6 +115,8 @@ def test_a_bare_state_dict_gives_the_same_scores_with_its_normalisation(command,
     assert json.loads((tmp_path / "bare.json").read_text())["correct"] == saved[1].correct
     status, _, err = command("evaluate", tmp_path / "bare.pth", "--dataset", "optdigits")
     assert status == 2 and "give --mean and --std" in err
+    status, _, err = command("evaluate", saved[0], "--mean", "0.5")
+    assert status == 2 and "leave out --mean and --std" in err
 
 
 def test_a_model_trained_on_another_set_is_not_compared_with_what_is_published(command, saved, mnist):
@@ -142,16 +136,9 @@ def test_a_model_of_the_published_training_is_compared_with_what_is_published(co
     assert f"the published 97.00% and this run's {scores.accuracy:.2%} lie below the spread of seeds" in out
 
 
-def test_a_model_of_ours_knows_its_normalisation(command, saved):
-    status, _, err = command("evaluate", saved[0], "--mean", "0.5")
-    assert status == 2 and "leave out --mean and --std" in err
-
-
 @pytest.mark.usefixtures("no_network")
 def test_a_model_is_never_scored_on_another_data_set_unasked(command, tmp_path):
     status, out, err = command("evaluate", PRETRAINED, "--data-dir", tmp_path / "empty")
     assert status == 2 and "test accuracy" not in out
-    assert err.startswith("error: MNIST is not in ") and err.endswith(
-        "; or give --dataset optdigits, which is always there\n"
-    )
+    assert err.startswith("error: MNIST is not in ") and "or give --dataset optdigits, which is always there\n" in err
     assert command("evaluate", PRETRAINED, "--data-dir", tmp_path / "empty", "--dataset", "optdigits")[0] == 0
