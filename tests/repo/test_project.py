@@ -43,12 +43,9 @@ IMPORT_NAMES = {
     "streamlit-drawable-canvas": "streamlit_drawable_canvas",
 }
 COMMANDS = {
-    "jupyter": "-m jupyter",
-    "nbval": "--nbval-lax",
-    "pytest-xdist": "pytest -n",
-    "ruff": "ruff check",
+    "jupyter": "-m jupyter", "nbval": "--nbval-lax", "pytest-xdist": "pytest -n", "ruff": "ruff check",
     "mypy": "mypy src",
-}
+}  # fmt: skip
 
 
 def code_of(path: Path) -> str:
@@ -65,10 +62,9 @@ def imported(*patterns: str) -> set[str]:
     names = set()
     for path in (path for pattern in patterns for path in ROOT.glob(pattern)):
         for node in ast.walk(ast.parse(code_of(path))):
-            if isinstance(node, ast.Import):
-                names |= {name.name.split(".")[0] for name in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                names.add(node.module.split(".")[0])
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                modules = [name.name for name in node.names] if isinstance(node, ast.Import) else [node.module]
+                names |= {module.split(".")[0] for module in modules}
     ours = {"digit_recognizer", "mnist_recognition", "benchmarks"}
     return names - set(sys.stdlib_module_names) - ours - {path.stem for path in (ROOT / "tests").rglob("*.py")}
 
@@ -114,7 +110,7 @@ def test_the_extras_hold_what_exporting_clusters_and_the_comparison_import():
 
 
 def version_of(package: str) -> Version:
-    """The installed one; 0 where there is none."""
+    """The installed version; 0 if there is none."""
     try:
         return Version(importlib.metadata.version(package))
     except importlib.metadata.PackageNotFoundError:
@@ -127,15 +123,14 @@ def test_the_wheel_holds_code_script_and_trained_networks(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     command = [sys.executable, "-m", "pip", "wheel", "--no-index", "--no-build-isolation", "--no-deps", "--quiet", "."]
-    subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
         metadata = f"digit_recognizer-{digit_recognizer.__version__}.dist-info"
         assert "digits = digit_recognizer.cli.main:start" in wheel.read(f"{metadata}/entry_points.txt").decode()
-    files = {path.relative_to(tmp_path / "src").as_posix() for path in (tmp_path / "src").rglob("*") if path.is_file()}
-    assert {name for name in files if "egg-info" not in name} | {"mnist_recognition.py"} == {
-        name for name in names if ".dist-info/" not in name
-    }
+    sources = {path.relative_to(tmp_path / "src") for path in (tmp_path / "src").rglob("*") if path.is_file()}
+    files = {path.as_posix() for path in sources if "egg-info" not in path.parts[0]} | {"mnist_recognition.py"}
+    assert {name for name in names if ".dist-info/" not in name} == files
     assert {f"digit_recognizer/pretrained/{name}.pth" for name in ("cnn_best", "cnn_handwriting")} <= names
 
 
