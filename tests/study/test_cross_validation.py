@@ -1,5 +1,6 @@
 """3-fold cross-validation: the folds, the recipes it takes, what it keeps, and the comparison."""
 
+import dataclasses
 import json
 
 import pytest
@@ -12,6 +13,7 @@ from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import cross_validation
 
 SMALL = 'mlp_128_adam epochs=1 dataset="optdigits"'
+OTHER = SMALL + " batch_size=16"
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +25,8 @@ def test_the_folds_are_disjoint_and_hold_every_digit_once(optdigits):
     held_out = []
     for fold in range(3):
         train, third, indices = cross_validation.split_fold(optdigits.train, fold)
-        assert len(train.labels) + len(third.labels) == 1437 and third.images.equal(optdigits.train.images[indices])
         others = sorted(set(range(1437)) - set(indices.tolist()))
+        assert third.images.equal(optdigits.train.images[indices])
         assert train.labels.equal(optdigits.train.labels[others])
         held_out += indices.tolist()
     assert sorted(held_out) == list(range(1437))
@@ -39,13 +41,13 @@ def test_the_folds_are_those_of_the_committed_results():
 def test_a_recipe_with_changes():
     changed = cross_validation.parse_recipe("cnn_best epochs=20 augmentation.elastic=1.5")
     original = recipes.get("cnn_best")
-    assert (changed.epochs, changed.augmentation.elastic) == (20, 1.5)
-    assert changed.augmentation.rotation == original.augmentation.rotation
+    bent = dataclasses.replace(original.augmentation, elastic=1.5)
+    assert changed == dataclasses.replace(original, epochs=20, augmentation=bent)
     assert cross_validation.parse_recipe("cnn_best") == original
     wide = cross_validation.parse_recipe('cnn_best convolutions=[{"channels":8}] widths=[6272,10]')  # valid together
     assert (wide.convolutions[0].channels, wide.widths) == (8, (6272, 10))
-    bent = cross_validation.parse_recipe('mlp_best augmentation={"elastic":2}')
-    assert bent.augmentation == Augmentation(elastic=2)
+    whole = cross_validation.parse_recipe('mlp_best augmentation={"elastic":2}')
+    assert whole.augmentation == Augmentation(elastic=2)
 
 
 @pytest.mark.parametrize(
@@ -55,18 +57,13 @@ def test_a_recipe_with_changes():
         ("cnn_bets", "the nearest is cnn_best"),
         ("epochs=2", "'epochs=2' is not a recipe; quote a recipe with its changes"),
         ("cnn_best epoch=2", "'epoch=2' changes no field"),
-        ("cnn_best shear.elastic=2", "changes no field"),
         ("cnn_best augmentation.epochs=2", "changes no field"),
         ("cnn_best epochs", "epochs cannot be ''; write it as JSON, text in double quotes"),
-        ("cnn_best epochs=many", "epochs cannot be 'many'"),
         ("cnn_best epochs=[2]", "epochs must be a whole number, not .2."),
         ("cnn_best epochs=null", "epochs cannot be 'null'"),
         ("cnn_best widths=3", "is not a recipe"),
         ('cnn_best convolutions=[{"size":3}]', "is not a recipe"),
-        ("cnn_best augmentation=3", "is not a recipe"),
         ("cnn_best augmentation=3 augmentation.shift=1", "changes no field"),
-        ('cnn_best convolutions=[{"channels":8}]', r"need batch normalisation, the widths \(6272, 10\)"),
-        ("cnn_best epochs=-1", "epochs must be greater than zero"),
         ("cnn_best augmentation.shift=99", "the strength of shift must be"),
     ],
 )
@@ -76,10 +73,11 @@ def test_an_invalid_recipe_costs_one_line(text, message):
 
 
 def test_results_are_those_of_plain_training_and_are_kept(tmp_path, capsys, optdigits, monkeypatch):
-    cross_validation.run([SMALL, SMALL + " batch_size=16"], tmp_path)
+    cross_validation.run([SMALL, OTHER], tmp_path)
     printed = capsys.readouterr().out
-    known = json.loads((tmp_path / "folds.json").read_text())
-    assert list(known) == [SMALL, SMALL + " batch_size=16"]
+    file = tmp_path / "folds.json"
+    known = json.loads(file.read_text())
+    assert list(known) == [SMALL, OTHER]
     train, third, indices = cross_validation.split_fold(optdigits.train, 1)
     recipe = recipes.get("mlp_128_adam", epochs=1, dataset="optdigits")
     digits = Digits("optdigits", train, None, third, {})
@@ -93,12 +91,11 @@ def test_results_are_those_of_plain_training_and_are_kept(tmp_path, capsys, optd
     total = f"{sum(len(each['wrong']) for each in known[SMALL]['folds'])} of 1,437"
     assert total in printed and "batch_size=16" in printed
 
-    known[SMALL + " batch_size=16"]["settings"]["epochs"] = 7  # other settings under the same text: trained again
-    known[SMALL + " batch_size=16"]["folds"][0]["loss"] = -1
-    (tmp_path / "folds.json").write_text(json.dumps(known))
-    cross_validation.run([SMALL + " batch_size=16"], tmp_path)
-    known = json.loads((tmp_path / "folds.json").read_text())
-    assert known[SMALL + " batch_size=16"]["folds"][0]["loss"] > 0
+    known[OTHER]["settings"]["epochs"] = 7  # other settings under the same text: trained again
+    known[OTHER]["folds"][0]["loss"] = -1
+    file.write_text(json.dumps(known))
+    cross_validation.run([OTHER], tmp_path)
+    assert json.loads(file.read_text())[OTHER]["folds"][0]["loss"] > 0
 
     monkeypatch.setattr(cross_validation, "train_fold", None)  # equal settings, in other words: not trained again
     for text in (SMALL, 'mlp_128_adam dataset="optdigits"   epochs=1'):
@@ -114,14 +111,7 @@ def test_missing_data_end_it_before_any_training(tmp_path, no_network, command):
 
 @pytest.mark.parametrize(
     "content",
-    [
-        "{",
-        "[]",
-        '{"cnn_best": 3}',
-        '{"cnn_best": {"folds": []}}',
-        '{"a": {"settings": {}, "folds": [{}, {}, {}]}}',
-        '{"a": {"settings": 1, "folds": [{"calibrated_loss": 1}, {"calibrated_loss": 1}, {"calibrated_loss": 1}]}}',
-    ],
+    ["{", "[]", '{"a": 3}', '{"a": {"settings": {}, "folds": []}}', '{"a": {"settings": {}, "folds": [{}, {}, {}]}}'],
 )
 def test_a_file_with_other_content_is_not_overwritten(content, tmp_path):
     (tmp_path / "folds.json").write_text(content)
