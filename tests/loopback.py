@@ -11,8 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from digit_recognizer import data
 from digit_recognizer.data import sources
+from digit_recognizer.runtime.errors import UserError
 
 TYPES = {np.dtype("uint8"): 0x08, np.dtype("int32"): 0x0C}
 Answer = Callable[[BaseHTTPRequestHandler, bytes], None]  # to a request for a file of this content
@@ -34,21 +37,17 @@ def digits_of_writers(first_writer: int, seed: int) -> tuple[np.ndarray, np.ndar
     return images, labels
 
 
-def small_mnist() -> dict[str, bytes]:
-    """12 + 4 digits in MNIST's four files, by their names."""
-    random = np.random.default_rng(0)
-    arrays = []
-    for count in (12, 4):
-        arrays += [random.integers(0, 256, (count, 28, 28), np.uint8), np.arange(count, dtype=np.uint8) % 10]
-    return dict(zip(sources.MNIST_MD5, map(idx, arrays), strict=True))
-
-
 def md5(content: bytes) -> str:
     """The MD5 as hexadecimal digits."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-FILES = small_mnist()
+_random = np.random.default_rng(0)
+# 12 + 4 digits in MNIST's four files, by their names.
+FILES = dict(zip(sources.MNIST_MD5, [
+    idx(array) for count in (12, 4)
+    for array in (_random.integers(0, 256, (count, 28, 28), np.uint8), np.arange(count, dtype=np.uint8) % 10)
+], strict=True))  # fmt: skip
 PACKED = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in FILES.items()}
 RESOURCES = [(name, md5(content)) for name, content in PACKED.items()]  # as torchvision has them
 SUMS = {name: md5(content) for name, content in FILES.items()}
@@ -68,6 +67,14 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")
     }
+
+
+def refusal_of(name: str, folder: Path | None, **options: bool) -> str:
+    """The one line with which loading a data set is refused."""
+    with pytest.raises(UserError) as refusal:
+        data.load(name, folder, **options)
+    assert len(str(refusal.value).splitlines()) == 1
+    return str(refusal.value)
 
 
 @contextlib.contextmanager
@@ -136,11 +143,6 @@ def trickle(pieces: int, pause: float) -> Answer:
     return answer
 
 
-def send_images_only(request: BaseHTTPRequestHandler, body: bytes) -> None:
-    """The images; the labels are not found."""
-    send(request, body) if "images" in request.path else request.send_error(404)
-
-
 BAD_ANSWERS: dict[str, Answer] = {
     "not found": lambda request, body: request.send_error(404),
     "a login page": lambda request, body: send(request, b"<html>\n<body>Please log in</body>\n</html>\n"),
@@ -149,6 +151,6 @@ BAD_ANSWERS: dict[str, Answer] = {
     "a shorter file": lambda request, body: send(request, body[: len(body) // 2]),
     "a flipped bit": lambda request, body: send(request, body[:50] + bytes([body[50] ^ 1]) + body[51:]),
     "hung up": lambda request, body: None,
-    "images only": send_images_only,
+    "images only": lambda request, body: send(request, body) if "images" in request.path else request.send_error(404),
 }
 SILENCE: dict[str, Answer] = {"silent": wait, "silent in the middle": send_half_and_wait}

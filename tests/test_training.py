@@ -189,9 +189,6 @@ def test_without_scores_of_every_epoch_only_the_last_weights_are_scored(optdigit
     assert provenance.weights_hash(scored) == provenance.weights_hash(model)
 
 
-# A run that is stopped
-
-
 @EVERY_KIND
 def test_two_epochs_are_one_and_resume_and_one(recipe, optdigits, tmp_path):
     path, run, kept = tmp_path / "progress.pth", (recipe, "optdigits", 0), []
@@ -278,9 +275,6 @@ def test_a_process_of_its_own_flushes_denormals_in_all_threads_and_leaves_no_sem
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-2:] == ["2 0", "None"]
-
-
-# What is shown
 
 
 @pytest.mark.parametrize("name", ["test", "validation"])

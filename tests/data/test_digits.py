@@ -4,10 +4,10 @@ import hashlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from loopback import refusal_of
 from PIL import Image
 from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader, TensorDataset
@@ -17,7 +17,6 @@ from torchvision.datasets import MNIST
 from digit_recognizer import data, models
 from digit_recognizer.data import sources
 from digit_recognizer.data.digits import SPLIT_SEED
-from digit_recognizer.runtime.errors import UserError
 
 
 def md5(labels: torch.Tensor) -> str:
@@ -47,17 +46,6 @@ def rows_of(split: data.Split) -> list[bytes]:
     return sorted(image.tobytes() + bytes([label]) for image, label in pairs)
 
 
-def refusal_of(name: str, folder: Path | None, **options: bool) -> str:
-    """The one line with which loading is refused."""
-    with pytest.raises(UserError) as refusal:
-        data.load(name, folder, **options)
-    assert len(str(refusal.value).splitlines()) == 1
-    return str(refusal.value)
-
-
-# Known counts
-
-
 def test_mnist_has_its_known_counts_and_is_read_as_torchvision_reads_it(mnist):
     assert (mnist.name, mnist.title, mnist.validation, mnist.md5) == ("mnist", "MNIST", None, sources.MNIST_MD5)
     assert mnist.train.labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -76,13 +64,8 @@ def test_mnists_mean_and_std_are_those_everyone_normalises_with(mnist):
     assert (round(mean.item(), 4), round(std.item(), 4)) == (0.1307, 0.3081)
 
 
-def test_mnists_digits_are_20_pixels_long_with_their_centre_of_mass_in_the_middle(mnist):
-    images = mnist.test.images
-    assert (centres(images) - 14).abs().max() < 0.6
-    assert longest_sides(images).max() == 20 and (longest_sides(images) == 20).double().mean() > 0.998
-
-
 def test_optdigits_are_scikit_learns_scans_in_mnists_format(optdigits):
+    """20 pixels long, with their centre of mass in the middle."""
     assert (optdigits.name, optdigits.title, optdigits.validation) == ("optdigits", "optdigits", None)
     labels = torch.cat([optdigits.train.labels, optdigits.test.labels])
     assert labels.bincount().tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
@@ -94,11 +77,6 @@ def test_optdigits_are_scikit_learns_scans_in_mnists_format(optdigits):
         assert split.images.dtype == torch.uint8 and split.labels.dtype == torch.int64
         assert 0 < split.images.float().mean() < 100
 
-
-# Splits
-
-
-def test_the_split_of_optdigits_is_fixed(optdigits):
     assert (len(optdigits.train.labels), len(optdigits.test.labels)) == (1437, 360)
     assert md5(optdigits.train.labels) == "654bab9524652c39419479a90268c89c"
     assert md5(optdigits.test.labels) == "216e3c127f47781be22c11e4829ec4a3"
@@ -119,9 +97,6 @@ def test_the_validation_split_is_fixed_disjoint_and_complete(request, name, size
     assert torch.equal(whole.test.images, split.test.images)
     assert whole.held_out == ("test", whole.test)
     assert split.held_out == ("validation", split.validation)
-
-
-# Batches and pixels
 
 
 @pytest.mark.parametrize("seed", [0, 42])
@@ -156,9 +131,6 @@ def test_pixels_equal_to_tensor_and_normalize_bit_for_bit(optdigits, mean, std):
     pixels = data.to_pixels(images)
     assert torch.equal(models.Normalize(mean, std)(pixels), theirs)
     assert (pixels.min(), pixels.max(), pixels.dtype) == (0, 1, torch.float32)
-
-
-# What is refused, and the embedded set
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,17 @@ import gzip
 import socket
 import threading
 import time
-from pathlib import Path
+import unittest.mock
 
 import filelock
 import loopback
 import pytest
 import torch
-from loopback import BAD_ANSWERS, FILES, PACKED, RESOURCES, SILENCE, SUMS, WHOLE, md5, put, send, serving, tree, trickle
+from loopback import BAD_ANSWERS, FILES, PACKED, RESOURCES, SILENCE, SUMS, WHOLE, put, send, serving, tree, trickle
 from torchvision.datasets import MNIST, QMNIST
 
 from digit_recognizer import data
 from digit_recognizer.data import download, sources
-from digit_recognizer.runtime.errors import UserError
 
 # pooch leaves broken connections to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -61,17 +60,6 @@ def mirrors(serve, monkeypatch):
         return list(asked)
 
     return start
-
-
-def refusal_of(name: str, folder: Path, **options: bool) -> str:
-    """The one line with which loading is refused."""
-    with pytest.raises(UserError) as refusal:
-        data.load(name, folder, **options)
-    assert len(str(refusal.value).splitlines()) == 1
-    return str(refusal.value)
-
-
-# What is downloaded
 
 
 def test_a_good_download_ends_with_exactly_the_four_files_which_load_without_a_request(mirrors, tmp_path, capsys):
@@ -120,17 +108,6 @@ def test_a_damaged_file_is_named_downloaded_again_and_kept_beside(mirrors, tmp_p
     assert capsys.readouterr().out == said
 
 
-def test_a_half_filled_and_damaged_folder_is_completed(mirrors, tmp_path, capsys):
-    mirrors(send)
-    first, second, third, _ = FILES
-    put(tmp_path, {first: b"", second: FILES[second], third: FILES[third][:50]})
-    assert len(data.load("mnist", tmp_path).train.labels) == 12
-    kept = {f"MNIST/raw/{first}.damaged": b"", f"MNIST/raw/{third}.damaged": FILES[third][:50]}
-    assert tree(tmp_path) == WHOLE | kept
-    said = capsys.readouterr().out.splitlines()[0]
-    assert said.count(" is damaged ") == 2 and said.count(" is missing") == 1 and said.endswith("; downloading them.")
-
-
 @pytest.mark.parametrize("answer", [*BAD_ANSWERS, *SILENCE])
 def test_the_second_mirror_serves_where_the_first_does_not(mirrors, tmp_path, monkeypatch, answer):
     if answer in SILENCE:
@@ -149,15 +126,12 @@ def test_a_slow_connection_that_keeps_sending_is_waited_for(mirrors, tmp_path, m
     assert data.load("mnist", tmp_path).md5 == SUMS and tree(tmp_path) == WHOLE
 
 
-# Gzip files
-
-
 @pytest.mark.parametrize("below", ["MNIST/raw", "."])
 def test_gzip_files_in_the_data_folder_are_read_without_a_request(mirrors, tmp_path, capsys, below):
     (asked,) = mirrors(send)
-    # Packed by anyone, and one of them unpacked.
+    # Packed by anyone, one of them unpacked, and one beside a damaged unpacked one.
     packed = {f"{name}.gz": gzip.compress(content, 1) for name, content in FILES.items() if name != LABELS}
-    put(tmp_path, packed | {LABELS: FILES[LABELS]}, below)
+    put(tmp_path, packed | {LABELS: FILES[LABELS], IMAGES: FILES[IMAGES][:100]}, below)
     before = tree(tmp_path)
     digits = data.load("mnist", tmp_path)
     assert digits.md5 == SUMS and digits.train.images.numpy().tobytes() == FILES[IMAGES][16:]
@@ -180,22 +154,13 @@ def test_a_damaged_gzip_file_is_named_and_downloaded_again(mirrors, tmp_path, ca
     put(tmp_path, PACKED | {name: damage(PACKED[name])})
     path, before = tmp_path / "MNIST" / "raw" / name, tree(tmp_path)
     expected = f"{path} is damaged ({reason}); no download site answers; put good copies into {path.parent}: {IMAGES}"
-    assert refusal_of("mnist", tmp_path) == expected and tree(tmp_path) == before
+    assert loopback.refusal_of("mnist", tmp_path) == expected and tree(tmp_path) == before
     mirrors(send)
     capsys.readouterr()
     assert data.load("mnist", tmp_path).md5 == SUMS
     assert capsys.readouterr().out.splitlines()[0] == f"{path} is damaged ({reason}); downloading it."
     assert (path.parent / IMAGES).read_bytes() == FILES[IMAGES] and not path.exists()
     assert path.with_name(f"{name}.damaged").read_bytes() == damage(PACKED[name])
-
-
-def test_a_good_gzip_file_serves_beside_a_damaged_unpacked_one(mirrors, tmp_path):
-    (asked,) = mirrors(send)
-    put(tmp_path, FILES | {IMAGES: FILES[IMAGES][:100], f"{IMAGES}.gz": PACKED[f"{IMAGES}.gz"]})
-    assert data.load("mnist", tmp_path).md5 == SUMS and asked == []
-
-
-# What cannot be downloaded
 
 
 @pytest.mark.parametrize("there", ["nothing", "one file", "a damaged file"])
@@ -205,12 +170,12 @@ def test_a_bad_download_is_refused_and_leaves_the_files_as_they_were(mirrors, tm
     files = {"nothing": {}, "one file": {IMAGES: FILES[IMAGES]}, "a damaged file": FILES | {LABELS: FILES[LABELS][:-1]}}
     put(tmp_path, files[there])
     raw, before = tmp_path / "MNIST" / "raw", tree(tmp_path)
-    message = refusal_of("mnist", tmp_path)
+    message = loopback.refusal_of("mnist", tmp_path)
     assert asked and tree(tmp_path) == before
     if there == "a damaged file":
         assert message.startswith(f"{raw / LABELS} {NOT_THE_ORIGINAL}; ")
         assert message.endswith(f"; put good copies into {raw}: {LABELS}")
-        assert refusal_of("mnist", tmp_path, fall_back=True) == message  # the embedded set is for absent files
+        assert loopback.refusal_of("mnist", tmp_path, fall_back=True) == message  # the embedded set is for absent files
     else:
         assert message.startswith(f"MNIST is not in {raw} and cannot be downloaded (")
         missing = [name for name in FILES if name not in files[there]]
@@ -220,7 +185,7 @@ def test_a_bad_download_is_refused_and_leaves_the_files_as_they_were(mirrors, tm
 def test_unexpected_files_are_refused(mirrors, tmp_path, monkeypatch):
     mirrors(send)
     monkeypatch.setitem(sources.MNIST_MD5, IMAGES, "0" * 32)
-    message = refusal_of("mnist", tmp_path)
+    message = loopback.refusal_of("mnist", tmp_path)
     assert message.startswith("the downloaded files of MNIST are not the expected ones: ") and IMAGES in message
 
 
@@ -232,7 +197,7 @@ def test_silent_mirrors_are_given_up(mirrors, tmp_path, monkeypatch, answer):
     first, _ = mirrors(SILENCE[answer], SILENCE[answer])
     put(tmp_path, {IMAGES: FILES[IMAGES]})
     before, started = tree(tmp_path), time.monotonic()
-    refusal_of("mnist", tmp_path)
+    loopback.refusal_of("mnist", tmp_path)
     assert time.monotonic() - started < 50  # the servers are silent for 60
     assert first and tree(tmp_path) == before
 
@@ -242,47 +207,30 @@ def test_a_name_that_is_never_looked_up_is_given_up(mirrors, tmp_path, monkeypat
     monkeypatch.setattr(download, "ANSWER_SECONDS", 0.5)
     ended = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ended.wait(60) and [])
-    assert "no download site answers" in refusal_of("mnist", tmp_path / "digits")
+    assert "no download site answers" in loopback.refusal_of("mnist", tmp_path / "digits")
     assert not ended.is_set() and list(tmp_path.iterdir()) == []
     ended.set()
 
 
 def test_a_stopped_download_leaves_nothing(mirrors, tmp_path, monkeypatch):
     mirrors(send)
-
-    def stop(*_, **__) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("pooch.Decompress.__call__", stop)
+    monkeypatch.setattr("pooch.Decompress.__call__", unittest.mock.Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         data.load("mnist", tmp_path)
     assert tree(tmp_path) == {"MNIST": b"", "MNIST/raw": b""}
 
 
-# What a killed download left
-
-
 @pytest.mark.parametrize("there", [FILES, dict(list(FILES.items())[1:])], ids=["whole", "a file missing"])
-def test_what_a_killed_download_left_is_removed(mirrors, tmp_path, there):
+def test_what_a_killed_download_left_is_removed_and_a_running_one_is_left_alone(mirrors, tmp_path, there):
     mirrors(send)
     put(tmp_path, there | {".download.lock": b""})
     put(tmp_path, {f"{IMAGES}.gz": b"half", "tmp123": b"half"}, "MNIST/raw/.download")
+    if there == FILES:
+        with filelock.FileLock(tmp_path / "MNIST/raw/.download.lock"):
+            data.load("mnist", tmp_path)
+            assert (tmp_path / "MNIST/raw/.download/tmp123").exists()
     data.load("mnist", tmp_path)
     assert tree(tmp_path) == WHOLE
-
-
-def test_a_running_download_is_left_alone(mirrors, tmp_path):
-    mirrors(send)
-    put(tmp_path, FILES)
-    put(tmp_path, {"tmp123": b"half"}, "MNIST/raw/.download")
-    with filelock.FileLock(tmp_path / "MNIST/raw/.download.lock"):
-        data.load("mnist", tmp_path)
-        assert (tmp_path / "MNIST/raw/.download/tmp123").exists()
-    data.load("mnist", tmp_path)
-    assert tree(tmp_path) == WHOLE
-
-
-# QMNIST
 
 
 @pytest.fixture
@@ -294,7 +242,7 @@ def qmnist_site(serve, monkeypatch):
         files = dict(zip(sources.QMNIST_FILES, map(loopback.idx, arrays), strict=True))
         packed = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in files.items()}
         address, _ = serve(answer, packed)
-        resources = [(address + name, md5(content)) for name, content in packed.items()]
+        resources = [(address + name, loopback.md5(content)) for name, content in packed.items()]
         monkeypatch.setattr(QMNIST, "resources", {"train": resources[:2], "test": resources[2:]})
         return files
 
@@ -315,8 +263,8 @@ def test_qmnist_is_downloaded_whole_and_a_damaged_file_again(qmnist_site, tmp_pa
 
 def test_qmnist_is_refused_whole_when_its_labels_fail_and_read_from_gzip_files(qmnist_site, tmp_path):
     files = qmnist_site(BAD_ANSWERS["images only"])
-    assert "QMNIST is not in" in refusal_of("qmnist", tmp_path)
+    assert "QMNIST is not in" in loopback.refusal_of("qmnist", tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()] and not sources.qmnist_is_on_disk(tmp_path)
     put(tmp_path, {f"{name}.gz": gzip.compress(content) for name, content in files.items()}, ".")
     assert sources.qmnist_is_on_disk(tmp_path)
-    assert data.load("qmnist", tmp_path).md5 == {name: md5(content) for name, content in files.items()}
+    assert data.load("qmnist", tmp_path).md5 == {name: loopback.md5(content) for name, content in files.items()}

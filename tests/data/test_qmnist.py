@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from loopback import digits_of_writers, idx
+from loopback import digits_of_writers, idx, refusal_of
 
 from digit_recognizer import data
 from digit_recognizer.data import sources
-from digit_recognizer.runtime.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("no_network")  # damaged files would be downloaded again
 # Train's and test's images and extended labels: 300 digits each, by 60 writers in all. All images differ.
@@ -32,14 +31,6 @@ def parts_of(name: str, root: Path, **options: bool) -> list[data.Split]:
     """Train, validation and test."""
     digits = data.load(name, root, **options)
     return [digits.train, digits.validation, digits.test]
-
-
-def refusal_of(root: Path) -> str:
-    """The one line with which loading is refused."""
-    with pytest.raises(UserError) as refusal:
-        data.load("qmnist", root, fall_back=True)
-    assert len(str(refusal.value).splitlines()) == 1
-    return str(refusal.value)
 
 
 def test_images_and_labels_are_those_of_the_files(tmp_path):
@@ -93,7 +84,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 def test_a_damaged_file_is_refused_in_one_line(tmp_path, file, damage):
     path = write(tmp_path, *MADE) / file
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
-    message = refusal_of(tmp_path)
+    message = refusal_of("qmnist", tmp_path, fall_back=True)
     assert message.startswith(f"{path} is damaged (")
     assert message.endswith(f"; put good copies into {path.parent}: {file}")
 
@@ -119,13 +110,13 @@ def test_files_of_another_form_are_refused(tmp_path, part, change, reason, count
     parts = list(MADE)
     parts[part] = change(*parts[part])
     write(tmp_path, *parts)
-    assert refusal_of(tmp_path).count(reason) == count
+    assert refusal_of("qmnist", tmp_path, fall_back=True).count(reason) == count
 
 
 def test_counts_that_agree_only_over_both_parts_are_refused_and_a_missing_file_is_named(tmp_path):
     (images, labels), (test_images, test_labels) = MADE
     write(tmp_path / "unequal", (images, labels[1:]), (test_images[1:], test_labels))
-    assert refusal_of(tmp_path / "unequal").count("images and labels differ in number") == 4
+    assert refusal_of("qmnist", tmp_path / "unequal").count("images and labels differ in number") == 4
     (write(tmp_path / "missing", *MADE) / "qmnist-test-labels-idx2-int").unlink()
-    with pytest.raises(UserError, match=r"put the missing files there, .*: qmnist-test-labels-idx2-int$"):
-        data.load("qmnist", tmp_path / "missing")
+    message = refusal_of("qmnist", tmp_path / "missing")
+    assert message.endswith("; put the missing files there, as .gz or unpacked: qmnist-test-labels-idx2-int")

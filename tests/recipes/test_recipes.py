@@ -78,9 +78,6 @@ def test_the_table_has_a_line_for_each_recipe_with_published_numbers_and_source(
     assert "no number" in lines[1]
 
 
-# What is refused
-
-
 def refusal(name: str = "mlp_128_adam", **overrides) -> str:
     """The one line with which a recipe is refused."""
     with pytest.raises(UserError) as caught:
