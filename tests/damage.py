@@ -1,4 +1,4 @@
-"""What happens to a picture of a digit before anybody reads it, each kind alone, with seeded amounts.
+"""What happens to a picture of a digit before it is read: each kind of damage alone, in random amounts.
 
 Every kind takes a grey picture, uint8 (height, width), dark on light, at least 200 pixels long, and a generator.
 """
@@ -66,16 +66,8 @@ def _lines(grey, generator, both):
     return _clipped(lined)
 
 
-def ruled_paper(grey, generator):
-    return _lines(grey, generator, both=False)
-
-
-def squared_paper(grey, generator):
-    return _lines(grey, generator, both=True)
-
-
 def notebook_page(grey, generator):
-    """Blue lines, a red margin, held aslant."""
+    """Blue lines and a red margin, rotated a little."""
     side = 2 * len(grey)
     page = np.full((side, side, 3), np.median(grey), float)
     thick = max(1, side // 200)
@@ -103,41 +95,17 @@ def off_centre(grey, generator):
     return page
 
 
-def quarter_size(grey, generator):
-    return _resized(grey, 0.25)
-
-
-def four_times_the_size(grey, generator):
-    return _resized(grey, 4)
-
-
 def thin_pencil(grey, generator):
     ink = grey < (int(grey.min()) + int(np.median(grey))) / 2
-    breadth = 4 * ndimage.distance_transform_edt(ink)[ink].mean()
-    thinned = ndimage.grey_dilation(grey, max(1, round(breadth / 2)))
+    width = 4 * ndimage.distance_transform_edt(ink)[ink].mean()
+    thinned = ndimage.grey_dilation(grey, max(1, round(width / 2)))
     return _clipped(np.median(grey) - 0.6 * (np.median(grey) - thinned.astype(float)))
-
-
-def marker(grey, generator):
-    return ndimage.grey_erosion(grey, max(3, len(grey) // 18))
 
 
 def jpeg_quality_10(grey, generator):
     file = io.BytesIO()
     Image.fromarray(grey).save(file, "JPEG", quality=10)
     return Image.open(file)
-
-
-def blurred(grey, generator):
-    return _clipped(ndimage.gaussian_filter(grey.astype(float), len(grey) / 60))
-
-
-def low_contrast(grey, generator):
-    return _clipped(190 + 0.15 * (grey - 190.0) + generator.normal(0, 2, grey.shape))
-
-
-def inverted(grey, generator):
-    return 255 - grey
 
 
 def coloured_paper(grey, generator):
@@ -151,11 +119,23 @@ def rotated_10_degrees(grey, generator):
 
 
 KINDS: dict[str, Kind] = {
-    kind.__name__.replace("_", " "): kind
-    for kind in (
-        cast_shadow, shading, false_frame, specks, ruled_paper, squared_paper, notebook_page,
-        tight_crop, off_centre, quarter_size,
-        four_times_the_size, thin_pencil, marker, jpeg_quality_10, blurred, low_contrast, inverted, coloured_paper,
-        rotated_10_degrees,
-    )
-}  # fmt: skip
+    "cast shadow": cast_shadow,
+    "shading": shading,
+    "false frame": false_frame,
+    "specks": specks,
+    "ruled paper": lambda grey, generator: _lines(grey, generator, both=False),
+    "squared paper": lambda grey, generator: _lines(grey, generator, both=True),
+    "notebook page": notebook_page,
+    "tight crop": tight_crop,
+    "off centre": off_centre,
+    "quarter size": lambda grey, _: _resized(grey, 0.25),
+    "four times the size": lambda grey, _: _resized(grey, 4),
+    "thin pencil": thin_pencil,
+    "marker": lambda grey, _: ndimage.grey_erosion(grey, max(3, len(grey) // 18)),
+    "jpeg quality 10": jpeg_quality_10,
+    "blurred": lambda grey, _: _clipped(ndimage.gaussian_filter(grey.astype(float), len(grey) / 60)),
+    "low contrast": lambda grey, generator: _clipped(190 + 0.15 * (grey - 190.0) + generator.normal(0, 2, grey.shape)),
+    "inverted": lambda grey, _: 255 - grey,
+    "coloured paper": coloured_paper,
+    "rotated 10 degrees": rotated_10_degrees,
+}

@@ -1,4 +1,4 @@
-"""Bytes as strangers send them, and workers that take them in, watched: what came of it, how long, how much memory."""
+"""Corrupt bytes, and workers that read them: what came of it, in how much time and memory."""
 
 import collections
 import concurrent.futures
@@ -13,14 +13,14 @@ import numpy as np
 import stress
 
 SECONDS, MEGABYTES = 5.0, 1000.0  # that one file may take, at most, in a long run
-ENDED_AFTER = 60  # seconds, by the system, whatever the worker is doing
-ROOM = 4_000_000_000  # bytes of addresses beyond those of a worker that is ready
+TIMEOUT = 60  # seconds, after which the system ends the worker
+ADDRESS_SPACE = 4_000_000_000  # bytes, beyond those of a worker that is ready
 CHUNK = 20  # files that a worker takes at a time
 _times: list[float] = []  # of the calls in this attempt, in seconds
 
 
 def mutated(content: bytes, other: bytes, generator: np.random.Generator) -> bytes:
-    """The bytes with a little wrong: bits turned, cut off, cut out, put in, blocks swapped, or joined with another."""
+    """The bytes with one mistake: bits flipped, cut off, cut out, inserted, blocks swapped, or joined with another."""
     way = generator.integers(6)
     first, second = sorted(int(place) for place in generator.integers(0, len(content) + 1, 2))
     if way == 0:
@@ -39,7 +39,7 @@ def mutated(content: bytes, other: bytes, generator: np.random.Generator) -> byt
 
 
 def flipped(content: bytes, generator: np.random.Generator) -> bytes:
-    """The bytes with up to eight bits turned."""
+    """The bytes with up to eight bits flipped."""
     changed = bytearray(content)
     for place in generator.integers(0, len(content), generator.integers(1, 9)) if content else ():
         changed[place] ^= 1 << int(generator.integers(8))
@@ -49,12 +49,11 @@ def flipped(content: bytes, generator: np.random.Generator) -> bytes:
 def take_in(
     prepare: Callable[[Path], None], attempt: Callable[[int], str], folder: Path, numbers: Sequence[int], workers: int
 ) -> dict[str, Any]:
-    """Let workers attempt each of these numbers after they have prepared with what lies in the folder.
+    """Let workers call prepare(folder) once and then attempt(number) for each number.
 
-    attempt: returns in a word what came of it, and raises where that must not be. Returns how often each word, the
-    longest time of one attempt in seconds, and by how much a worker's memory grew at most, in megabytes.
-    Raises AssertionError where an attempt raises, where a worker dies or does not end and, in a long run, where an
-    attempt takes more than SECONDS or MEGABYTES.
+    attempt: returns the outcome as a word. Returns the count of each outcome, the longest time of one attempt in
+    seconds, and the most by which a worker's memory grew, in megabytes. Raises AssertionError where an attempt raises,
+    where a worker dies or does not end and, in a long run, where an attempt takes more than SECONDS or MEGABYTES.
     """
     outcomes, slowest, largest, count = collections.Counter(), (0.0, -1), (0.0, -1), 0
     with concurrent.futures.ProcessPoolExecutor(workers, stress.forkserver(), _begin, (prepare, folder)) as pool:
@@ -90,15 +89,15 @@ def _begin(prepare: Callable[[Path], None], folder: Path) -> None:
     prepare(folder)
     _ready = _kilobytes("VmRSS")
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (taken + ROOM, taken + ROOM))
+    resource.setrlimit(resource.RLIMIT_AS, (taken + ADDRESS_SPACE,) * 2)
 
 
 def _watched(attempt: Callable[[int], str], numbers: Iterable[int]) -> list[tuple[int, str, float, float]]:
     found = []
     for number in numbers:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak of memory
         began = time.perf_counter()
-        signal.alarm(ENDED_AFTER)
+        signal.alarm(TIMEOUT)
         try:
             outcome = attempt(number)
         except BaseException as error:
@@ -111,6 +110,6 @@ def _watched(attempt: Callable[[int], str], numbers: Iterable[int]) -> list[tupl
 
 
 def _kilobytes(field: str) -> int:
-    """Of this process's memory, as Linux counts it."""
+    """A field of this process's memory in /proc/self/status."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
     return int(line.split()[1])
