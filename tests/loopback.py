@@ -64,9 +64,8 @@ def put(root: Path, files: dict[str, bytes], below: str = "MNIST/raw") -> None:
 
 def tree(folder: Path) -> dict[str, bytes]:
     """All files below a folder with their contents, and its folders as empty ones."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")
-    }
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    return {name: path.read_bytes() if path.is_file() else b"" for name, path in paths.items()}
 
 
 def refusal_of(name: str, folder: Path | None, **options: bool) -> str:
@@ -112,22 +111,15 @@ def send_half(request: BaseHTTPRequestHandler, body: bytes) -> None:
     send(request, body[: len(body) // 2], promised=len(body))
 
 
-def reset(request: BaseHTTPRequestHandler, body: bytes) -> None:
-    """The first half of the body, then the connection breaks."""
+def send_half_and_reset(request: BaseHTTPRequestHandler, body: bytes) -> None:
     send_half(request, body)
     request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     request.connection.close()
 
 
-def wait(request: BaseHTTPRequestHandler, body: bytes) -> None:
-    """Silence."""
-    request.server.closing.wait(60)
-
-
 def send_half_and_wait(request: BaseHTTPRequestHandler, body: bytes) -> None:
-    """The first half of the body, then silence."""
     send_half(request, body)
-    wait(request, body)
+    request.server.closing.wait(60)
 
 
 def trickle(pieces: int, pause: float) -> Answer:
@@ -147,10 +139,12 @@ BAD_ANSWERS: dict[str, Answer] = {
     "not found": lambda request, body: request.send_error(404),
     "a login page": lambda request, body: send(request, b"<html>\n<body>Please log in</body>\n</html>\n"),
     "cut": send_half,
-    "reset": reset,
+    "reset": send_half_and_reset,
     "a shorter file": lambda request, body: send(request, body[: len(body) // 2]),
     "a flipped bit": lambda request, body: send(request, body[:50] + bytes([body[50] ^ 1]) + body[51:]),
     "hung up": lambda request, body: None,
     "images only": lambda request, body: send(request, body) if "images" in request.path else request.send_error(404),
 }
-SILENCE: dict[str, Answer] = {"silent": wait, "silent in the middle": send_half_and_wait}
+SILENCE: dict[str, Answer] = {
+    "silent": lambda request, body: request.server.closing.wait(60), "silent in the middle": send_half_and_wait
+}  # fmt: skip

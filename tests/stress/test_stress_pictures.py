@@ -214,13 +214,10 @@ def test_enormous_pictures(tmp_path):
 
 def originals() -> dict[str, bytes]:
     """The row of digits in every format that people have."""
-    row, exif = row_of_digits(), Image.Exif()
-    digit = row.crop((0, 0, 60, 80))
+    row, exif, sixteen = row_of_digits(), Image.Exif(), page(80, 150, "I;16")
     exif[0x0112], exif[0x010F] = 3, "camera"
     colours = row.convert("RGB")
-    frames = [row, row.rotate(180), row.point(lambda value: 255 - value)]
-    several = {"save_all": True, "append_images": frames[1:]}
-    sixteen = page(80, 150, "I;16")
+    several = {"save_all": True, "append_images": [row.rotate(180), row.point(lambda value: 255 - value)]}
     made = {
         **{f"PNG {mode}": saved(row.convert(mode), "PNG") for mode in ("1", "L", "LA", "P", "RGB", "RGBA")},
         "PNG I;16": saved(sixteen, "PNG"),
@@ -243,7 +240,10 @@ def originals() -> dict[str, bytes]:
         "TIFF deflated": saved(colours, "TIFF", compression="tiff_adobe_deflate"),
         "TIFF of several": saved(row, "TIFF", **several),
         "PPM": saved(colours, "PPM"),
-        **{f"{kind}, one digit": saved(digit, kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF")},
+        **{
+            f"{kind}, one digit": saved(row.crop((0, 0, 60, 80)), kind)
+            for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF")
+        },
         "PGM in letters": b"P2 150 80 255 " + b" ".join(str(value).encode() for value in np.asarray(row).ravel()),
     }
     return made | ({"AVIF": saved(colours, "AVIF")} if features.check("avif") else {})
