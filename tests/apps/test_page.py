@@ -5,9 +5,7 @@ import io
 import os
 import re
 import socket
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -176,25 +174,6 @@ def test_a_prediction_computes_with_one_thread(app):
 def test_a_cat_is_refused(trained, as_number):
     read = reading.read(Recognizer(trained[0], min_confidence=1.1), skimage.data.chelsea(), as_number)
     assert (read.reason, read.text, read.confidence) == ("not like a digit", "", 0)
-
-
-def test_an_empty_canvas_is_named_and_a_drawing_is_read(app, monkeypatch):
-    # The canvas cannot be imported without a server; test_page_browser.py draws on the true one.
-    result = SimpleNamespace(json_data={"objects": []}, image_bytes=None)
-    monkeypatch.setitem(sys.modules, "streamlit_drawable_canvas", SimpleNamespace(st_canvas=lambda **options: result))
-    app.run().radio[0].set_value("Draw").run()
-    assert lines(app.info) == ["Nothing is drawn yet."] and not app.exception
-    result.json_data["objects"], result.image_bytes = [{}], picture("7")
-    assert answer(app.run()).startswith("Read as the digit 7")
-    app.button[0].click().run()
-    assert app.session_state["sheet"] == 1 and not app.exception
-
-
-def test_a_photograph_is_read(app):
-    app.run().radio[0].set_value("Use the camera").run()
-    assert not app.exception and not answer(app)
-    app.camera_input[0].upload("photograph.jpg", picture("7", form="JPEG"), "image/jpeg").run()
-    assert answer(app).startswith("Read as the digit 7")
 
 
 def test_confidence_in_words():

@@ -101,8 +101,8 @@ class TrainingControl:
     trained: a network that is not saved yet.
     """
 
-    def __init__(self, window: "Window", data_dir: str | None, dataset: str = "mnist") -> None:
-        self.window, self.dataset, self.data_dir = window, dataset, data_dir
+    def __init__(self, window: "Window", data_dir: str | None) -> None:
+        self.window, self.dataset, self.data_dir = window, "mnist", data_dir
         self.recipe = recipes.get(RECIPE)
         self.thread: TrainingThread | None = None
         self.history: list[dict[str, Any]] = []
