@@ -18,28 +18,16 @@ def _clipped(values: np.ndarray) -> Grey:
     return np.uint8(np.clip(values, 0, 255))
 
 
-def _grid(grey: Grey) -> tuple[np.ndarray, np.ndarray]:
-    """Down and across, each from 0 to 1."""
-    return np.meshgrid(*(np.linspace(0, 1, side) for side in grey.shape), indexing="ij")
-
-
-def _resized(grey: Grey, factor: float) -> Grey:
-    size = [max(1, round(side * factor)) for side in grey.shape[::-1]]
-    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.LANCZOS))
+def _slope(grey: Grey, generator: np.random.Generator) -> np.ndarray:
+    """The distance of each pixel from a line through the centre, in random direction; the sides are 1 long."""
+    down, across = np.meshgrid(*(np.linspace(-0.5, 0.5, side) for side in grey.shape), indexing="ij")
+    angle = generator.uniform(0, 2 * np.pi)
+    return down * np.sin(angle) + across * np.cos(angle)
 
 
 def cast_shadow(grey, generator):
-    down, across = _grid(grey)
-    angle, place = generator.uniform(0, 2 * np.pi), generator.uniform(-0.2, 0.2)
-    side = (down - 0.5) * np.sin(angle) + (across - 0.5) * np.cos(angle) - place
+    side = _slope(grey, generator) - generator.uniform(-0.2, 0.2)
     return _clipped(grey * (1 - generator.uniform(0.35, 0.6) / (1 + np.exp(-side / 0.02))))
-
-
-def shading(grey, generator):
-    down, across = _grid(grey)
-    angle = generator.uniform(0, 2 * np.pi)
-    along = (down - 0.5) * np.sin(angle) + (across - 0.5) * np.cos(angle)
-    return _clipped(grey * (0.65 + generator.uniform(0.35, 0.5) * along))
 
 
 def false_frame(grey, generator):
@@ -57,10 +45,10 @@ def specks(grey, generator):
     return np.where(ndimage.binary_dilation(dirty, iterations=radius), np.uint8(60), grey)
 
 
-def _lines(grey, generator, both):
+def squared_paper(grey, generator):
     lined, step = grey.astype(float), int(generator.uniform(0.1, 0.2) * len(grey))
     thick, darker = max(1, len(grey) // 150), generator.uniform(0.5, 0.8)
-    for rows in (lined, lined.T) if both else (lined,):
+    for rows in (lined, lined.T):
         for start in range(generator.integers(step), len(rows), step):
             rows[start : start + thick] = np.minimum(rows[start : start + thick], 255 * darker)
     return _clipped(lined)
@@ -70,8 +58,7 @@ def notebook_page(grey, generator):
     """Blue lines and a red margin, rotated a little."""
     side = 2 * len(grey)
     page = np.full((side, side, 3), np.median(grey), float)
-    thick = max(1, side // 200)
-    step = int(generator.uniform(0.08, 0.15) * side)
+    thick, step = max(1, side // 200), int(generator.uniform(0.08, 0.15) * side)
     for start in range(generator.integers(step), side, step):
         page[start : start + thick] = (120, 150, 210)
     page[:, side // 8 : side // 8 + thick] = (220, 90, 90)
@@ -87,14 +74,6 @@ def tight_crop(grey, generator):
     return grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def off_centre(grey, generator):
-    height, width = grey.shape
-    page = np.full((2 * height, 2 * width), np.median(grey), np.uint8)
-    top, left = generator.integers(0, height), generator.integers(0, width)
-    page[top : top + height, left : left + width] = grey
-    return page
-
-
 def thin_pencil(grey, generator):
     ink = grey < (int(grey.min()) + int(np.median(grey))) / 2
     width = 4 * ndimage.distance_transform_edt(ink)[ink].mean()
@@ -108,11 +87,6 @@ def jpeg_quality_10(grey, generator):
     return Image.open(file)
 
 
-def coloured_paper(grey, generator):
-    paper = generator.uniform(0.45, 1, 3)
-    return Image.fromarray(_clipped(grey[..., None] * paper))
-
-
 def rotated_10_degrees(grey, generator):
     angle = 10 * generator.choice([-1, 1])
     return Image.fromarray(grey).rotate(angle, Image.Resampling.BICUBIC, fillcolor=int(np.median(grey)))
@@ -120,22 +94,19 @@ def rotated_10_degrees(grey, generator):
 
 KINDS: dict[str, Kind] = {
     "cast shadow": cast_shadow,
-    "shading": shading,
+    "shading": lambda grey, generator: _clipped(grey * (0.65 + generator.uniform(0.35, 0.5) * _slope(grey, generator))),
     "false frame": false_frame,
     "specks": specks,
-    "ruled paper": lambda grey, generator: _lines(grey, generator, both=False),
-    "squared paper": lambda grey, generator: _lines(grey, generator, both=True),
+    "squared paper": squared_paper,
     "notebook page": notebook_page,
     "tight crop": tight_crop,
-    "off centre": off_centre,
-    "quarter size": lambda grey, _: _resized(grey, 0.25),
-    "four times the size": lambda grey, _: _resized(grey, 4),
     "thin pencil": thin_pencil,
     "marker": lambda grey, _: ndimage.grey_erosion(grey, max(3, len(grey) // 18)),
     "jpeg quality 10": jpeg_quality_10,
     "blurred": lambda grey, _: _clipped(ndimage.gaussian_filter(grey.astype(float), len(grey) / 60)),
     "low contrast": lambda grey, generator: _clipped(190 + 0.15 * (grey - 190.0) + generator.normal(0, 2, grey.shape)),
-    "inverted": lambda grey, _: 255 - grey,
-    "coloured paper": coloured_paper,
+    "coloured paper": lambda grey, generator: Image.fromarray(
+        _clipped(grey[..., None] * generator.uniform(0.45, 1, 3))
+    ),
     "rotated 10 degrees": rotated_10_degrees,
 }

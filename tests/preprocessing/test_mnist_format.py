@@ -31,28 +31,21 @@ def test_digits_in_mnists_format_pass_unchanged(mnist, network):
     assert (answers(network, images) == answers(network, list(digits))).float().mean() >= 0.998
 
 
-def encoded(image: Image.Image, kind: str, **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
 def turned_by_exif(digit: np.ndarray) -> bytes:
-    exif = Image.Exif()
+    file, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = 3
-    return encoded(Image.fromarray(page(digit, 112)).rotate(180), "PNG", exif=exif)
+    Image.fromarray(page(digit, 112)).rotate(180).save(file, "PNG", exif=exif)
+    return file.getvalue()
 
 
 CHANGES = {
     "dark on light": lambda digit: 255 - digit,
     "shifted": lambda digit: np.roll(digit, (4, -3), (0, 1)) if not digit[-4:].any() else np.roll(digit, -2, 1),
-    "enlarged": lambda digit: page(digit, 300),
+    "enlarged": lambda digit: page(digit, 200),
     "reduced": lambda digit: np.pad(np.asarray(Image.fromarray(digit).resize((21, 21), Image.Resampling.BICUBIC)), 4),
     "turned by EXIF": turned_by_exif,
-    "JPEG": lambda digit: encoded(Image.fromarray(page(digit, 112)), "JPEG", quality=60),
     "transparent": lambda digit: Image.merge("LA", (Image.new("L", (28, 28)), Image.fromarray(digit))),
     "padded": lambda digit: np.pad(digit, ((5, 40), (60, 11))),
-    "on a grey gradient": lambda digit: np.uint8(page(digit, 112) * np.linspace(0.55, 1, 112)),
 }
 
 
@@ -153,20 +146,14 @@ def test_touching_digits_are_split(mnist, network):
     assert len(network.read_number(sheet).boxes) == 2
 
 
-def test_an_empty_scan_is_an_error():
+def test_too_many_shapes_a_thin_line_and_an_empty_scan_are_no_digits():
+    down, across = np.indices((640, 640))
+    squares = analyze(np.where((down % 33 < 16) & (across % 33 < 16), np.uint8(0), np.uint8(255)))
+    assert squares.digit().reason == "several digits"
+    with pytest.raises(UserError, match="more than 200 shapes in this picture; show a part of it at a time"):
+        squares.digits()
+    line = np.full((100, 150), 255, np.uint8)
+    line[50, 10:140] = 0
+    assert len(analyze(line).digits()) <= 1
     with pytest.raises(UserError, match="the scan is empty"):
         mnist_format.as_mnist(np.zeros((8, 8)))
-
-
-def test_more_digits_than_a_picture_has_room_for_are_refused_at_once():
-    down, across = np.indices((640, 640))
-    squares = np.where((down % 33 < 16) & (across % 33 < 16), np.uint8(0), np.uint8(255))
-    with pytest.raises(UserError, match="more than 200 shapes in this picture; show a part of it at a time"):
-        analyze(squares).digits()
-    assert analyze(squares).digit().reason == "several digits"
-
-
-def test_a_line_a_few_pixels_high_is_no_row_of_digits():
-    page = np.full((100, 150), 255, np.uint8)
-    page[50, 10:140] = 0
-    assert len(analyze(page).digits()) <= 1
