@@ -1,6 +1,5 @@
 """python -m digit_recognizer verify: a record's run trained again is bitwise equal, within tolerance, or different."""
 
-import dataclasses
 import itertools
 import json
 import os
@@ -15,7 +14,7 @@ import pytest
 import torch
 
 from digit_recognizer import data, evaluation, models, recipes, records, training
-from digit_recognizer.recipes.recipe import Augmentation, Recipe
+from digit_recognizer.recipes.recipe import Augmentation, Convolution
 from digit_recognizer.runtime import provenance
 from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.study import run
@@ -25,17 +24,14 @@ ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "results" / "mlp_128_adam" / "mnist-seed0.json"
 
 
-@pytest.fixture(scope="module")
-def small() -> Recipe:
-    """784-128-10 on the embedded set, three epochs."""
-    return dataclasses.replace(recipes.get("mlp_128_adam"), dataset="optdigits", epochs=3)
+SMALL = recipes.get("mlp_128_adam", dataset="optdigits", epochs=3)
 
 
 @pytest.fixture(scope="module")
-def made(small, optdigits) -> dict:
-    """The record of a run of it. Do not change it."""
+def made(optdigits) -> dict:
+    """The record of a run of SMALL. Do not change it."""
     choose_device("cpu", 1)
-    return run.train(small, optdigits, 0)[0]
+    return run.train(SMALL, optdigits, 0)[0]
 
 
 @pytest.fixture
@@ -65,19 +61,18 @@ def verdict_of(out: str) -> str:
 # Bitwise
 
 
-def test_a_run_trained_again_is_bitwise_equal_every_time(verify, made):
-    for _ in range(2):
-        status, out, error = verify(made)
-        assert (status, error, verdict_of(out)) == (0, "", "bitwise")
-        (differences,) = [line for line in out.splitlines() if line.startswith("differences in provenance: ")]
-        assert not re.search(r" then, | now(?!:)", differences)  # uncommitted changes may be there, then and now
-        assert [line.split()[1] for line in out.splitlines() if line.startswith("epoch")] == ["1/3", "2/3", "3/3"]
+def test_a_run_trained_again_is_bitwise_equal(verify, made):
+    status, out, error = verify(made)
+    assert (status, error, verdict_of(out)) == (0, "", "bitwise")
+    (differences,) = [line for line in out.splitlines() if line.startswith("differences in provenance: ")]
+    assert not re.search(r" then, | now(?!:)", differences)  # uncommitted changes may be there, then and now
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("epoch")] == ["1/3", "2/3", "3/3"]
 
 
 @pytest.mark.usefixtures("no_network")
 def test_a_record_of_the_main_command_is_reproduced_bitwise(command, monkeypatch, tmp_path):
     """On the embedded set, which is not the recipe's own."""
-    name = "cnn_in_seconds"
+    name = "mlp_128_adam"
     script = ROOT / "mnist_recognition.py"
     flags = ["--recipe", name, "--data-dir", str(tmp_path / "none"), "--out", str(tmp_path), "--epochs", "1"]
     monkeypatch.setattr(sys, "argv", [str(script), *flags, "--device", "cpu", "--quiet"])
@@ -90,8 +85,13 @@ def test_a_record_of_the_main_command_is_reproduced_bitwise(command, monkeypatch
 def test_a_record_with_every_feature_of_a_recipe_is_reproduced_bitwise(verify):
     """Augmentation, outliers, a validation part, batch normalisation, bfloat16 and a schedule."""
     fields = {"outlier_fraction": 0.1, "epochs": 2, "epochs_without_augmentation": 1, "validation": True}
+    small = {
+        "convolutions": (Convolution(4, size=6, stride=2, pool=True),),
+        "widths": (144, 10),
+        "dataset": "optdigits",
+    }
     strengths = Augmentation(rotation=10, elastic=1, stroke=0.5, styles=0.2)
-    recipe = recipes.get("cnn_in_seconds", augmentation=strengths, dataset="optdigits", **fields)
+    recipe = recipes.get("cnn_in_seconds", augmentation=strengths, **small, **fields)
     choose_device("cpu", 1)
     status, out, _ = verify(run.train(recipe, data.load("optdigits", validation=True), 7)[0])
     assert (status, verdict_of(out)) == (0, "bitwise")
@@ -108,58 +108,37 @@ def test_a_committed_record_is_reproduced(command):
 # Within tolerance
 
 
-def test_another_number_of_threads_is_within_tolerance_and_is_named(verify, made):
-    status, out, _ = verify(made, "--threads", "2")
-    assert status == 0 and verdict_of(out) in ("bitwise", "within tolerance")
-    assert "threads: 1 then, 2 now" in out
-
-
-def test_another_matmul_precision_is_within_tolerance_and_is_named(verify, small, optdigits):
-    choose_device("cpu", 1)
-    chosen = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    status, out, _ = verify(run.train(small, optdigits, 0)[0])
-    assert status == 0
-    assert (f"matmul precision: highest then, {chosen} now" in out) == (chosen != "highest")
-
-
-def test_another_processor_is_within_tolerance_and_is_named(made, tmp_path):
-    """As one without wide instructions, for which PyTorch takes its default kernels."""
+def test_another_processor_and_number_of_threads_are_within_tolerance_and_are_named(made, tmp_path):
+    """As a processor without wide instructions, for which PyTorch takes its default kernels."""
     records.save(tmp_path / "record.json", made)
     variables = os.environ | {"ATEN_CPU_CAPABILITY": "default"}
-    command = [sys.executable, "-m", "digit_recognizer", "verify", str(tmp_path / "record.json")]
-    ran = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert verdict_of(ran.stdout) in ("bitwise", "within tolerance")
+    command = [sys.executable, "-m", "digit_recognizer", "verify", str(tmp_path / "record.json"), "--threads", "2"]
+    ran = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
+    assert (ran.returncode, ran.stderr) == (0, "") and "threads: 1 then, 2 now" in ran.stdout
     wide = made["made_with"]["instructions"]
     assert wide == "DEFAULT" or f"instruction set: {wide} then, DEFAULT now" in ran.stdout
 
 
-def test_float64_is_within_tolerance_and_another_seed_is_not(small, optdigits, made):
+def test_float64_is_within_tolerance_and_another_seed_is_not(optdigits, made):
     """Twice as many digits in each sum: other roundings of the same training, whatever the machine."""
-    model, history = training.fit(Float64(small), optdigits, small, 0, quiet=True)
+    model, history = training.fit(Float64(), optdigits, SMALL, 0, quiet=True)
     scores = evaluation.score(evaluation.predict(model, optdigits.test.images), optdigits.test.labels)
     exact = {"weights": provenance.weights_hash(model), "history": history, "scores": records.scores_as_dict(scores)}
     assert study_verify.compare(made, made | exact)[0] == "within tolerance"
+    assert study_verify.compare(made, changed(made, weights="0" * 64))[0] == "within tolerance"
     for seed in range(1, 6):
-        other, _ = run.train(small, optdigits, seed)
-        assert study_verify.compare(made, other)[0] == "different"
+        assert study_verify.compare(made, run.train(SMALL, optdigits, seed)[0])[0] == "different"
 
 
 class Float64(torch.nn.Module):
-    """The network of a recipe, seed 0, in float64."""
+    """The network of SMALL, seed 0, in float64."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.inner = models.build(recipe, 0).double()
+        self.inner = models.build(SMALL, 0).double()
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.inner(pixels.double())
-
-
-def test_a_hash_alone_that_differs_is_within_tolerance(verify, made):
-    status, out, _ = verify(changed(made, weights="0" * 64))
-    assert (status, verdict_of(out)) == (0, "within tolerance")
 
 
 def test_help_says_how_well_the_tolerance_separates_rounding_from_seeds(command):
@@ -185,27 +164,26 @@ def test_help_says_how_well_the_tolerance_separates_rounding_from_seeds(command)
     [
         {"seed": 1},
         {"settings": {"learning_rate": 0.002}},
-        {"settings": {"batch_size": 32}},
         {"settings": {"mean": 0.5, "std": 0.5}},
         {"settings": {"widths": [784, 64, 10]}},
-        {"scores": {"loss": 0.1}},
-        {"scores": {"correct": 342, "accuracy": 342 / 360}},
-        {"scores": {"mean_of_batch_means": 0.1}},
     ],
     ids=str,
 )
-def test_a_record_of_another_training_or_with_other_numbers_is_different(verify, made, fields):
+def test_a_record_of_another_training_is_different(verify, made, fields):
     status, out, error = verify(changed(made, **fields))
     assert (status, error, verdict_of(out)) == (1, "", "different")
 
 
-@pytest.mark.parametrize("epoch", [0, 1, 2])
-def test_a_changed_history_is_different_although_the_weights_are_equal(verify, made, epoch):
-    other = changed(made)
-    other["history"][epoch]["train_loss"] *= 1.0001
-    status, out, _ = verify(other)
-    assert (status, verdict_of(out)) == (1, "different")
-    assert "the weights are bitwise equal, but the record's numbers are not theirs" in out
+def test_changed_numbers_are_different_although_the_weights_are_equal(made):
+    scores = ({"loss": 0.1}, {"correct": 342, "accuracy": 342 / 360}, {"mean_of_batch_means": 0.1})
+    records_of = [changed(made, scores=each) for each in scores]
+    for epoch in range(3):
+        records_of.append(changed(made))
+        records_of[-1]["history"][epoch]["train_loss"] *= 1.0001
+    for record in records_of:
+        verdict, reason = study_verify.compare(record, made)
+        assert verdict == "different"
+        assert reason.startswith("the weights are bitwise equal, but the record's numbers are not theirs")
 
 
 # Possible reasons
@@ -223,13 +201,8 @@ def test_other_data_are_reported_before_training(verify, made):
     ("then", "words"),
     [
         ({"torch": "1.0"}, "torch: 1.0 then, "),
-        ({"numpy": "1.0"}, "numpy: 1.0 then, "),
-        ({"python": "2.7"}, "Python: 2.7 then, "),
         ({"package": "0.0.1"}, "version of this project: 0.0.1 then, "),
         ({"device_name": "Z80"}, "processor: Z80 then, "),
-        ({"instructions": "NONE"}, "instruction set: NONE then, "),
-        ({"processes": 2}, "processes: 2 then, 1 now"),
-        ({"device": "abacus"}, "device: abacus then, cpu now"),
         ({"commit": "f" * 40}, "commit: fffffff then, "),
         ({"commit": None}, "commit: None then, "),
         ({"changed": True}, "then: uncommitted changes of the package"),
@@ -252,37 +225,28 @@ def test_a_run_on_a_device_that_is_not_here_is_trained_on_the_cpu(verify, made):
 
 def test_a_file_that_is_not_a_record_costs_one_line(command, tmp_path, made):
     whole = json.dumps(made)
-    contents = {
-        "empty": "",
-        "text": "seed 0",
-        "a list": "[]",
-        "a number": "5",
-        "deep": "[" * 100_000,
-        "nothing in it": "{}",
-        "no history": json.dumps(made | {"history": []}),
-        "a shorter history": json.dumps(made | {"history": made["history"][:-1]}),
-        "half": whole[: len(whole) // 2],
-        "another format": json.dumps(made | {"format": 1}),
-        "no provenance": json.dumps(made | {"made_with": {}}),
-        "a seed in words": json.dumps(made | {"seed": "zero"}),
-        "a seed below zero": json.dumps(made | {"seed": -1}),
-        "a true seed": json.dumps(made | {"seed": True}),
-        "no scores": json.dumps(made | {"scores": None}),
-        "scores that do not add up": json.dumps(changed(made, scores={"accuracy": 0.99999})),
-        "no digits": json.dumps(changed(made, scores={"count": 0})),
-        "infinite": json.dumps(changed(made, scores={"loss": float("inf")})),
-        "a setting is missing": json.dumps(made | {"settings": {**made["settings"], "augmentation": {}}}),
-        "an unknown setting": json.dumps(changed(made, settings={"mood": "good"})),
-        "widths of nothing": json.dumps(changed(made, settings={"widths": None})),
-    }
-    for name, content in contents.items():
-        path = tmp_path / f"{name}.json"
-        path.write_text(content)
-        status, out, err = command("verify", path)
-        assert (status, out) == (2, ""), name
-        assert err == f"error: {path} is not a complete record of a run; give one that training or study wrote\n"
-    (tmp_path / "model.pth").write_bytes(bytes(range(256)))
-    assert "is not a complete record" in command("verify", tmp_path / "model.pth")[2]
+    wrong = [
+        {"history": []}, {"history": made["history"][:-1]}, {"format": 1}, {"seed": "zero"}, {"seed": -1},
+        {"seed": True}, {"scores": None}, {"scores": {"accuracy": 0.99999}}, {"scores": {"count": 0}},
+        {"scores": {"loss": float("inf")}}, {"settings": {"augmentation": {}}}, {"settings": {"mood": "good"}},
+        {"settings": {"widths": None}},
+    ]  # fmt: skip
+    texts = [
+        "",
+        "seed 0",
+        "[]",
+        "5",
+        "[" * 100_000,
+        "{}",
+        whole[: len(whole) // 2],
+        json.dumps(made | {"made_with": {}}),
+    ]
+    texts += [json.dumps(changed(made, **fields)) for fields in wrong]
+    path = tmp_path / "record.json"
+    said = f"error: {path} is not a complete record of a run; give one that training or study wrote\n"
+    for content in (bytes(range(256)), *map(str.encode, texts)):
+        path.write_bytes(content)
+        assert command("verify", path) == (2, "", said), content[:100]
 
 
 @pytest.mark.parametrize(
@@ -292,10 +256,8 @@ def test_a_file_that_is_not_a_record_costs_one_line(command, tmp_path, made):
         ({"format": 1000}, "was made by a newer version of this project (format 1000); update it"),
         ({"recipe": "mlp_128_adan"}, "cannot be trained again: unknown recipe 'mlp_128_adan'; the nearest is"),
         ({"settings": {"epochs": 0}}, "cannot be trained again: epochs must be greater than zero and finite, not 0"),
-        ({"settings": {"epochs": "five"}}, "cannot be trained again: epochs must be a whole number, not five"),
         ({"settings": {"epochs": 3.0}}, "cannot be trained again: epochs must be a whole number, not 3.0"),
         ({"settings": {"widths": "wide"}}, "cannot be trained again: widths must be whole numbers"),
-        ({"settings": {"widths": [784, -1, 10]}}, "cannot be trained again: the widths"),
         ({"dataset": "letters"}, "unknown data set 'letters'"),
         ({"made_with": {"threads": 5000}}, "threads must be at least 1 and at most 1,024, not 5000"),
     ],
