@@ -97,14 +97,6 @@ def test_what_is_not_installed_is_named_and_left_out(monkeypatch, capsys, tmp_pa
     assert not list(tmp_path.iterdir())  # quick saves nothing
 
 
-def test_frameworks_and_settings_take_turns(monkeypatch):
-    order = []
-    monkeypatch.setattr(compare_frameworks, "train_in_process", lambda *given: order.append(given[:2]) or run(1.0))
-    runs = compare_frameworks.train_in_turn(["ours", "jax"], [1, 2], 3, 5, 60_000)
-    assert order == [("ours", 1), ("ours", 2), ("jax", 1), ("jax", 2)] * 3
-    assert runs["jax"] == {"1": [run(1.0)] * 3, "2": [run(1.0)] * 3}
-
-
 def test_each_counts_at_its_faster_setting(runs):
     numbers = compare_frameworks.summary(runs)
     assert numbers["fastest_threads"] == {"ours": 2, "jax": 2, "lower_bound": 1}
@@ -136,7 +128,6 @@ def test_a_file_with_other_content_is_reported(content, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--quick"], "--quick and --threads go with --frameworks only"),
         (["--threads", "1"], "--quick and --threads go with --frameworks only"),
         (["--training-time", "--frameworks"], "argument --frameworks: not allowed with argument --training-time"),
     ],
@@ -149,15 +140,19 @@ def test_flags_that_do_not_go_together_cost_one_line(flags, message, monkeypatch
     assert error.startswith(f"error: {message}") and error.count("\n") == 1
 
 
-def test_a_comparison_is_saved_beside_other_results(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(compare_frameworks, "installed", lambda: (["ours", "lower_bound"], ["jax"]))
-    monkeypatch.setattr(compare_frameworks, "train_in_process", lambda *_: run(2.0))
+def test_frameworks_and_settings_take_turns_and_are_saved_beside_other_results(monkeypatch, capsys, tmp_path):
+    order = []
+    monkeypatch.setattr(compare_frameworks, "installed", lambda: (["ours", "jax"], ["keras"]))
+    monkeypatch.setattr(compare_frameworks, "validate_threads", lambda threads: threads)
+    monkeypatch.setattr(compare_frameworks, "train_in_process", lambda *given: order.append(given[:2]) or run(2.0))
     harness.save_results(tmp_path, {"rounds": 6, "median": {"ours": 1.0}})
     harness.save_results(tmp_path, {"rounds": 7})
-    compare_frameworks.run(tmp_path, rounds=1, threads=1)
+    compare_frameworks.run(tmp_path, rounds=3, threads=2)
+    assert order == [("ours", 1), ("ours", 2), ("jax", 1), ("jax", 2)] * 3
     results = harness.load_results(tmp_path)
     assert (results["rounds"], results["median"]) == (7, {"ours": 1.0})
     saved = results["frameworks"]
-    assert saved["rounds"] == 1 and saved["made_with"]["threads"] == [1]
+    assert saved["runs"]["jax"] == {"1": [run(2.0)] * 3, "2": [run(2.0)] * 3}
+    assert saved["rounds"] == 3 and saved["made_with"]["threads"] == [1, 2]
     assert saved["versions"]["ours"] == compare_frameworks.versions("ours")
     assert compare_frameworks.table(saved) in capsys.readouterr().out
