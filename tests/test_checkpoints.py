@@ -212,21 +212,24 @@ def test_files_of_other_kinds_are_refused(tmp_path):
 
 def test_a_file_of_ours_with_a_wrong_or_missing_part_is_refused(saved):
     content = torch.load(saved, weights_only=True)
+    del content["checksum"]
     parts = {part: [None, [1], torch.zeros(2), "a\nb", 0] for part in ("format", "recipe", "state", "record")}
     for change in (
         {"2.weight": torch.zeros(3, 3)},
-        {"2.weight": torch.zeros(128, 784, device="meta")},
+        {"2.bias": torch.zeros(128).double()},
         {"9.weight": torch.zeros(1)},
     ):
         parts["state"].append(content["state"] | change)
     for change in (
         {"widths": (784, 64, 10)}, {"widths": (784, 10**13, 10)}, {"widths": "784"}, {"published": {"fame": 1.0}},
+        {"published": {"test_accuracy": "high"}},
         {"surprise": 1}, {"epochs": -1},
     ):  # fmt: skip
         parts["recipe"].append(content["recipe"] | change)
     for part, several in parts.items():
         for wrong in several:
-            torch.save(content | {part: wrong}, saved)
+            altered = content | {part: wrong}
+            torch.save(altered | {"checksum": model_file.checksum(altered)}, saved)
             assert "is damaged" in refusal(saved), (part, wrong)
         torch.save({name: value for name, value in content.items() if name != part}, saved)
         refusal(saved)
@@ -328,6 +331,15 @@ def test_a_files_permissions_follow_the_umask(mask, permissions, tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == permissions
+
+
+@POSIX
+def test_a_reader_of_the_old_file_reads_on(tmp_path):
+    (tmp_path / "file").write_bytes(b"the old content")
+    with (tmp_path / "file").open("rb") as reader:
+        assert reader.read(3) == b"the"
+        files.write_atomically(tmp_path / "file", b"THE NEW CONTENT, longer")
+        assert reader.read() == b" old content"
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,9 @@ def test_a_flag_is_left_of_the_top_and_a_bar_in_the_middle():
         for label in (1, 7)
     )
     assert flagged[:, :, :14, :13].sum() > 10 * flagged[:, :, :14, 18:].sum()
-    rows = barred.sum((0, 1, 3))
-    assert rows[10:20].sum() > 0.95 * rows.sum()
+    assert flagged[:, :, :14, 10:14].sum((1, 2, 3)).min() > 0  # beside the stroke
+    rows, columns = barred.sum((0, 1, 3)), barred.sum((0, 1, 2))
+    assert rows[10:20].sum() > 0.95 * rows.sum() and columns[7:22].sum() > 0.95 * columns.sum()
 
 
 @pytest.mark.parametrize("count", [1, 7, 40, 199])
