@@ -1,6 +1,8 @@
 """The digits command: help, the command that was meant, exit statuses; and evaluate, which scores a saved model."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import torch
 
 from digit_recognizer import __version__, checkpoints, evaluation, recipes, records
 from digit_recognizer.cli.main import COMMANDS
+from digit_recognizer.cli.parser import run_main
 
 MAIN = [sys.executable, "-m", "digit_recognizer"]
 PRETRAINED = checkpoints.PRETRAINED / "mlp_512_256_adam_5ep.pth"
@@ -64,6 +67,13 @@ def test_only_training_runs_in_several_processes(command, monkeypatch):
 def test_the_module_is_the_command(command):
     ran = subprocess.run([*MAIN, "--help"], capture_output=True, text=True, timeout=300)
     assert (ran.returncode, ran.stdout, ran.stderr) == (*command("--help")[:2], "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_sigterm_ends_a_command_in_one_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_main(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert (ended.value.code, capsys.readouterr().err) == (143, "\nstopped by SIGTERM; no file is left half-written\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="only POSIX has pipes that break")
