@@ -73,40 +73,44 @@ def import_names(packages: Iterable[str]) -> set[str]:
     return {IMPORT_NAMES.get(package, package) for package in packages}
 
 
-def test_the_library_depends_on_what_it_imports():
+def test_library_and_extras_ask_for_what_is_imported():
     optional = import_names({**EXTRAS["export"], **EXTRAS["cluster"], "distributed": ""})
     assert imported(SOURCES) - optional == import_names(DEPENDENCIES)
-
-
-def test_nothing_is_imported_that_is_not_asked_for():
+    assert set(EXTRAS["export"]) == {name for names in export.PACKAGES.values() for name in names}
+    assert set(EXTRAS["cluster"]) <= imported(SOURCES)
+    assert set(EXTRAS["frameworks"]) <= imported(BENCHMARKS)
     brought = {"distributed", "IPython", "nbformat", "packaging", "websockets"}  # by dask, jupyter, pytest, streamlit
     asked = import_names([*DEPENDENCIES, *CLONE, *(name for extra in EXTRAS.values() for name in extra)])
     assert imported("*.py", "*.ipynb", "notebooks/*.ipynb", TESTS, BENCHMARKS) <= asked | brought
 
 
-def test_the_list_for_a_clone_agrees_with_the_package():
+def test_the_list_for_a_clone_agrees_with_the_package_and_is_used():
     assert {"torch", "torchvision", "numpy", "matplotlib", "jupyter", "nbval"} <= set(CLONE)
     assert {name: bound for name, bound in CLONE.items() if DEPENDENCIES.get(name, bound) != bound} == {}
     assert REQUIREMENTS[-1] == "-e .[export,cluster]"
-
-
-def test_the_other_packages_of_a_clone_are_used():
+    assert set(CLONE) - set(DEPENDENCIES) - imported(TESTS) == set(COMMANDS)
     texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", "tests/repo/test_notebooks.py")]
-    text = "".join(texts).replace('", "', " ")
-    tools = set(CLONE) - set(DEPENDENCIES)
-    assert tools - imported(TESTS) == set(COMMANDS)
-    assert {tool for tool, call in COMMANDS.items() if call not in text} == set()
+    calls = "".join(texts).replace('", "', " ")
+    assert {package for package, call in COMMANDS.items() if call not in calls} == set()
 
 
-def test_what_is_installed_is_pinned_within_the_bounds():
+def test_the_constraints_are_versions_within_the_bounds():
     for package, bound in {**DEPENDENCIES, **CLONE, **EXTRAS["export"], **EXTRAS["cluster"]}.items():
         assert Version(CONSTRAINTS[package]) >= Version(bound), package
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert len(lines) == len(CONSTRAINTS) > 50
+    assert "://" not in text and "@" not in text
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert set(re.findall(r"ruff==([\d.]+)", hooks)) == {CONSTRAINTS["ruff"]}
 
 
-def test_the_extras_hold_what_exporting_clusters_and_the_comparison_import():
-    assert set(EXTRAS["export"]) == {name for names in export.PACKAGES.values() for name in names}
-    assert set(EXTRAS["cluster"]) <= imported(SOURCES)
-    assert set(EXTRAS["frameworks"]) <= imported(BENCHMARKS)
+@pytest.mark.skipif(os.environ.get("CI_SCREEN") != "1", reason="only continuous integration must have the exact set")
+def test_the_constraints_are_what_is_installed():
+    installed = {one.name.lower().replace("_", "-"): one.version for one in importlib.metadata.distributions()}
+    for ours in ("pip", "setuptools", "digit-recognizer"):
+        installed.pop(ours, None)
+    assert installed == {name.lower().replace("_", "-"): version for name, version in CONSTRAINTS.items()}
 
 
 def version_of(package: str) -> Version:
@@ -132,23 +136,3 @@ def test_the_wheel_holds_code_script_and_trained_networks(tmp_path):
     files = {path.as_posix() for path in sources if "egg-info" not in path.parts[0]} | {"mnist_recognition.py"}
     assert {name for name in names if ".dist-info/" not in name} == files
     assert {f"digit_recognizer/pretrained/{name}.pth" for name in ("cnn_best", "cnn_handwriting")} <= names
-
-
-@pytest.mark.skipif(os.environ.get("CI_SCREEN") != "1", reason="only continuous integration must have the exact set")
-def test_the_constraints_are_what_is_installed():
-    installed = {one.name.lower().replace("_", "-"): one.version for one in importlib.metadata.distributions()}
-    for ours in ("pip", "setuptools", "digit-recognizer"):
-        installed.pop(ours, None)
-    assert installed == {name.lower().replace("_", "-"): version for name, version in CONSTRAINTS.items()}
-
-
-def test_the_constraints_hold_versions_only():
-    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    assert len(lines) == len(CONSTRAINTS) > 50
-    assert "://" not in text and "@" not in text
-
-
-def test_pre_commit_runs_the_ruff_that_is_pinned():
-    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
-    assert set(re.findall(r"ruff==([\d.]+)", text)) == {CONSTRAINTS["ruff"]}
