@@ -1,4 +1,4 @@
-"""What many tests share: the digits, a small trained network, and a network line that is dead."""
+"""Fixtures of many tests: the digits, a small trained network, the digits command, and no way to the internet."""
 
 import os
 import sys
@@ -16,13 +16,13 @@ from digit_recognizer.study import record_store
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """As the commands do by default: with another number of threads the same seed gives other roundings."""
+    """The default of the commands: another number of threads rounds sums in another order."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def pytorchs_own_arithmetic() -> Iterator[None]:
-    """devices.choose settles how the whole process computes products and tiny numbers; no test hands that on."""
+    """Undo what choose_device sets for the whole process."""
     yield
     torch.set_float32_matmul_precision("highest")
     torch.set_flush_denormal(False)
@@ -47,7 +47,7 @@ def optdigits() -> data.Digits:
 
 @pytest.fixture(scope="session")
 def small_recipe() -> recipes.Recipe:
-    """A published recipe made short: 784-128-10, two epochs."""
+    """A published recipe, 784-128-10, in two epochs."""
     return recipes.get("mlp_128_adam", epochs=2)
 
 
@@ -65,14 +65,13 @@ def network() -> Recognizer:
 
 @pytest.fixture
 def write_record() -> Callable[..., None]:
-    """write_record(folder, recipe, seed, accuracy) puts a whole record there; its second epoch was the best."""
+    """write_record(folder, recipe, seed, accuracy) writes a record whose second epoch was the best."""
 
     def write(folder: Path, recipe: recipes.Recipe, seed: int, accuracy: float) -> None:
         rows = [
             {
                 "epoch": epoch, "train_loss": 0.1, "train_accuracy": 0.99, "held_out": "test", "held_out_loss": 0.1,
-                "seconds": 1.0,
-                "held_out_accuracy": accuracy + (0.005 if epoch == 2 else 0),
+                "held_out_accuracy": accuracy + (0.005 if epoch == 2 else 0), "seconds": 1.0,
             }
             for epoch in range(1, recipe.epochs + 1)
         ]  # fmt: skip
@@ -86,7 +85,7 @@ def write_record() -> Callable[..., None]:
 
 @pytest.fixture
 def no_network(monkeypatch) -> None:
-    """Every connection is refused at once, in this process and in those it starts."""
+    """Every connection is refused at once, in this process and in those that it starts."""
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)

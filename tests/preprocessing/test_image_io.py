@@ -50,6 +50,7 @@ ALIKE = {
     "a palette": encode(STROKE.quantize()),
     "mode CMYK": encode(STROKE.convert("CMYK"), "TIFF"),
     **{kind: encode(STROKE, kind) for kind in ("JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")},
+    "an animation": encode(STROKE, "GIF", save_all=True, append_images=[Image.new("L", STROKE.size, 90)]),
     "an open file": io.BytesIO(encode(STROKE)),
     "a tensor": torch.from_numpy(np.array(STROKE)),
     "one channel first": torch.from_numpy(np.array(STROKE))[None],
@@ -111,13 +112,6 @@ def test_large_pictures_are_downscaled():
     assert image_io.read(encode(LARGE, "JPEG")).scale == 6.25
 
 
-def test_the_first_frame_of_an_animation_is_read():
-    frames = [Image.new("L", STROKE.size, value) for value in (0, 90)]
-    read = image_io.read(encode(STROKE, "GIF", save_all=True, append_images=frames))
-    assert read.warnings == ("the first of several frames was read",)
-    assert np.abs(read.grey - grey(STROKE)).mean() < 0.02
-
-
 @pytest.mark.parametrize("orientation", image_io.TRANSPOSITIONS)
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_every_orientation_is_turned_upright(kind, orientation):
@@ -127,19 +121,11 @@ def test_every_orientation_is_turned_upright(kind, orientation):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-@pytest.mark.parametrize(
-    "exif",
-    [
-        b"Exif\0\0",
-        b"Exif\0\0II*\0\xff\xff\xff\xff",
-        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(60_000),
-        b"no",
-        bytes(9),
-    ],
-    ids=lambda exif: repr(exif[:20]),
-)
+@pytest.mark.parametrize("exif", [b"", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff" + bytes(60_000), bytes(9)])
 def test_corrupt_metadata_is_ignored(exif, kind):
-    assert np.abs(image_io.read(encode(STROKE, kind, exif=exif)).grey - grey(STROKE)).mean() < 0.02
+    for header in (b"Exif\0\0", b""):
+        read = image_io.read(encode(STROKE, kind, exif=header + exif))
+        assert np.abs(read.grey - grey(STROKE)).mean() < 0.02
 
 
 def archive(name: str) -> bytes:
