@@ -50,6 +50,9 @@ class _File(NamedTuple):
     md5: str = ""
 
 
+_Files = dict[str, _File]  # by their names
+
+
 class _DamagedError(Exception):
     """A file does not hold what it should."""
 
@@ -160,11 +163,7 @@ def _read_or_download(
 
 
 def _download(
-    title: str,
-    folder: Path,
-    problems: Mapping[str, _File],
-    archives: download.Archives,
-    find_problems: Callable[[], Mapping[str, _File]],
+    title: str, folder: Path, problems: _Files, archives: download.Archives, find_problems: Callable[[], _Files]
 ) -> None:
     """Download the files that have a problem; say what the problem is, and which damaged files are kept."""
     damaged = [file.path for file in problems.values() if file.problem != MISSING]
@@ -182,11 +181,11 @@ def _download(
         print(f"{title} is complete; kept: {', '.join(f'{path}.damaged' for path in damaged)}", flush=True)
 
 
-def _problems_of(files: Mapping[str, _File]) -> dict[str, _File]:
+def _problems_of(files: _Files) -> _Files:
     return {name: file for name, file in files.items() if file.problem}
 
 
-def _describe(problems: Mapping[str, _File]) -> str:
+def _describe(problems: _Files) -> str:
     return "; ".join(f"{file.path} {file.problem}" for file in problems.values())
 
 
@@ -195,8 +194,7 @@ def _find_paths(root: Path, title: str, name: str) -> list[Path]:
     return [folder / file for folder in (root / title / "raw", root) for file in (name, f"{name}.gz")]
 
 
-def _read_all(root: Path, title: str, known_md5: Mapping[str, str | None]) -> dict[str, _File]:
-    """Each file by its name."""
+def _read_all(root: Path, title: str, known_md5: Mapping[str, str | None]) -> _Files:
     files = {name: _read_first(_find_paths(root, title, name), md5) for name, md5 in known_md5.items()}
     names = list(files)
     for pair in (names[:2], names[2:]):  # images and labels
