@@ -30,23 +30,14 @@ ROUNDING = {"mlp": 1e-5, "cnn": 1e-8}  # by which a weight may differ; in float3
 TRAINED = {
     "mlp": recipes.get("mlp_128_adam", epochs=2),  # of 719 digits, batches of 64, the last of 15
     "cnn": Recipe(
-        name="small",
-        source="this test",
-        convolutions=(Convolution(8, 5), Convolution(16, 3, pool=True)),
-        widths=(16 * 12 * 12, 10),
-        batch_norm=True,
-        epochs=2,
-        batch_size=359,  # the last of one digit: nothing is left of it for the other processes
-        optimizer="sgd",
-        momentum=0.9,
-        learning_rate=0.05,
-        schedule="triangle",
-        label_smoothing=0.1,
+        name="small", source="this test", dataset="optdigits",
+        convolutions=(Convolution(8, 5), Convolution(16, 3, pool=True)), widths=(16 * 12 * 12, 10), batch_norm=True,
+        epochs=2, batch_size=359,  # the last of one digit: nothing is left of it for the other processes
+        optimizer="sgd", momentum=0.9, learning_rate=0.05, schedule="triangle", label_smoothing=0.1,
         augmentation=Augmentation(rotation=10, shift=1, elastic=1, contrast=0.5, hard_edges=0.2),
         epochs_without_augmentation=1,
-        dataset="optdigits",
     ),
-}
+}  # fmt: skip
 # Elsewhere PyTorch's own support differs: its builds for Windows, say, cannot open torchrun's store.
 needs_torchrun = pytest.mark.skipif(sys.platform != "linux", reason="torchrun is tested on Linux")
 
