@@ -231,7 +231,7 @@ def test_tiny_pictures_and_other_arrays_are_refused(source):
 def test_what_cannot_be_opened_is_named_on_one_line(tmp_path):
     said = refusal(Path("no\n\x1b[2Jsuch\u202efile.png"))
     assert said.startswith("cannot read no ?[2Jsuch?file.png: No such file")
-    assert f"{tmp_path}' is a folder, or no ordinary file" in refusal(tmp_path)
+    assert f"{tmp_path} is a folder, or not an ordinary file" in refusal(tmp_path)
     (tmp_path / "a.txt").write_text("7")
     with (tmp_path / "a.txt").open() as text:
         assert "open it with mode 'rb'" in refusal(text)

@@ -178,7 +178,7 @@ def refusal(path: Path, **options) -> str:
 def test_a_file_that_is_too_large_is_not_read(saved):
     with saved.open("r+b") as file:
         file.truncate(model_file.MAX_FILE_MB * 1_000_000 + 1)  # a hole: it takes no room
-    assert f"more than {model_file.MAX_FILE_MB} MB" in refusal(saved)
+    assert f"more than {model_file.MAX_FILE_MB} megabytes" in refusal(saved)
 
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):

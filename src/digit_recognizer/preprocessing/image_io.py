@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import one_line
 
@@ -152,22 +153,17 @@ def _open_file(source: Any, name: str) -> Image.Image:
 
 def _read_bytes(source: Any, name: str) -> bytes:
     """Read a whole file from its beginning. Raises UserError where it is too large or not a file."""
-    max_bytes = MAX_FILE_MB * 1_000_000
     if isinstance(source, str | Path):
-        path = Path(source)
-        if not str(source) or (path.exists() and not path.is_file()):
-            raise UserError(f"'{name}' is a folder, or no ordinary file")
-        with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
-    elif isinstance(source, bytes | bytearray):
+        return files.read(Path(source), MAX_FILE_MB, "make it smaller")
+    if isinstance(source, bytes | bytearray):
         content = bytes(source)
     else:
         if hasattr(source, "seek"):
             source.seek(0)
-        content = source.read(max_bytes + 1)
+        content = source.read(MAX_FILE_MB * 1_000_000 + 1)
     if not isinstance(content, bytes):
         raise UserError(f"{name} is open as text; open it with mode 'rb'")
-    if len(content) > max_bytes:
+    if len(content) > MAX_FILE_MB * 1_000_000:
         raise UserError(f"{name} has more than {MAX_FILE_MB} megabytes; make it smaller")
     return content
 

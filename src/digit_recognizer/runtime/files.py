@@ -1,4 +1,4 @@
-"""Write files whole or not at all. Every file of the project is written here."""
+"""Write files whole or not at all; every file of the project is written here. Read files of limited size."""
 
 import contextlib
 import glob
@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.runtime.text import one_line
 
 MAX_AGE = 3600  # seconds; an older temporary file was left by a process that was killed
 _enabled = True
@@ -63,6 +64,19 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def read(path: Path, max_mb: int, remedy: str) -> bytes:
+    """Read a file. Raises UserError where that fails; with the remedy where it has more than max_mb megabytes."""
+    name = one_line(path)
+    try:
+        if path.exists() and not path.is_file():  # a pipe, for one, may never end
+            raise UserError(f"{name} is a folder, or not an ordinary file")
+        if path.stat().st_size > max_mb * 1_000_000:
+            raise UserError(f"{name} has more than {max_mb} megabytes; {remedy}")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {name}: {error.strerror or error}") from error
 
 
 def check_writable(folder: str | Path) -> None:

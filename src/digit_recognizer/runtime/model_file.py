@@ -69,7 +69,7 @@ def read(path: str | Path) -> Any:
     for a file that is damaged, too large, or of another format.
     """
     path = Path(path)
-    raw = _read_bytes(path)
+    raw = files.read(path, MAX_FILE_MB, "no model file of this project is as large")
     try:
         inspect(raw)
         content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
@@ -134,20 +134,6 @@ def _leaves(content: Any, depth: int) -> Iterator[Any]:
         yield f"{content!r};".encode()
     else:
         raise ValueError(f"an object of the type {type(content).__name__}")
-
-
-def _read_bytes(path: Path) -> bytes:
-    """Read a file. Raises UserError where that fails or the file exceeds MAX_FILE_MB."""
-    try:
-        if path.is_dir():
-            raise UserError(f"{path} is a folder, not a model file")
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path} is not an ordinary file")
-        if path.stat().st_size > MAX_FILE_MB * 1_000_000:
-            raise UserError(f"{path} has more than {MAX_FILE_MB} MB, too much for a model file; it is not one of ours")
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def is_ours(content: Any) -> bool:
