@@ -25,15 +25,6 @@ SGD = recipes.get("mlp_128_64_sgd_15ep", epochs=2)
 LAYERS = (Convolution(8, size=6, stride=2, pool=True), Convolution(16, pool=True))
 # One of our recipes, small enough for a test; its batches of 125 leave a smaller one at the end.
 CNN = recipes.get("cnn_in_seconds", convolutions=LAYERS, widths=(16 * 9, 10), epochs=2, precision="float32")
-EVERY_KIND = pytest.mark.parametrize(
-    "recipe",
-    [
-        recipes.get("mlp_128_adam", epochs=2),
-        SGD,
-        dataclasses.replace(CNN, augmentation=Augmentation(rotation=10, elastic=1), epochs_without_augmentation=1),
-    ],
-    ids=["adam", "sgd", "schedule and augmentation"],
-)
 
 
 def fit(recipe, digits, seed=0, **options):
@@ -189,7 +180,15 @@ def test_without_scores_of_every_epoch_only_the_last_weights_are_scored(optdigit
     assert provenance.weights_hash(scored) == provenance.weights_hash(model)
 
 
-@EVERY_KIND
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        recipes.get("mlp_128_adam", epochs=2),
+        SGD,
+        dataclasses.replace(CNN, augmentation=Augmentation(rotation=10, elastic=1), epochs_without_augmentation=1),
+    ],
+    ids=["adam", "sgd", "schedule and augmentation"],
+)
 def test_two_epochs_are_one_and_resume_and_one(recipe, optdigits, tmp_path):
     path, run, kept = tmp_path / "progress.pth", (recipe, "optdigits", 0), []
     whole, whole_history = fit(recipe, optdigits)
