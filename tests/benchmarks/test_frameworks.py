@@ -33,7 +33,7 @@ def runs() -> dict:
 
 @pytest.mark.parametrize("name", ["scikit-learn", "lower_bound"])
 def test_a_framework_trains_the_network(name, optdigits):
-    result = frameworks.train(name, optdigits, recipes.get(epochs=3))
+    result = frameworks.train(name, optdigits, recipes.get("mlp_128_adam", epochs=3))
     assert json.loads(json.dumps(result)) == result  # plain types
     assert len(result["epochs"]) == 3 and 0 < sum(result["epochs"]) <= result["seconds"] + 1e-9
     assert result["accuracy"] is None if name == "lower_bound" else result["accuracy"] > 0.85
