@@ -11,25 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from digit_recognizer import checkpoints, data, evaluation, export, models
+from digit_recognizer import checkpoints, data, evaluation, export, models, recipes
 from digit_recognizer.runtime.errors import UserError
 
 FORMATS = sorted(export.PACKAGES)
 OLD = b"an older file"
-
-
-class Convolutional(nn.Module):
-    """A small network of another kind, with all that a convolutional one may hold."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
-            models.Normalize(0.1307, 0.3081), nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)
-        )
-        self.last = nn.Linear(8, 10)
-
-    def forward(self, pixels):
-        return self.last(self.features(pixels).amax((2, 3)))
 
 
 @pytest.fixture
@@ -106,18 +92,16 @@ def test_a_bare_state_dict_is_exported_with_its_normalisation(command, optdigits
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_any_network_can_be_exported_and_stays_as_it_was(format, optdigits, tmp_path):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = Convolutional()
+def test_a_convolutional_network_is_exported_with_its_running_means_and_stays_as_it_was(format, optdigits, tmp_path):
+    model = models.build(recipes.get("cnn_in_seconds"))
     model(data.to_pixels(optdigits.train.images[:100]))  # moves the running mean and variance off their first values
     assert export.write(tmp_path / "file", model, format, {}) <= 1e-5
-    assert model.training and not model.features[2].running_mean.equal(torch.zeros(8))
+    assert model.training and not model[3].running_mean.equal(torch.zeros(16))
     if format == "onnx":
         expected = evaluation.predict(model, optdigits.test.images)
         assert torch.allclose(logits_of_file(tmp_path / "file", optdigits.test.images), expected, atol=1e-5)
     else:
-        assert load_file(tmp_path / "file")["features.2.running_mean"].equal(model.features[2].running_mean)
+        assert load_file(tmp_path / "file")["3.running_mean"].equal(model[3].running_mean)
 
 
 @pytest.mark.parametrize(("format", "reader"), [("onnx", "_onnx_logits"), ("safetensors", "_safetensors_logits")])

@@ -116,17 +116,11 @@ def test_mistakes_come_with_the_most_confident_first_and_with_their_runner_up():
     expected = IMAGES[torch.tensor([1, 2, 4, 0])].numpy()
     assert all((shown(axes) == image).all() for axes, image in zip(tiles(figure), expected, strict=True))
     assert figure.get_suptitle() == "ours: 4 of 5 digits read wrong, all of them"
-
-
-@pytest.mark.parametrize(
-    ("name", "count", "said"),
-    [("no_mistakes", 0, "none of 70 digits read wrong"),
-     ("all_mistakes", 32, "70 of 70 digits read wrong, the 32 most confident of them")],
-)  # fmt: skip
-def test_no_mistake_and_many_are_a_figure_too(name, count, said):
-    figure = MAKERS[name]()
-    assert len(tiles(figure)) == count
-    assert figure.get_suptitle() == f"optdigits test set: {said}"
+    none, many = MAKERS["no_mistakes"](), MAKERS["all_mistakes"]()
+    assert (len(tiles(none)), none.get_suptitle()) == (0, "optdigits test set: none of 70 digits read wrong")
+    assert len(tiles(many)) == 32 and many.get_suptitle().endswith(
+        "70 of 70 digits read wrong, the 32 most confident of them"
+    )
 
 
 def test_the_confusion_matrix_shows_every_count_and_colours_the_errors_alone():
