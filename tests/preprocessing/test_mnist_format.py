@@ -100,6 +100,17 @@ def test_a_detached_stroke_is_kept_and_a_speck_dropped():
     assert np.array_equal(analyze(five).digit().image, page.digit().image)
 
 
+@pytest.mark.parametrize("squared", [False, True])
+def test_lines_of_ruled_and_squared_paper_are_not_foreground(squared):
+    sheet = np.array(drawing((60, 50, 140, 50, 90, 150), size=240))
+    plain = analyze(sheet).digit()
+    sheet[20::25] = np.minimum(sheet[20::25], 150)
+    sheet[:, 15::25] = np.minimum(sheet[:, 15::25], 150) if squared else sheet[:, 15::25]
+    ruled = analyze(sheet)
+    assert len(ruled.components) == 1
+    assert np.abs(np.subtract(ruled.digit().box, plain.box)).max() <= 2
+
+
 def blank_pages() -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
     ruled = np.full((300, 300), 245, np.uint8)
