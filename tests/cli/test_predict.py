@@ -42,14 +42,11 @@ def test_a_line_for_each_picture(folder, command):
     assert "#####" in lines[0] and "%" in lines[0] and " then " in lines[0]
 
 
-def test_a_folder_named_after_its_digits_is_scored(folder, command):
+def test_pictures_are_scored_by_their_names_or_a_table(folder, command):
     drawing(7).save(folder / "one_wrong.png")
     status, out, _ = command("predict", folder)
     assert status == 0
     assert "4 of 5 right: 80.00%" in out and "1 read as 7: one_wrong.png" in out
-
-
-def test_a_table_of_labels_is_used(folder, command):
     (folder / "labels.csv").write_text("file,label\n0_a.png,0\n4_a.png,9\n")
     _, out, _ = command("predict", folder)
     assert "1 of 2 right: 50.00%" in out and "9 read as 4: 4_a.png" in out
@@ -154,23 +151,15 @@ def test_odd_names_are_printed_and_drawn(folder, command):
 
 @pytest.mark.parametrize(
     ("names", "labels"),
-    [
-        (["7_a.png", "three.jpg", "0.png"], ["0", "7", "3"]),
-        (["7_a.png", "IMG_1.png"], [None, None]),
-        (["1.png", "12.png"], [None, None]),
-    ],
-)
+    [(["7_a.png", "three.jpg", "0.png"], ["0", "7", "3"]), (["7_a.png", "IMG_1.png"], [None, None]),
+     (["1.png", "12.png"], [None, None])],
+)  # fmt: skip
 def test_labels_in_names(names, labels, tmp_path):
     for name in names:
         (tmp_path / name).touch()
-    assert [picture.label for picture in labelled_files.collect([tmp_path])] == labels
-
-
-def test_a_file_given_twice_is_read_once_and_keeps_its_label(tmp_path):
-    for name in ("7_a.png", "three.jpg"):
-        (tmp_path / name).touch()
-    found = labelled_files.collect([tmp_path / "*.png", tmp_path, tmp_path / "three.jpg"])
-    assert found == [(tmp_path / "7_a.png", "7", None), (tmp_path / "three.jpg", "3", None)]
+    found = labelled_files.collect([tmp_path / "*.png", tmp_path, tmp_path / names[1]])  # some are given twice
+    assert len(found) == len(names)
+    assert {picture.path.name: picture.label for picture in found} == dict(zip(sorted(names), labels, strict=True))
 
 
 def test_a_folder_with_one_unlabelled_picture_says_why_it_is_not_scored(folder, command):
