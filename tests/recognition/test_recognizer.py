@@ -2,7 +2,6 @@
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
@@ -34,15 +33,7 @@ def test_a_prediction_has_all_that_is_shown(one, network):
     assert prediction.preprocessed.component.image.any()
 
 
-def test_a_page_is_read_as_its_picture(one, network):
-    page = analyze(one)
-    for read in (network.predict, network.read_number):
-        answer = read(page)
-        assert answer.page is page
-        assert (answer.confidence, answer.warnings) == (read(one).confidence, read(one).warnings)
-
-
-def test_many_are_read_as_each_alone(one, network):
+def test_many_pictures_and_pages_are_read_as_each_alone(one, network):
     pictures = [one, one.rotate(180), Image.new("L", (60, 60), 255)]
     together = network.predict_many(pictures)
     assert [prediction.digit for prediction in together] == [network.predict(each).digit for each in pictures]
@@ -50,6 +41,10 @@ def test_many_are_read_as_each_alone(one, network):
     with pytest.raises(UserError, match="keeps no page"):
         plots.digit(together[0], "")
     assert network.predict_many([]) == []
+    page = analyze(one)
+    for read in (network.predict, network.read_number):
+        assert read(page).page is page
+        assert (read(page).confidence, read(page).warnings) == (read(one).confidence, read(one).warnings)
 
 
 def test_many_threads_may_read_at_once(optdigits, network):
@@ -81,18 +76,6 @@ def test_the_names_of_qmnist_streamlit(one, tmp_path, trained, small_recipe):
     assert recognizer.test_single_image(trained[0], one) == (digit, confidence)
 
 
-def load_with(calibration: object, folder: Path) -> Recognizer:
-    """A network that was saved with this calibration."""
-    recipe = recipes.get("mlp_128_adam")
-    checkpoints.save(folder / "a.pth", models.build(recipe), recipe, {"calibration": calibration})
-    return Recognizer.load(folder / "a.pth")
-
-
-def test_the_calibration_is_kept_with_the_network(tmp_path):
-    loaded = load_with({"temperature": 2.0, "min_confidence": 0.2, "rejection_rate": 0.01}, tmp_path)
-    assert (loaded.temperature, loaded.min_confidence) == (2.0, 0.2)
-
-
 @pytest.mark.parametrize(
     "calibration",
     [
@@ -102,9 +85,15 @@ def test_the_calibration_is_kept_with_the_network(tmp_path):
     ],
     ids=str,
 )  # fmt: skip
-def test_an_unusable_calibration_is_an_error(calibration, tmp_path):
+def test_the_calibration_is_kept_with_the_network_and_refused_if_unusable(calibration, tmp_path):
+    path, recipe = tmp_path / "a.pth", recipes.get("mlp_128_adam")
+    usable = {"temperature": 2.0, "min_confidence": 0.2, "rejection_rate": 0.01}
+    checkpoints.save(path, models.build(recipe), recipe, {"calibration": usable})
+    loaded = Recognizer.load(path)
+    assert (loaded.temperature, loaded.min_confidence) == (2.0, 0.2)
+    checkpoints.save(path, models.build(recipe), recipe, {"calibration": calibration})
     with pytest.raises(UserError, match="is damaged"):
-        load_with(calibration, tmp_path)
+        Recognizer.load(path)
 
 
 def test_logits_that_are_not_finite_are_no_digit(one, network):
