@@ -24,7 +24,7 @@ from digit_recognizer.runtime import distributed
 from digit_recognizer.runtime.device import training_precision
 from digit_recognizer.runtime.errors import UserError
 
-WARM_UP = 0.2  # of a triangular schedule's steps lie before its peak
+WARM_UP = 0.2  # fraction of the steps before the peak of a triangular schedule
 
 Metrics = dict[str, Any]  # of an epoch; see epoch_metrics
 

@@ -166,7 +166,7 @@ def test_a_folder_with_one_unlabelled_picture_says_why_it_is_not_scored(folder, 
     drawing(7).save(folder / "photo.png")
     status, out, error = command("predict", folder)
     assert (status, len(out.splitlines())) == (0, 5) and "right" not in out
-    assert error == f"{folder} is not scored: photo.png begins with no single digit nor its English word\n"
+    assert error == f"{folder} is not scored: photo.png does not begin with a digit or its English name\n"
     assert command("predict", folder / "4_a.png", folder / "photo.png")[2] == ""  # nobody asked for a score
     for path in folder.glob("?_?.png"):
         path.unlink()

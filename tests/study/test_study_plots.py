@@ -81,7 +81,11 @@ def test_costs_and_the_table_of_our_recipes_have_the_seconds_that_were_measured(
 
 @pytest.mark.usefixtures("mnist")
 def test_the_figures_command_draws_the_committed_results(command, tmp_path):
-    assert command("figures", "--results", ROOT / "results", "--out", tmp_path) == (0, "", "")
+    assert command("figures", "--results", ROOT / "results", "--out", tmp_path) == (
+        0,
+        f"saved the figures in {tmp_path}\n",
+        "",
+    )
     names = {"augmentation", "accuracy_against_cost", "accuracy_against_epochs", "published_results"}
     assert {path.name for path in tmp_path.iterdir()} == {f"{name}.png" for name in names}
 

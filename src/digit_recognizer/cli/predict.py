@@ -48,7 +48,7 @@ def run(names: Sequence[str], recognizer: Recognizer, number: bool, as_json: boo
         print("\n".join(labelled_files.report(scored)))
     for unlabelled in dict.fromkeys(picture.unlabelled for picture in pictures if picture.unlabelled is not None):
         folder, name = one_line(unlabelled.parent), one_line(unlabelled.name)
-        print(f"{folder} is not scored: {name} begins with no single digit nor its English word", file=sys.stderr)
+        print(f"{folder} is not scored: {name} does not begin with a digit or its English name", file=sys.stderr)
     if failed == len(pictures):
         raise UserError(f"none of the {failed} pictures could be read")
     return 1 if failed else 0
@@ -69,7 +69,7 @@ def _line(path: Path, answer: Prediction | Number, width: int) -> str:
         hint = "; try --number" if answer.reason == "several digits" else ""
         return f"{name}  -  {answer.reason}{hint}{notes}"
     if isinstance(answer, Number):
-        return f"{name}  {' / '.join(answer.rows)}  least confidence {percent(answer.confidence)}{notes}"
+        return f"{name}  {' / '.join(answer.rows)}  lowest confidence {percent(answer.confidence)}{notes}"
     bar = ("#" * round(BAR_LENGTH * answer.confidence)).ljust(BAR_LENGTH, ".")
     second = answer.ranked[1]
     runner_up = f"then {second} {percent(answer.probabilities[second])}"

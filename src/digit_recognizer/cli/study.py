@@ -130,3 +130,4 @@ def figures(options: argparse.Namespace) -> None:
         published = recipes.get(reproduction.FEW_EPOCHS).published.test_accuracy
         title = "784-128-10 (one-hidden-layer) on MNIST's 10,000 test digits"
         plots.save(study_plots.accuracy_against_epochs(epochs, published, title), out / "accuracy_against_epochs.png")
+    print(f"saved the figures in {out}")
