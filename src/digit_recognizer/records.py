@@ -115,7 +115,8 @@ def comparison(recipe: Recipe | None, dataset: str, scores: Scores, last_epoch: 
     heading = f"{TITLES.get(dataset, dataset)}, n = {scores.count:,} test digits"
     if published is None:
         heading += " (nothing is published of this training on this data set)"
-    lines = [heading, columns(rows)]
+    kept = [column for column in zip(*rows, strict=True) if set(column[1:]) != {"-"}]  # what has a number
+    lines = [heading, columns([*zip(*kept, strict=True)])]
     if spread := spreads.get("test_accuracy"):
         lines.append(_position(published.test_accuracy if published else None, scores.accuracy, spread))
     low, high = scores.interval
