@@ -1,7 +1,7 @@
 """A trained network as a file for other programs, compared with PyTorch before it gets its name.
 
 onnx          the whole network: "pixels", float32 (n, 1, 28, 28) in [0, 1], to "logits", float32 (n, 10), for any n
-safetensors   its weights and buffers under PyTorch's names; who reads it builds the layers
+safetensors   its weights and buffers under PyTorch's names; the reader builds the layers
 
 Normalisation is inside both. What is known of the training goes along as text.
 """
@@ -29,7 +29,7 @@ def run(path: str | Path, format: str, out: str | Path, mean: float | None = Non
     """Export the network of a file (see checkpoints.load), and print what was written. Raises UserError."""
     out = Path(out)
     if out.exists() and not out.is_file():
-        raise UserError(f"{out} is a folder or no ordinary file; give --out the name of a file")
+        raise UserError(f"{out} is a folder, or not an ordinary file; give --out the name of a file")
     checkpoint = checkpoints.load(path, mean, std)
     if out.exists() and out.samefile(path):
         raise UserError(f"{out} is the model itself; give --out another name")
@@ -56,7 +56,7 @@ def write(path: str | Path, model: nn.Module, format: str, about: dict[str, str]
     content = (_onnx if format == "onnx" else _safetensors)(model, about)
     logits = _onnx_logits(content, images) if format == "onnx" else _safetensors_logits(content, model, images)
     difference = float((logits - expected).abs().max() / expected.abs().max().clamp(min=1))
-    if not difference <= TOLERANCE:  # asked this way round, what is no number does not pass either
+    if not difference <= TOLERANCE:  # written so that NaN fails too
         raise UserError(f"{path} is not written: its logits would be off by {difference:.1e} of the largest; report it")
     files.write_atomically(path, content)
     return difference

@@ -130,12 +130,12 @@ def train_one_epoch(
     model, optimizer, generator = state.model, state.optimizer, state.generator
     forward_backward = _gradient_function(model, recipe)
     # One tensor for all logits: a small one for each step would fragment the heap (docs/speed.md, Memory).
-    rows, done = 2 * len(train.labels), 0  # outliers are fewer than digits
+    total = len(train.labels)
+    rows, done = 2 * total, 0  # outliers are fewer than digits
     all_logits, all_labels = train.images.new_empty((rows, 10), dtype=torch.float32), train.labels.new_empty(rows)
     model.train()
     # There is no bar where nobody watches: in a file, a log or a stored notebook.
-    bar = tqdm(total=len(train.labels), desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None)
-    with bar:
+    with tqdm(total=total, desc=f"epoch {epoch}", unit="digit", leave=False, disable=quiet or None) as bar:
         for step, (images, labels) in enumerate(data.batches(train, recipe.batch_size, generator)):
             batch_size = len(labels)
             if on_step is not None:
@@ -143,7 +143,7 @@ def train_one_epoch(
             # Each process augments the whole batch, so that all generators stay alike, and then takes its share.
             pixels, labels = augment_batch(data.to_pixels(images), labels, recipe, epoch, generator)
             pixels, labels = distributed.shard(pixels), distributed.shard(labels)
-            progress = (epoch - 1 + (step + 0.5) * recipe.batch_size / len(train.labels)) / recipe.epochs
+            progress = (epoch - 1 + (step + 0.5) * recipe.batch_size / total) / recipe.epochs
             set_learning_rate(optimizer, recipe, progress)
             logits = forward_backward(pixels, CrossEntropy(labels, batch_size, recipe.label_smoothing))
             distributed.all_reduce_gradients(model)

@@ -44,6 +44,7 @@ def test_record_checkpoint_and_scores_of_a_training_say_what_they_came_from(tmp_
     assert command("evaluate", tmp_path / "optdigits_model.pth", "--json", tmp_path / "scores.json")[0] == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
     check_provenance(scores, optdigits.md5)
+    assert record["made_with"]["training_precision"] == "float32" and "training_precision" not in scores["made_with"]
     assert scores["weights"] == record["weights"]
 
 

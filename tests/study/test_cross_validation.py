@@ -9,6 +9,7 @@ import torch
 from digit_recognizer import data, evaluation, models, recipes, training
 from digit_recognizer.data import Digits
 from digit_recognizer.recipes.recipe import Augmentation
+from digit_recognizer.runtime.device import training_precision
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import cross_validation
 
@@ -101,6 +102,12 @@ def test_results_are_those_of_plain_training_and_are_kept(tmp_path, capsys, optd
     for text in (SMALL, 'mlp_128_adam dataset="optdigits"   epochs=1'):
         cross_validation.run([text], tmp_path)
         assert total in capsys.readouterr().out
+
+
+def test_a_fold_says_the_precision_it_was_trained_in():
+    recipe = recipes.get("mlp_128_adam", dataset="optdigits", epochs=1, precision="bfloat16")
+    _, fold = cross_validation.train_fold("any", recipe, 0)
+    assert fold["made_with"]["training_precision"] == training_precision("bfloat16", torch.device("cpu"))
 
 
 def test_missing_data_end_it_before_any_training(tmp_path, no_network, command):

@@ -11,6 +11,9 @@ from digit_recognizer import __version__
 from digit_recognizer.cli import apps, models, parser, study, train
 from digit_recognizer.runtime.errors import UserError
 
+Flags = Callable[[argparse.ArgumentParser], None]
+Command = Callable[[argparse.Namespace], int | None]
+
 
 def _train(options: argparse.Namespace) -> None:
     """Train a network and score it, as mnist_recognition.py does."""
@@ -19,8 +22,6 @@ def _train(options: argparse.Namespace) -> None:
     mnist_recognition.main(options)
 
 
-Flags = Callable[[argparse.ArgumentParser], None]
-Command = Callable[[argparse.Namespace], int | None]
 COMMANDS: dict[str, tuple[Flags, Command]] = {
     "train": (train.add_flags, _train),
     "predict": (apps.add_predict_flags, apps.predict),

@@ -25,14 +25,14 @@ OURS = (
     ),
     _recipe(
         "cnn_in_seconds",
-        "ours, 99.0 % in seconds: one epoch",
+        "ours, in seconds: one epoch",
         convolutions=(Convolution(16, size=6, stride=2, pool=True), Convolution(32), Convolution(64, pool=True)),
         widths=(64 * 9, 10),
         epochs=1,
     ),
     _recipe(
         "cnn_in_half_a_minute",
-        "ours, 99.5 % in half a minute: wider, augmented, four epochs",
+        "ours, in half a minute: wider, augmented, four epochs",
         convolutions=(
             Convolution(32, size=6, stride=2), Convolution(64, pool=True),
             Convolution(64), Convolution(96, pool=True),
@@ -42,7 +42,7 @@ OURS = (
     ),
     _recipe(
         "cnn_in_two_minutes",
-        "ours, 99.7 % in two minutes: wider at the end, ten epochs",
+        "ours, in two minutes: wider at the end, ten epochs",
         convolutions=(
             Convolution(32, size=6, stride=2), Convolution(64, pool=True),
             Convolution(128), Convolution(128, pool=True),

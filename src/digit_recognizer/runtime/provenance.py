@@ -16,8 +16,11 @@ from digit_recognizer.runtime import distributed
 from digit_recognizer.runtime.device import training_precision
 
 
-def collect(model: nn.Module, precision: str = "float32") -> dict[str, Any]:
-    """Return versions, machine, precision, threads, processes and commit. precision: as the recipe asks for it."""
+def collect(model: nn.Module, precision: str | None = None) -> dict[str, Any]:
+    """Return versions, machine, threads, processes and commit.
+
+    precision: the one that a recipe asks for; what it is on this device is returned too. None for no training.
+    """
     device = next(model.parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
@@ -30,7 +33,7 @@ def collect(model: nn.Module, precision: str = "float32") -> dict[str, Any]:
         "device_name": name,
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "matmul_precision": torch.get_float32_matmul_precision(),
-        "training_precision": training_precision(precision, device),
+        **({} if precision is None else {"training_precision": training_precision(precision, device)}),
         "threads": torch.get_num_threads(),
         "processes": distributed.world_size(),
         **_commit(),

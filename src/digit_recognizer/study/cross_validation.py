@@ -133,7 +133,7 @@ def train_fold(name: str, recipe: Recipe, fold: int, data_dir: str | Path | None
         "seconds": sum(metrics["seconds"] for metrics in history),
         "weights": provenance.weights_hash(model),
         "md5": dict(digits.md5),
-        "made_with": provenance.collect(model),
+        "made_with": provenance.collect(model, recipe.precision),
     }
 
 

@@ -77,7 +77,8 @@ def _open_progress(
     A record names one commit, version and machine for all its epochs. A state of another one, or a damaged file, is
     reported and overwritten.
     """
-    origin = {**records.identity(recipe, seed), "made_with": provenance.collect(models.build(recipe))}
+    made_with = provenance.collect(models.build(recipe), recipe.precision)
+    origin = {**records.identity(recipe, seed), "made_with": made_with}
     state = None
     if path.exists():
         try:
