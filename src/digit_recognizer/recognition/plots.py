@@ -16,13 +16,13 @@ def digit(prediction: Prediction, title: str) -> Figure:
     """Picture, foreground, what the network saw, and the ten probabilities. prediction: of Recognizer.predict."""
     if prediction.page is None:
         raise UserError("this prediction keeps no page to draw; make it with Recognizer.predict")
-    foreground, component = prediction.page.foreground, prediction.preprocessed.component
+    foreground, component = prediction.page.mask, prediction.preprocessed.component
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     picture, found, seen, bars = figure.subplots(1, 4, gridspec_kw={"width_ratios": [1, 1, 1, 1.3]})
     picture.imshow(prediction.page.image)
     # The digit in blue, the rest of the foreground in grey.
-    shown = np.ones((*foreground.mask.shape, 3))
-    shown[foreground.mask] = 0.75
+    shown = np.ones((*foreground.shape, 3))
+    shown[foreground] = 0.75
     shown[component.slice][component.image] = (0, 0.447, 0.698)
     found.imshow(shown)
     tile(seen, prediction.image)

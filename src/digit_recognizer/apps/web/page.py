@@ -240,7 +240,7 @@ def _show_heading(text: str, label: str, sure: str) -> None:
 def _show_steps(answer: "Answer") -> None:
     """Show picture, foreground, network input and ten bars, side by side where the screen is wide enough."""
     prediction, width = answer.prediction, IMAGE_SIDE // 2
-    foreground = answer.page.foreground.mask
+    foreground = answer.page.mask
     digit = prediction.preprocessed.component.mask(foreground.shape) if answer.number is None else foreground
     with st.container(horizontal=True, key="steps"):
         st.image(_fit_square(answer.page.image), "Your picture.", width, alt="Your picture as it was read")

@@ -1,0 +1,103 @@
+"""Find glyphs in a picture with PageNet: a pyramid of resolutions, peaks of the maps, suppression of repetitions."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from digit_recognizer.page_reader.network import MULTIPLE, STRIDE, PageNet
+
+MIN_SIDE, MAX_SIDE = 48, 640  # pixels on the longest side of the pyramid's smallest and largest level
+MIN_SIZE, MAX_SIZE = 11, 92  # pixels, longest side of a glyph in the level where it is found
+MIN_SCORE = 0.1  # of a peak; what is fainter is nowhere looked at
+MIN_READ_SCORE = 0.35  # of a glyph that is read
+MAX_PEAKS = 600  # of a level
+IOMIN, IOMIN2 = 0.8, 0.5
+MAX_OVERLAP = 0.45  # intersection over union of two glyphs
+
+
+@dataclass(frozen=True)
+class Glyph:
+    """box: left, top, right, bottom in the picture's pixels. score: 0 to 1, that there is a glyph.
+
+    probabilities: float32 (CLASSES,), of the ten digits and of a glyph that is none.
+    """
+
+    box: np.ndarray
+    score: float
+    probabilities: np.ndarray
+
+
+def find_glyphs(model: PageNet, grey: np.ndarray) -> list[Glyph]:
+    """All glyphs of a picture, the surest first. grey: float32 (height, width), 0 black to 1 white."""
+    image = torch.from_numpy(np.ascontiguousarray(grey))[None, None]
+    found = [_of_level(model, image, scale) for scale in _scales(max(grey.shape))]
+    boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return _suppress(boxes, scores, classes)
+
+
+def _scales(longest: int) -> list[float]:
+    """Of the levels of the pyramid, each half of the one before."""
+    first = min(2.0, MAX_SIDE / longest)
+    count = max(1, math.floor(math.log2(first * longest / MIN_SIDE)) + 1)
+    return [first / 2**level for level in range(count)]
+
+
+@torch.inference_mode()
+def _of_level(model: PageNet, image: Tensor, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes (n, 4) in the picture's pixels, scores (n,) and class probabilities (n, CLASSES) of one level."""
+    height, width = (max(1, round(side * scale)) for side in image.shape[2:])
+    scaled = F.interpolate(image, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
+    padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+    maps = model(F.pad(scaled, padding, mode="replicate"))
+    centre = maps.centre.sigmoid()
+    peaks = centre * (F.max_pool2d(centre, 3, 1, 1) == centre)
+    scores, places = peaks.flatten().topk(min(MAX_PEAKS, peaks.numel()))
+    scores, places = scores[scores > MIN_SCORE], places[scores > MIN_SCORE]
+    columns = places % centre.shape[3]
+    rows = places.div(centre.shape[3], rounding_mode="floor")
+    offset, size = (maps_[0, :, rows, columns] for maps_ in (maps.offset, maps.size))
+    middle = (torch.stack([columns, rows]) + 0.5 + offset) * STRIDE
+    half = size.exp() * STRIDE / 2
+    boxes = torch.cat([middle - half, middle + half])
+    boxes[0::2] = boxes[0::2].clamp(0, width)
+    boxes[1::2] = boxes[1::2].clamp(0, height)
+    longest = 2 * half.amax(0)
+    kept = (longest >= MIN_SIZE) & (longest <= MAX_SIZE)
+    ratio = torch.tensor([image.shape[3] / width, image.shape[2] / height] * 2)[:, None]
+    classes = maps.classes[0, :, rows, columns].softmax(0)
+    return (boxes * ratio)[:, kept].T.numpy(), scores[kept].numpy(), classes[:, kept].T.numpy()
+
+
+def _suppress(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> list[Glyph]:
+    """One glyph for all findings of it; their class probabilities are averaged, weighted by their scores."""
+    order = np.argsort(-scores)
+    boxes, scores, classes = boxes[order], scores[order], classes[order]
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    free = np.ones(len(boxes), bool)
+    glyphs = []
+    for place in range(len(boxes)):
+        if not free[place]:
+            continue
+        across, down = (
+            np.minimum(boxes[:, side + 2], boxes[place, side + 2]) - np.maximum(boxes[:, side], boxes[place, side])
+            for side in (0, 1)
+        )
+        common = np.clip(across, 0, None) * np.clip(down, 0, None)
+        smaller = np.minimum(area, area[place])
+        longest = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+        differ = np.maximum(longest / longest[place], longest[place] / longest) > 1.4
+        same = free & (
+            (common > MAX_OVERLAP * (area + area[place] - common))
+            | (common > IOMIN * smaller)
+            | (differ & (common > IOMIN2 * smaller))
+        )
+        same[place] = True
+        free &= ~same
+        # A part of a glyph that was taken before, such as the loop of a 9, or a whole whose parts were.
+        weights = scores[same][:, None]
+        glyphs.append(Glyph(boxes[place], float(scores[place]), (classes[same] * weights).sum(0) / weights.sum()))
+    return glyphs
