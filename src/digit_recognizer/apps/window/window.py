@@ -129,7 +129,8 @@ class Window:
             layout.confidence_label.configure(text="Draw a digit" if self.drawing.is_empty else reason)
         else:
             layout.digit_label.configure(text=str(digit), style="Digit.TLabel")
-            layout.confidence_label.configure(text=f"{percent(prediction.confidence)} sure")
+            sure = f"{percent(prediction.confidence)} sure"
+            layout.confidence_label.configure(text=f"{sure},\n{prediction.doubt}" if prediction.doubt else sure)
         layout.bars.show((0.0,) * 10 if is_blank else prediction.probabilities, digit)
         layout.network_input.show(prediction.image)
         warnings = "; ".join(prediction.warnings)
