@@ -85,7 +85,7 @@ def test_a_doubt_is_said_in_words(app, doubtful, monkeypatch):
     notes = list(app.dataframe[0].value["note"])
     assert [note.split(";")[0] for note in notes] == ["or 9 (44.0%)", "#1: 5 or 9 (44.0%), #2: 5 or 9 (44.0%)"]
     upload(app, {"number.png": picture("70")})
-    assert answer(app).endswith("; #1: 5 or 9 (44.0%), #2: 5 or 9 (44.0%)")
+    assert answer(app).endswith("; in doubt #1: 5 or 9 (44.0%), #2: 5 or 9 (44.0%)")
     assert captions(app)[1:] == ["#1: 5, 54.0%, or 9 (44.0%)", "#2: 5, 54.0%, or 9 (44.0%)"]
 
 

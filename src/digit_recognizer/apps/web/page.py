@@ -206,7 +206,7 @@ def _show_digit(prediction: "Prediction") -> None:
 def _show_number(answer: "Answer", number: "Number") -> None:
     weakest = next(place for place, found in enumerate(number.predictions, 1) if found.confidence == answer.confidence)
     sure = f"least sure of #{weakest}: {percent(answer.confidence)}, {describe_confidence(answer.confidence)}"
-    sure += f"; {number.doubt}" if number.doubt else ""
+    sure += f"; in doubt {number.doubt}" if number.doubt else ""
     _show_heading(answer.text, "Read as the number", sure)
     unread = "A question mark stands for a shape that does not look like a digit."
     st.caption(unread if "?" in answer.text else "Read from left to right, row by row.")

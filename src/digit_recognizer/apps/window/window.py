@@ -130,7 +130,8 @@ class Window:
         else:
             layout.digit_label.configure(text=str(digit), style="Digit.TLabel")
             sure = f"{percent(prediction.confidence)} sure"
-            layout.confidence_label.configure(text=f"{sure},\n{prediction.doubt}" if prediction.doubt else sure)
+            others = ", ".join(f"or {other}" for other in prediction.alternatives)
+            layout.confidence_label.configure(text=f"{sure},\n{others}" if others else sure)
         layout.bars.show((0.0,) * 10 if is_blank else prediction.probabilities, digit)
         layout.network_input.show(prediction.image)
         warnings = "; ".join(prediction.warnings)
