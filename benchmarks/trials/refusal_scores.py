@@ -5,7 +5,7 @@
 The choice rests on MNIST's validation digits, augmented as in training, and on outliers made of them: kinds that the
 network was trained with, and kinds that it never saw. DIR holds development pictures of strangers, which only check
 the choice: digits.csv (file, label, group) and nondigits.csv (file, what). The record is
-results/trials/refusal_scores.json; it takes two minutes with one thread.
+results/trials/refusal_scores.json; docs/experiments.md tells it. It takes three minutes with one thread.
 """
 
 import argparse
