@@ -76,6 +76,19 @@ def test_several_digits_are_read_as_a_number_even_unasked_and_decoded_once(app):
     assert confidences[0] == min(confidences[1:])
 
 
+def test_a_doubt_is_said_in_words(app, doubtful, monkeypatch):
+    monkeypatch.setattr(Recognizer, "read", doubtful.read)
+    upload(app, {"seven.png": picture("7")})
+    assert answer(app) == "Read as the digit 5 , or 9 54.0% sure: little more than a guess"
+    assert any("more than one digit: 5 or 9 (44.0%)" in caption.value for caption in app.caption)
+    upload(app, {"seven.png": picture("7"), "number.png": picture("70")})
+    notes = list(app.dataframe[0].value["note"])
+    assert [note.split(";")[0] for note in notes] == ["or 9 (44.0%)", "#1: 5 or 9 (44.0%), #2: 5 or 9 (44.0%)"]
+    upload(app, {"number.png": picture("70")})
+    assert answer(app).endswith("; in doubt #1: 5 or 9 (44.0%), #2: 5 or 9 (44.0%)")
+    assert captions(app)[1:] == ["#1: 5, 54.0%, or 9 (44.0%)", "#2: 5, 54.0%, or 9 (44.0%)"]
+
+
 def test_a_shape_unlike_a_digit_is_marked_within_a_number(app, monkeypatch):
     read = Recognizer.read
 
@@ -137,12 +150,12 @@ def test_the_downloaded_table_cannot_carry_formulas():
 
 def test_a_trained_network_is_chosen_first_and_a_changed_one_loaded_again(app, trained, small_recipe, tmp_path):
     path = tmp_path / "mnist_model.pth"
-    checkpoints.save(path, trained[0], small_recipe, {"calibration": {"min_confidence": 0.1}})
+    checkpoints.save(path, trained[0], small_recipe, {"calibration": {"temperature": 1.0, "rejection_threshold": 0.1}})
     upload(app, {"seven.png": picture("7")})
     assert (app.selectbox[0].options, app.selectbox[0].value) == ([model_list.SHIPPED, path.name], path.name)
     assert answer(app)
     before = path.stat()
-    checkpoints.save(path, trained[0], small_recipe, {"calibration": {"min_confidence": 1.1}})
+    checkpoints.save(path, trained[0], small_recipe, {"calibration": {"temperature": 1.0, "rejection_threshold": 1e3}})
     os.utime(path, ns=(before.st_mtime_ns,) * 2)  # as `cp -p` and an atomic rename leave it
     assert path.stat().st_size == before.st_size
     assert lines(app.run().warning)[0].startswith("This does not look like a handwritten digit")
@@ -172,7 +185,7 @@ def test_a_prediction_computes_with_one_thread(app):
 
 @pytest.mark.parametrize("as_number", [False, True])
 def test_a_cat_is_refused(trained, as_number):
-    read = reading.read(Recognizer(trained[0], min_confidence=1.1), skimage.data.chelsea(), as_number)
+    read = reading.read(Recognizer(trained[0], rejection_threshold=1000), skimage.data.chelsea(), as_number)
     assert (read.reason, read.text, read.confidence) == ("not like a digit", "", 0)
 
 

@@ -180,6 +180,12 @@ def test_a_digit_drawn_with_the_mouse_is_read_as_the_canvas_shows_it(window):
     assert (digit(window), window.layout.confidence_label.cget("text")) == ("?", "Several digits; one at a time")
 
 
+def test_a_doubt_is_said_in_words(window, doubtful):
+    window.use_recognizer(doubtful, "doubtful")
+    draw(window, ONE)
+    assert (digit(window), window.layout.confidence_label.cget("text")) == ("5", "54.0% sure,\nor 9")
+
+
 def test_keys_and_buttons_undo_clear_and_predict(window):
     draw(window, SEVEN)
     hint = status(window)

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from digit_recognizer.cli import labelled_files
 from digit_recognizer.preprocessing import image_io, page
+from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 
 STROKES = {
@@ -39,7 +40,18 @@ def test_a_line_for_each_picture(folder, command):
     assert (status, error) == (0, "")
     lines = out.splitlines()
     assert [line.split()[1] for line in lines] == ["1", "7"]
-    assert "#####" in lines[0] and "%" in lines[0] and " then " in lines[0]
+    assert "#####" in lines[0] and "%" in lines[0] and " or " not in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "end"), [([], " 54.0%  or 9 (44.0%)"), (["--number"], "  lowest confidence 54.0%  #1: 5 or 9 (44.0%)")]
+)
+def test_a_doubt_between_two_digits_is_said(flags, end, folder, command, doubtful, monkeypatch):
+    monkeypatch.setattr(Recognizer, "load", lambda *_: doubtful)
+    assert f"{end}  (dark on light, inverted" in command("predict", *flags, folder / "1_a.png")[1]
+    fields = json.loads(command("predict", *flags, "--json", folder / "1_a.png")[1])
+    (digit,) = fields["digits"] if flags else [fields]
+    assert (digit["digit"], digit["alternatives"], digit["confidence"]) == (5, [9], 0.54)
 
 
 def test_pictures_are_scored_by_their_names_or_a_table(folder, command):
@@ -65,10 +77,10 @@ def test_json_has_an_object_a_line(folder, command):
     Image.new("L", (300, 90), 255).save(folder / "blank.png")
     _, out, _ = command("predict", "--json", folder / "4_a.png", folder / "blank.png")
     four, blank = map(json.loads, out.splitlines())
-    assert list(four) == ["file", "digit", "confidence", "probabilities", "reason", "warnings"]
+    assert list(four) == ["file", "digit", "alternatives", "confidence", "probabilities", "reason", "warnings"]
     assert (four["digit"], four["reason"]) == (4, None)
     assert len(four["probabilities"]) == 10 and max(four["probabilities"]) == four["confidence"]
-    assert (blank["digit"], blank["reason"]) == (None, "blank")
+    assert (blank["digit"], blank["alternatives"], blank["reason"]) == (None, [], "blank")
 
 
 def test_a_number_is_read_with_its_boxes(tmp_path, command):

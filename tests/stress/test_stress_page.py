@@ -78,7 +78,8 @@ def expected_text(prediction: Prediction) -> str:
     """Return the beginning of the page's answer."""
     if prediction.reason == UNLIKE:
         return page.UNLIKE_A_DIGIT
-    return f"Read as the digit {prediction.digit} {percent(prediction.confidence)} sure"
+    others = "".join(f", or {digit}" for digit in prediction.alternatives)
+    return f"Read as the digit {prediction.digit}{others} {percent(prediction.confidence)} sure"
 
 
 def make_readings(recognizer: Recognizer, digits: data.Split, count: int) -> list[list[Reading]]:

@@ -62,18 +62,17 @@ def _text(answer: Prediction | Number) -> str | None:
 
 
 def _line(path: Path, answer: Prediction | Number, width: int) -> str:
-    """File, digit, confidence as a bar and a number, the second digit; or why there is no digit. Warnings last."""
+    """File, digit, confidence as a bar and a number, a doubt in words; or why there is no digit. Warnings last."""
     name = one_line(path).ljust(width)
-    notes = f"  ({'; '.join(answer.warnings)})" if answer.warnings else ""
+    notes = f"  {answer.doubt}" if answer.doubt else ""
+    notes += f"  ({'; '.join(answer.warnings)})" if answer.warnings else ""
     if answer.reason is not None:
         hint = "; try --number" if answer.reason == "several digits" else ""
         return f"{name}  -  {answer.reason}{hint}{notes}"
     if isinstance(answer, Number):
         return f"{name}  {' / '.join(answer.rows)}  lowest confidence {percent(answer.confidence)}{notes}"
     bar = ("#" * round(BAR_LENGTH * answer.confidence)).ljust(BAR_LENGTH, ".")
-    second = answer.ranked[1]
-    runner_up = f"then {second} {percent(answer.probabilities[second])}"
-    return f"{name}  {answer.digit}  {bar} {percent(answer.confidence):>6}  {runner_up}{notes}"
+    return f"{name}  {answer.digit}  {bar} {percent(answer.confidence):>6}{notes}"
 
 
 def _to_json(path: Path, answer: Prediction | Number) -> str:
@@ -93,6 +92,7 @@ def _to_json(path: Path, answer: Prediction | Number) -> str:
 def _fields(prediction: Prediction) -> dict[str, Any]:
     return {
         "digit": prediction.digit,
+        "alternatives": prediction.alternatives,
         "confidence": round(prediction.confidence, 6),
         "probabilities": [round(probability, 6) for probability in prediction.probabilities],
         "reason": prediction.reason,

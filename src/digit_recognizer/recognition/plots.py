@@ -1,4 +1,4 @@
-"""Figures of pictures as they were read, and of how confident a network is."""
+"""Figures of pictures as they were read, of how confident a network is, and of what it rejects."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -38,6 +38,7 @@ def digit(prediction: Prediction, title: str) -> Figure:
     bars.set_xlabel("probability, %")
     bars.spines[["top", "right"]].set_visible(False)
     read = prediction.reason or f"read as {prediction.digit}, {percent(prediction.confidence)} sure"
+    read += f", {prediction.doubt}" if prediction.doubt else ""
     bars.set_title(read, fontsize=11, color=QUIET if prediction.reason is None else WRONG)
     figure.suptitle(title, fontsize=12).set_parse_math(False)
     return figure
@@ -78,20 +79,20 @@ def reliability(before: Tensor, after: Tensor, labels: Tensor, title: str) -> Fi
     return figure
 
 
-def confidence(digits: Tensor, outliers: Tensor, min_confidence: float, title: str) -> Figure:
-    """Histograms of the confidence in digits and in outliers, with the rejection threshold.
+def rejection(digits: Tensor, outliers: Tensor, threshold: float, title: str) -> Figure:
+    """Histograms of the rejection scores of digits and of outliers, with the rejection threshold.
 
-    digits, outliers: confidences, float (n,), 0 to 1. min_confidence: the threshold.
+    digits, outliers: float (n,), see calibration.rejection_score.
     """
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    edges = np.linspace(0, 1, 26)
+    edges = np.linspace(0, max(float(digits.max()), float(outliers.max())), 41)
     for values, name, colour in ((digits, "digits", RIGHT), (outliers, "outliers", WRONG)):
         shares = [100 / len(values)] * len(values)
-        label = f"{name}: {float((values < min_confidence).double().mean()):.1%} rejected"
+        label = f"{name}: {float((values < threshold).double().mean()):.1%} rejected"
         axes.hist(values.numpy(), list(edges), weights=shares, color=colour, alpha=0.6, label=label)
-    axes.axvline(min_confidence, color=QUIET, linestyle="--", label="rejection threshold")
-    _label(axes, "confidence", "share, %", title)
+    axes.axvline(threshold, color=QUIET, linestyle="--", label="rejection threshold")
+    _label(axes, "rejection score, nats", "share, %", title)
     return figure
 
 

@@ -11,10 +11,15 @@ from torch import Tensor, nn
 
 from digit_recognizer import checkpoints, evaluation
 from digit_recognizer.preprocessing.page import Page, PreprocessedDigit, analyze
+from digit_recognizer.recognition.calibration import rejection_score
 from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.runtime.text import percent
 
 SHIPPED = "cnn_handwriting"  # the network that comes with the package for people's own digits
 UNLIKE = "not like a digit"
+MIN_ALTERNATIVE = (
+    0.1  # probability of another digit that makes a doubt; see docs/own_digits.md for how often it is right
+)
 
 
 class Prediction(NamedTuple):
@@ -48,6 +53,19 @@ class Prediction(NamedTuple):
         """The ten digits, the likeliest first."""
         return sorted(range(10), key=lambda digit: -self.probabilities[digit])
 
+    @property
+    def alternatives(self) -> tuple[int, ...]:
+        """The other digits that it may well be, the likelier first; none where nothing was read."""
+        if self.digit is None:
+            return ()
+        others = (digit for digit in self.ranked if digit != self.digit)
+        return tuple(digit for digit in others if self.probabilities[digit] >= MIN_ALTERNATIVE)
+
+    @property
+    def doubt(self) -> str:
+        """The alternatives in words, such as "or 9 (44.2%)"; empty where there are none."""
+        return " ".join(f"or {digit} ({percent(self.probabilities[digit])})" for digit in self.alternatives)
+
 
 class Number(NamedTuple):
     """The digits of a row, or of rows, from above.
@@ -77,6 +95,12 @@ class Number(NamedTuple):
         return "".join(self.rows)
 
     @property
+    def doubt(self) -> str:
+        """The alternatives of its digits in words, such as "#2: 5 or 9 (44.2%)", by their place from 1."""
+        numbered = enumerate(self.predictions, 1)
+        return ", ".join(f"#{place}: {each.digit} {each.doubt}" for place, each in numbered if each.doubt)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What was noticed in the picture or changed in any of its digits, each once."""
         return tuple(dict.fromkeys(itertools.chain(self.page.warnings, *(each.warnings for each in self.predictions))))
@@ -90,10 +114,13 @@ class Logarithm(nn.Module):
 
 
 class Recognizer:
-    """A network with its calibration: the temperature of its logits, and the least confidence of a digit."""
+    """A network with its calibration: the temperature of its logits, and the least rejection score of a digit.
 
-    def __init__(self, model: nn.Module, temperature: float = 1.0, min_confidence: float = 0.0) -> None:
-        self.model, self.temperature, self.min_confidence = model.eval(), temperature, min_confidence
+    The default threshold rejects nothing, since no score is less than 0 but by rounding.
+    """
+
+    def __init__(self, model: nn.Module, temperature: float = 1.0, rejection_threshold: float = -1.0) -> None:
+        self.model, self.temperature, self.rejection_threshold = model.eval(), temperature, rejection_threshold
 
     @classmethod
     def load(cls, path: str | Path | None = None, mean: float | None = None, std: float | None = None) -> "Recognizer":
@@ -102,10 +129,10 @@ class Recognizer:
             raise UserError("the network in the package has its own normalisation; leave out --mean and --std")
         checkpoint = checkpoints.pretrained(SHIPPED) if path is None else checkpoints.load(path, mean, std)
         model = checkpoint.model
-        temperature, min_confidence = _calibration(path, checkpoint.record or {})
+        calibrated = _calibration(path, checkpoint.record or {})
         if checkpoint.recipe is not None and checkpoint.recipe.output == "softmax":
             model = nn.Sequential(model, Logarithm())
-        return cls(model, temperature, min_confidence)
+        return cls(model, **calibrated)
 
     def predict(self, picture: Any) -> Prediction:
         """Read one digit in a path, bytes, a Pillow image, an array or a Page. Raises UserError; see image_io.read."""
@@ -135,28 +162,32 @@ class Recognizer:
         if not digits:
             return []
         images = torch.from_numpy(np.stack([digit.image for digit in digits]))
-        logits = evaluation.predict(self.model, images) / self.temperature
-        return [self._prediction(digit, row) for digit, row in zip(digits, logits.softmax(1).tolist(), strict=True)]
+        logits = evaluation.predict(self.model, images)
+        probabilities = (logits / self.temperature).softmax(1)
+        are_digits = (rejection_score(logits) >= self.rejection_threshold) & ~probabilities.isnan().any(1)
+        rows = zip(digits, probabilities.tolist(), are_digits.tolist(), strict=True)
+        return [self._prediction(*row) for row in rows]
 
-    def _prediction(self, preprocessed: PreprocessedDigit, probabilities: list[float]) -> Prediction:
+    def _prediction(self, preprocessed: PreprocessedDigit, probabilities: list[float], is_digit: bool) -> Prediction:
         if preprocessed.reason == "blank":
             return Prediction(None, 0.0, (0.1,) * 10, "blank", preprocessed)
         confidence = max(probabilities)
-        is_sure = confidence >= self.min_confidence  # False for NaN
-        reason = preprocessed.reason or (None if is_sure else UNLIKE)
+        reason = preprocessed.reason or (None if is_digit else UNLIKE)
         digit = None if reason else probabilities.index(confidence)
         return Prediction(digit, confidence, tuple(probabilities), reason, preprocessed)
 
 
-def _calibration(path: str | Path | None, record: dict[str, Any]) -> tuple[float, float]:
-    """Return temperature and min_confidence of a record. Raises UserError where they are not usable numbers."""
-    calibration = record.get("calibration") or {}
+def _calibration(path: str | Path | None, record: dict[str, Any]) -> dict[str, float]:
+    """The calibration of a record as Recognizer takes it, {} without one. Raises UserError where it is not usable."""
+    calibration = record.get("calibration")
+    if calibration is None:
+        return {}
     if isinstance(calibration, dict):
-        temperature, min_confidence = calibration.get("temperature", 1.0), calibration.get("min_confidence", 0.0)
-        are_numbers = type(temperature) in (int, float) and type(min_confidence) in (int, float)
-        if are_numbers and 0.001 <= temperature <= 1000 and 0 <= min_confidence < float("inf"):
-            return temperature, min_confidence
-    raise UserError(f"{path} is damaged: the calibration of its confidence is not usable; take another copy of it")
+        temperature, threshold = (calibration.get(name, "absent") for name in ("temperature", "rejection_threshold"))
+        are_numbers = type(temperature) in (int, float) and type(threshold) in (int, float)
+        if are_numbers and 0.001 <= temperature <= 1000 and 0 <= threshold < float("inf"):
+            return {"temperature": temperature, "rejection_threshold": threshold}
+    raise UserError(f"{path} has no usable calibration of its confidence; take another copy of it, or train it again")
 
 
 def load_model(path: str | Path, mean: float | None = None, std: float | None = None) -> Recognizer:

@@ -191,11 +191,10 @@ def describe_confidence(confidence: float) -> str:
 
 def _show_digit(prediction: "Prediction") -> None:
     sure = f"{percent(prediction.confidence)} sure: {describe_confidence(prediction.confidence)}"
-    _show_heading(str(prediction.digit), "Read as the digit", sure)
-    second = prediction.ranked[1]
-    if prediction.confidence < 0.9:
+    _show_heading(str(prediction.digit), "Read as the digit", sure, prediction.alternatives)
+    if prediction.alternatives:
         st.caption(
-            f"The next likeliest is {second}, with {percent(prediction.probabilities[second])}. "
+            f"It looks like more than one digit: {prediction.digit} {prediction.doubt}. "
             "If the picture holds several digits, switch on 'Read a whole number' under Options."
         )
     else:
@@ -207,6 +206,7 @@ def _show_digit(prediction: "Prediction") -> None:
 def _show_number(answer: "Answer", number: "Number") -> None:
     weakest = next(place for place, found in enumerate(number.predictions, 1) if found.confidence == answer.confidence)
     sure = f"least sure of #{weakest}: {percent(answer.confidence)}, {describe_confidence(answer.confidence)}"
+    sure += f"; in doubt {number.doubt}" if number.doubt else ""
     _show_heading(answer.text, "Read as the number", sure)
     unread = "A question mark stands for a shape that does not look like a digit."
     st.caption(unread if "?" in answer.text else "Read from left to right, row by row.")
@@ -220,14 +220,16 @@ def _show_number(answer: "Answer", number: "Number") -> None:
         for place, found in enumerate(number.predictions, 1):
             label = _box_label(place, found)
             words = "no digit" if found.digit is None else f"{found.digit}, {percent(found.confidence)}"
+            words += f", {found.doubt}" if found.doubt else ""
             alt = f"What the network saw of {label}, read as {words}"
             st.image(magnify(found.image, 2 * THUMBNAIL_SIDE), f"{label}: {words}", THUMBNAIL_SIDE, alt=alt)
     st.caption("What the network saw of each digit, what it read, and how sure it is.")
 
 
-def _show_heading(text: str, label: str, sure: str) -> None:
+def _show_heading(text: str, label: str, sure: str, alternatives: Sequence[int] = ()) -> None:
     """Show the answer as a large heading; by its role and order a screen reader says it as one sentence."""
     lines = "<br>".join(map(html.escape, text.split("\n")))
+    lines += "".join(f'<span style="font-size:2rem">, or {digit}</span>' for digit in alternatives)
     size = "6rem" if len(text) == 1 else "3.5rem"
     st.html(
         f'<div role="status" class="answer"><h2 style="margin:0;padding:0">'

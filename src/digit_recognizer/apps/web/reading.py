@@ -46,6 +46,11 @@ class Answer(NamedTuple):
         return 0.0 if self.reason else (self.number or self.prediction).confidence
 
     @property
+    def doubt(self) -> str:
+        """What else it may be, in words; empty where that is no question or nothing was read."""
+        return "" if self.reason else (self.number or self.prediction).doubt
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """The warnings of all digits, without duplicates."""
         return (self.number or self.prediction).warnings
@@ -73,7 +78,7 @@ def table_row(recognizer: Recognizer, name: str, source: Any, as_number: bool = 
         answer = read(recognizer, source, as_number)
     except UserError as error:
         return dict(zip(COLUMNS, (name, "", "", one_line(str(error))), strict=True))
-    note = [NOTES[answer.reason]] if answer.reason else []
+    note = [NOTES[answer.reason]] if answer.reason else [answer.doubt] if answer.doubt else []
     confidence = "" if answer.reason else percent(answer.confidence)
     text = answer.text.replace("\n", " / ")
     return dict(zip(COLUMNS, (name, text, confidence, "; ".join([*note, *answer.warnings])), strict=True))

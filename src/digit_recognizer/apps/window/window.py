@@ -129,7 +129,9 @@ class Window:
             layout.confidence_label.configure(text="Draw a digit" if self.drawing.is_empty else reason)
         else:
             layout.digit_label.configure(text=str(digit), style="Digit.TLabel")
-            layout.confidence_label.configure(text=f"{percent(prediction.confidence)} sure")
+            sure = f"{percent(prediction.confidence)} sure"
+            others = ", ".join(f"or {other}" for other in prediction.alternatives)
+            layout.confidence_label.configure(text=f"{sure},\n{others}" if others else sure)
         layout.bars.show((0.0,) * 10 if is_blank else prediction.probabilities, digit)
         layout.network_input.show(prediction.image)
         warnings = "; ".join(prediction.warnings)
