@@ -2,5 +2,6 @@
 
 recognizer    Recognizer: pictures to Prediction and Number
 calibration   temperature, rejection threshold and calibration error
+table         the table of many pictures, as a CSV file
 plots         figures of how pictures were read, and of confidence
 """

@@ -168,14 +168,19 @@ def _show_one(recognizer: "Recognizer", source: Any, as_number: bool) -> None:
 def _show_table(recognizer: "Recognizer", files: Sequence[Any], as_number: bool) -> None:
     """Show a table of many files, one row each, and offer it as CSV."""
     from digit_recognizer.apps.web import reading
+    from digit_recognizer.recognition import table
 
     with st.spinner(f"Reading {len(files)} pictures ..."):
         rows = [reading.table_row(recognizer, file.name, file, as_number) for file in files]
-    count = sum(bool(row["read"]) for row in rows)
+    count = sum(bool(row.read) for row in rows)
     st.subheader(f"{count} of {len(rows)} pictures were read")
-    st.dataframe(rows, hide_index=True, alt=f"Table of {len(rows)} files: what each was read as, and how sure")
-    st.caption("One row for each file; the note says what was noticed, or why a file could not be read.")
-    st.download_button("Download the table (CSV)", reading.to_csv(rows), "digits.csv", "text/csv", on_click="ignore")
+    st.dataframe(
+        [row._asdict() for row in rows],
+        hide_index=True,
+        alt=f"Table of {len(rows)} files: what each was read as, and how sure",
+    )
+    st.caption("One row for each file; the warnings say what was noticed, or why nothing was read.")
+    st.download_button("Download the table (CSV)", table.to_csv(rows), "digits.csv", "text/csv", on_click="ignore")
     st.caption("Saves the table as a file that every spreadsheet opens.")
 
 
