@@ -2,9 +2,9 @@
 
     python -m benchmarks.reading --pictures DIR DIR ...
 
-Synthetic pages hold MNIST's validation digits, touching pairs its test digits; neither was trained on. DIR holds pictures
-of strangers with digits.csv (file, label, group), multi.csv (file, label, rows split by /) and nondigits.csv (file,
-what); they are not part of this project. The record is results/reading.json. It takes half an hour with one thread.
+Synthetic pages hold MNIST's validation digits, touching pairs its test digits; neither was trained on. DIR holds
+pictures of strangers with digits.csv (file, label, group), multi.csv (file, label, rows split by /) and nondigits.csv
+(file, what); they are not part of this project. The record is results/reading.json. It takes half an hour with one thread.
 """
 
 import argparse

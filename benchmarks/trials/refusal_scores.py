@@ -31,7 +31,8 @@ from digit_recognizer.data import augmentation, outliers
 from digit_recognizer.preprocessing.mnist_format import normalize_strokes
 from digit_recognizer.preprocessing.page import analyze
 from digit_recognizer.recognition.calibration import rejection_score
-from digit_recognizer.recognition.recognizer import MIN_ALTERNATIVE, SHIPPED, Recognizer
+from digit_recognizer.recognition.prediction import MIN_ALTERNATIVE
+from digit_recognizer.recognition.recognizer import SHIPPED, Recognizer
 from digit_recognizer.runtime import files, provenance
 
 LOSSES = (0.01, 0.005)  # fractions of the digits that a threshold refuses

@@ -8,7 +8,8 @@ import torch
 
 from benchmarks.trials import refusal_scores
 from digit_recognizer import checkpoints
-from digit_recognizer.recognition.recognizer import MIN_ALTERNATIVE, SHIPPED, Recognizer
+from digit_recognizer.recognition.prediction import MIN_ALTERNATIVE
+from digit_recognizer.recognition.recognizer import SHIPPED, Recognizer
 
 ROOT = Path(__file__).parents[2]
 RECORD = json.loads((ROOT / "results/trials/refusal_scores.json").read_text())

@@ -15,7 +15,8 @@ from PIL import Image
 
 from digit_recognizer import data
 from digit_recognizer.apps.web import page
-from digit_recognizer.recognition.recognizer import UNLIKE, Prediction, Recognizer
+from digit_recognizer.recognition.prediction import UNLIKE, Prediction
+from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.text import percent
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the server's memory from /proc")

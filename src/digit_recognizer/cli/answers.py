@@ -16,7 +16,8 @@ from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import one_line, percent
 
 if TYPE_CHECKING:
-    from digit_recognizer.recognition.recognizer import Number, Prediction, Recognizer
+    from digit_recognizer.recognition.prediction import Number, Prediction
+    from digit_recognizer.recognition.recognizer import Recognizer
 
 BAR_LENGTH = 20  # characters
 
@@ -87,7 +88,7 @@ def _read(recognizer: "Recognizer", count: int, path: Path, request: Request) ->
         line = json.dumps({"file": str(path), **(_number_fields(answer) if number else _digit_fields(answer))})
     else:
         line = _line(path, answer, number, request.width)
-    rows = answer.rows if number else (str(answer.digit),)
+    rows = answer.lines if number else (str(answer.digit),)
     notes = (*([answer.doubt] if answer.doubt else []), *answer.warnings)
     return Answer(line, table.make_row(path, rows, answer.confidence, answer.reason, notes))
 
@@ -104,7 +105,7 @@ def _line(path: Path, answer: "Prediction | Number", number: bool, width: int) -
 
 
 def _number(answer: Any) -> str:
-    return f"{' / '.join(answer.rows)}  lowest confidence {percent(answer.confidence)}"
+    return f"{' / '.join(answer.lines)}  {percent(answer.confidence)} sure of all"
 
 
 def _digit(prediction: Any) -> str:
@@ -119,6 +120,8 @@ def _number_fields(answer: "Number") -> dict[str, Any]:
         "reason": answer.reason,
         "boxes": answer.boxes,
         "rows": answer.rows,
+        "numbers": answer.numbers,
+        "confidence": round(answer.confidence, 6),
         "digits": [_digit_fields(prediction) for prediction in answer.predictions],
         "warnings": answer.warnings,
     }

@@ -1,6 +1,7 @@
 """Find glyphs in a picture with PageNet: a pyramid of resolutions, peaks of the maps, suppression of repetitions."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from digit_recognizer.page_reader.network import MULTIPLE, STRIDE, PageNet
 
 MIN_SIDE, MAX_SIDE = 48, 640  # pixels on the longest side of the pyramid's smallest and largest level
 MIN_SIZE, MAX_SIZE = 11, 92  # pixels, longest side of a glyph in the level where it is found
+BEST_SIZE = 64  # pixels, longest side of a glyph in the level where it is seen best
 MIN_SCORE = 0.1  # of a peak; what is fainter is nowhere looked at
 MIN_READ_SCORE = 0.35  # of a glyph that is read
 MAX_PEAKS = 600  # of a level
@@ -26,24 +28,30 @@ class Glyph:
     probabilities: float32 (CLASSES,), of the ten digits and of a glyph that is none.
     """
 
-    box: np.ndarray
+    box: tuple[float, float, float, float]
     score: float
     probabilities: np.ndarray
 
 
-def find_glyphs(model: PageNet, grey: np.ndarray) -> list[Glyph]:
-    """All glyphs of a picture, the surest first. grey: float32 (height, width), 0 black to 1 white."""
+def find_glyphs(model: PageNet, grey: np.ndarray, size: float | None = None) -> list[Glyph]:
+    """All glyphs of a picture, the surest first. grey: float32 (height, width), 0 black to 1 white.
+
+    size: of the glyphs in pixels where it is known, which saves time; else a pyramid of all resolutions is searched.
+    """
     image = torch.from_numpy(np.ascontiguousarray(grey))[None, None]
-    found = [_of_level(model, image, scale) for scale in _scales(max(grey.shape))]
+    found = [_of_level(model, image, scale) for scale in _scales(max(grey.shape), size)]
     boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return _suppress(boxes, scores, classes)
 
 
-def _scales(longest: int) -> list[float]:
+def _scales(longest: int, size: float | None) -> list[float]:
     """Of the levels of the pyramid, each half of the one before."""
-    first = min(2.0, MAX_SIDE / longest)
-    count = max(1, math.floor(math.log2(first * longest / MIN_SIDE)) + 1)
-    return [first / 2**level for level in range(count)]
+    largest = min(2.0, MAX_SIDE / longest)
+    if size is not None:
+        first = min(largest, BEST_SIZE / size)
+        return [first, first / 2]
+    count = max(1, math.floor(math.log2(largest * longest / MIN_SIDE)) + 1)
+    return [largest / 2**level for level in range(count)]
 
 
 @torch.inference_mode()
@@ -99,5 +107,15 @@ def _suppress(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> lis
         free &= ~same
         # A part of a glyph that was taken before, such as the loop of a 9, or a whole whose parts were.
         weights = scores[same][:, None]
-        glyphs.append(Glyph(boxes[place], float(scores[place]), (classes[same] * weights).sum(0) / weights.sum()))
+        glyphs.append(
+            Glyph(tuple(boxes[place].tolist()), float(scores[place]), (classes[same] * weights).sum(0) / weights.sum())
+        )
     return glyphs
+
+
+def iou(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes."""
+    across, down = (min(one[side + 2], other[side + 2]) - max(one[side], other[side]) for side in (0, 1))
+    common = max(0.0, across) * max(0.0, down)
+    areas = sum(float((box[2] - box[0]) * (box[3] - box[1])) for box in (one, other))
+    return float(common / (areas - common)) if areas > common else 0.0

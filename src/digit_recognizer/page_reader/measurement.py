@@ -1,5 +1,6 @@
 """How well digits are found and read on synthetic pages that no training has seen; the record of a training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ def count_digits(model: PageNet, source: Split, count: int = PAGE_COUNT) -> Coun
         counted = page.visible & (page.labels != OTHER) & (heights >= MIN_HEIGHT) & (heights <= MAX_HEIGHT)
         for box, label in zip(page.boxes[counted], page.labels[counted], strict=True):
             total += 1
-            near = [glyph for glyph in glyphs if iou(box, glyph.box) >= MIN_IOU]
+            near = [glyph for glyph in glyphs if detection.iou(box.tolist(), glyph.box) >= MIN_IOU]
             found += bool(near)
             correct += any(int(glyph.probabilities.argmax()) == label for glyph in near)
     return Count(total, found, correct)
@@ -59,14 +60,6 @@ def read_glyphs(model: PageNet, image: np.ndarray) -> list[Glyph]:
     """The glyphs of an image, uint8 (height, width), that are sure enough to be read."""
     found = detection.find_glyphs(model, image.astype(np.float32) / 255)
     return [glyph for glyph in found if glyph.score >= detection.MIN_READ_SCORE]
-
-
-def iou(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boxes."""
-    across, down = (min(one[side + 2], other[side + 2]) - max(one[side], other[side]) for side in (0, 1))
-    common = max(0.0, across) * max(0.0, down)
-    areas = sum(float((box[2] - box[0]) * (box[3] - box[1])) for box in (one, other))
-    return float(common / (areas - common)) if areas > common else 0.0
 
 
 def describe(

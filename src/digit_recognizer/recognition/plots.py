@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from digit_recognizer.plots import QUIET, RIGHT, WRONG, tile
-from digit_recognizer.recognition.recognizer import Number, Prediction
+from digit_recognizer.recognition.prediction import Number, Prediction
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import percent
 

@@ -26,8 +26,8 @@ FORMULA = re.compile(r"""((?:^|[,;|])["'\s]*)(?=[=+\-@＝＋－＠])""")
 class Row(NamedTuple):
     """What one picture was read as; each cell is text on one line.
 
-    file: the picture's name. read: the digit, or the rows of a number with " / " between them. confidence: in the
-    least sure digit, 0.0000 to 1.0000. Both are empty where nothing was read. warnings: why nothing was read, then what
+    file: the picture's name. read: the digit, or the numbers of a page with " / " between rows. confidence: that all
+    of it is right, 0.0000 to 1.0000. Both are empty where nothing was read. warnings: why nothing was read, then what
     was noticed, with "; " between them.
     """
 
@@ -44,7 +44,7 @@ class Row(NamedTuple):
     @property
     def number(self) -> str | None:
         """The digit, or all rows of the number one after the other; None where nothing was read."""
-        return self.read.replace(BETWEEN_ROWS, "") or None
+        return self.read.replace(BETWEEN_ROWS, "").replace(" ", "") or None
 
 
 COLUMNS = Row._fields

@@ -20,7 +20,8 @@ from digit_recognizer.runtime.text import one_line, percent
 
 if TYPE_CHECKING:  # both import torch, which takes seconds: the functions below import them once the widgets are shown
     from digit_recognizer.apps.web.reading import Answer
-    from digit_recognizer.recognition.recognizer import Number, Prediction, Recognizer
+    from digit_recognizer.recognition.prediction import Number, Prediction
+    from digit_recognizer.recognition.recognizer import Recognizer
 
 DEFAULT_MODEL = "mnist_model.pth"  # selected at first, where the folder has it
 CANVAS_WIDTH, CANVAS_HEIGHT, PEN_WIDTH = 320, 240, 18  # pixels; fits the width of a telephone

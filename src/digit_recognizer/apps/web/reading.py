@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from digit_recognizer.preprocessing.page import Page, analyze
 from digit_recognizer.recognition import table
-from digit_recognizer.recognition.recognizer import UNLIKE, Number, Prediction, Recognizer
+from digit_recognizer.recognition.prediction import UNLIKE, Number, Prediction
+from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 
 
@@ -29,11 +30,11 @@ class Answer(NamedTuple):
         """The digit, or the rows of the number as lines; empty where nothing was read."""
         if self.reason:
             return ""
-        return str(self.prediction.digit) if self.number is None else "\n".join(self.number.rows)
+        return str(self.prediction.digit) if self.number is None else "\n".join(self.number.lines)
 
     @property
     def confidence(self) -> float:
-        """The confidence, 0 to 1, in the least sure digit; 0 where nothing was read."""
+        """The confidence, 0 to 1, that all of it is right; 0 where nothing was read."""
         return 0.0 if self.reason else (self.number or self.prediction).confidence
 
     @property

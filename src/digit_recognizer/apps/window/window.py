@@ -10,7 +10,8 @@ from digit_recognizer.apps.window.drawing import Drawing, save_drawing
 from digit_recognizer.apps.window.layout import Layout, shorten
 from digit_recognizer.apps.window.learning import TrainingControl
 from digit_recognizer.preprocessing import image_io
-from digit_recognizer.recognition.recognizer import Prediction, Recognizer
+from digit_recognizer.recognition.prediction import Prediction
+from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import percent
 
