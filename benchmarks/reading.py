@@ -4,7 +4,8 @@
 
 Synthetic pages hold MNIST's validation digits, touching pairs its test digits; neither was trained on. DIR holds
 pictures of strangers with digits.csv (file, label, group), multi.csv (file, label, rows split by /) and nondigits.csv
-(file, what); they are not part of this project. The record is results/reading.json. It takes half an hour with one thread.
+(file, what); they are not part of this project. The record is results/reading.json. It takes half an hour with one
+thread.
 """
 
 import argparse

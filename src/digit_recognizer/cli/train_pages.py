@@ -29,6 +29,7 @@ def run(options: argparse.Namespace) -> None:
     resume = checkpoints.load_progress(progress, recipe, options.seed) if options.resume else None
     keep = functools.partial(checkpoints.save_progress, progress, recipe, options.seed)
     model, history = training.fit(recipe, digits.train, options.seed, quiet=options.quiet, resume=resume, on_epoch=keep)
+    model = checkpoints.round_weights(model)
     record = measurement.describe(recipe, digits, options.seed, model, history)
     print(measurement.summary(record))
     path = out / f"{digits.name}_page_reader.pth"

@@ -16,6 +16,11 @@ from digit_recognizer.runtime.errors import UserError
 SHIPPED = Path(__file__).parents[1] / "pretrained" / f"{NAME}.pth"
 
 
+def round_weights(model: PageNet) -> PageNet:
+    """The network with the weights that a file will hold: in float16 and back."""
+    return model.half().float()
+
+
 def save(path: str | Path, model: PageNet, recipe: PageRecipe, record: dict[str, Any]) -> None:
     """Write a network, its recipe and the record of its run, atomically. Raises UserError; the old file survives."""
     state = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}

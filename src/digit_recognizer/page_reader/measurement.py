@@ -1,6 +1,5 @@
 """How well digits are found and read on synthetic pages that no training has seen; the record of a training."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
