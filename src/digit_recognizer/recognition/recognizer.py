@@ -17,9 +17,7 @@ from digit_recognizer.runtime.text import percent
 
 SHIPPED = "cnn_handwriting"  # the network that comes with the package for people's own digits
 UNLIKE = "not like a digit"
-MIN_ALTERNATIVE = (
-    0.1  # probability of another digit that makes a doubt; see docs/own_digits.md for how often it is right
-)
+MIN_ALTERNATIVE = 0.1  # the least probability of another digit that is named beside the answer
 
 
 class Prediction(NamedTuple):
@@ -114,12 +112,9 @@ class Logarithm(nn.Module):
 
 
 class Recognizer:
-    """A network with its calibration: the temperature of its logits, and the least rejection score of a digit.
+    """A network with its calibration: the temperature of its logits, and the least rejection score of a digit."""
 
-    The default threshold rejects nothing, since no score is less than 0 but by rounding.
-    """
-
-    def __init__(self, model: nn.Module, temperature: float = 1.0, rejection_threshold: float = -1.0) -> None:
+    def __init__(self, model: nn.Module, temperature: float = 1.0, rejection_threshold: float = 0.0) -> None:
         self.model, self.temperature, self.rejection_threshold = model.eval(), temperature, rejection_threshold
 
     @classmethod
