@@ -98,6 +98,7 @@ def test_the_rejection_score_of_worked_examples():
     by_hand = [0, -2.302585 - (-0.616186 - 0.820981 + 8 * -5.991465) / 10, -2.302585 - (-0.597837 + 9 * -2.995732) / 10]
     assert calibration.rejection_score(logits).tolist() == pytest.approx(by_hand, abs=1e-4)
     assert by_hand[1] > 5 * by_hand[2]  # although the least confident of the two is the doubt
+    assert (calibration.rejection_score(torch.full((3, 10), 0.3)) >= 0).all()  # not rejected where nothing is
 
 
 def test_the_names_of_qmnist_streamlit(one, tmp_path, trained, small_recipe):

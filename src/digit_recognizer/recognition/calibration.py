@@ -39,7 +39,8 @@ def rejection_score(logits: Tensor) -> Tensor:
     logits: float (..., 10), as the network gives them, without temperature. Outliers were trained towards equal
     probabilities, a score of 0. A doubt between two digits scores high: the other eight are ruled out.
     """
-    return -logits.log_softmax(-1).mean(-1) - math.log(logits.shape[-1])
+    divergence = -logits.log_softmax(-1).mean(-1) - math.log(logits.shape[-1])
+    return divergence.clamp(min=0)  # by rounding it may be less
 
 
 def _predict_augmented(model: nn.Module, split: data.Split, settings: Augmentation) -> tuple[Tensor, Tensor]:

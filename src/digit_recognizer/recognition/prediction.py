@@ -9,7 +9,7 @@ from digit_recognizer.preprocessing.page import Page, PreprocessedDigit
 from digit_recognizer.runtime.text import percent
 
 BLANK, UNLIKE = "blank", "not like a digit"  # reasons
-MIN_ALTERNATIVE = 0.1  # probability of another digit that makes a doubt; docs/own_digits.md says how often it is right
+MIN_ALTERNATIVE = 0.1  # the least probability of another digit that is named beside the answer
 
 
 class Prediction(NamedTuple):

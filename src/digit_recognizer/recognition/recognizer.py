@@ -26,12 +26,9 @@ class Logarithm(nn.Module):
 
 
 class Recognizer:
-    """A network with its calibration: the temperature of its logits, and the least rejection score of a digit.
+    """A network with its calibration: the temperature of its logits, and the least rejection score of a digit."""
 
-    The default threshold rejects nothing, since no score is less than 0 but by rounding.
-    """
-
-    def __init__(self, model: nn.Module, temperature: float = 1.0, rejection_threshold: float = -1.0) -> None:
+    def __init__(self, model: nn.Module, temperature: float = 1.0, rejection_threshold: float = 0.0) -> None:
         self.model, self.temperature, self.rejection_threshold = model.eval(), temperature, rejection_threshold
 
     @classmethod
