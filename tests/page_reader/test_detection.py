@@ -49,7 +49,7 @@ def test_nothing_is_found_on_empty_pictures_of_any_shape(shape):
 
 def test_a_known_size_saves_time_and_finds_the_same(sheet):
     grey = sheet[0].astype(np.float32) / 255
-    assert len(detection._scales(640, 200.0)) == 2 < len(detection._scales(640, None))
+    assert len(detection._scales(480, 640, 200.0)) == 2 < len(detection._scales(480, 640, None))
     found = [glyph for glyph in detection.find_glyphs(checkpoints.pretrained(), grey, 40.0) if glyph.score > 0.35]
     assert len(found) == 6
 

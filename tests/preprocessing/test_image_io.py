@@ -106,8 +106,10 @@ def test_coloured_ink_on_coloured_paper_is_seen():
 
 
 def test_large_pictures_are_downscaled():
-    read = image_io.read(np.zeros((1000, 3200), np.uint8))
-    assert (read.grey.shape, read.scale) == ((200, 640), 5)
+    read = image_io.read(np.zeros((1600, 3200), np.uint8))
+    assert (read.grey.shape, read.scale) == ((320, 640), 5)
+    panorama = image_io.read(np.zeros((500, 20_000), np.uint8)).grey  # has as many pixels
+    assert panorama.shape == (72, 2862)
     assert image_io.read(encode(LARGE, "JPEG")).scale == 6.25
 
 

@@ -5,6 +5,7 @@ Hostile files are refused within stated limits of file size, pixels and structur
 
 import contextlib
 import io
+import math
 import re
 import struct
 import warnings
@@ -18,7 +19,8 @@ from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import one_line
 
-MAX_SIDE = 640  # pixels; larger pictures are downscaled to it
+MAX_SIDE = 640  # pixels on the longest side; larger pictures are downscaled to it
+MAX_ASPECT = 2  # longest over shortest side; pictures that are longer keep more, as many pixels as one of this aspect
 MIN_SIDE = 5  # pixels on the longest side
 MIN_DRAFT = 1.5  # a larger JPEG is decoded at no less than this times MAX_SIDE
 MAX_PIXELS = 120_000_000  # more than any telephone takes; refused before decoding
@@ -65,7 +67,7 @@ TRANSPOSITIONS = {
 
 
 class Picture(NamedTuple):
-    """A decoded image. image: RGB, at most MAX_SIDE wide and high.
+    """A decoded image. image: RGB, downscaled to about MAX_SIDE.
 
     grey: float32 (height, width), 0 black to 1 white. scale: pixels of the original per pixel of this one.
     warnings: for the user, such as that only the first frame was read.
@@ -211,12 +213,13 @@ def _decode(image: Image.Image, name: str) -> Picture:
     _check_size(name, width, height, int(MAX_PIXELS / channels))
     if max(width, height) < MIN_SIDE:
         raise UserError(f"{name} has only {width} x {height} pixels, too few for a digit")
-    factor = max(width, height) / (MIN_DRAFT * MAX_SIDE)
+    max_side = round(MAX_SIDE * math.sqrt(max(1, max(width, height) / min(width, height) / MAX_ASPECT)))
+    factor = max(width, height) / (MIN_DRAFT * max_side)
     image.draft("RGB", (max(1, int(width / factor)), max(1, int(height / factor))))  # JPEG, at 1/2 to 1/8
     _check_size(name, *image.size, MAX_DECODED_PIXELS, "save it as JPEG, or make it smaller")
     image.load()
     transposition = _transposition(image)
-    rgb = _composite(downscale(_without_palette(image), MAX_SIDE))
+    rgb = _composite(downscale(_without_palette(image), max_side))
     scale = width / rgb.width
     rgb = rgb if transposition is None else rgb.transpose(transposition)
     return Picture(rgb, _to_grey(rgb), scale, _frame_warnings(image))

@@ -9,7 +9,7 @@ from digit_recognizer.page_reader.detection import Glyph
 from digit_recognizer.preprocessing.components import Component
 from digit_recognizer.preprocessing.page import Page, PreprocessedDigit
 from digit_recognizer.recipes.page_reader import OTHER
-from digit_recognizer.recognition.prediction import BLANK, UNLIKE, Number, Prediction
+from digit_recognizer.recognition.prediction import BLANK, SEVERAL, UNLIKE, Number, Prediction
 
 MAX_OTHER = 0.5  # probability that a glyph is not a digit
 WEIGHT = 0.5  # of the network of single digits in the logarithmic probabilities; PageNet has the rest
@@ -89,6 +89,8 @@ def check(page: Page, prediction: Prediction, read_digits: ReadDigits) -> Predic
     if not glyphs:
         return prediction._replace(digit=None, reason=prediction.reason or BLANK)
     sure = [glyph for glyph in glyphs if glyph.score >= MIN_SURE and glyph.probabilities[OTHER] <= MAX_OTHER]
+    if len(sure) > 1 and prediction.reason == BLANK:
+        return prediction._replace(reason=SEVERAL)
     if len(sure) == 1 and detection.iou(box, sure[0].box) < MIN_SAME:
         return read_glyphs(read_digits, page, sure, glyphs, 0)[0]
     return prediction

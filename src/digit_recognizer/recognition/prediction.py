@@ -8,7 +8,7 @@ import numpy as np
 from digit_recognizer.preprocessing.page import Page, PreprocessedDigit
 from digit_recognizer.runtime.text import percent
 
-BLANK, UNLIKE = "blank", "not like a digit"  # reasons
+BLANK, SEVERAL, UNLIKE = "blank", "several digits", "not like a digit"  # reasons
 MIN_ALTERNATIVE = 0.1  # the least probability of another digit that is named beside the answer
 
 
