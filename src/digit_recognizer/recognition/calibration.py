@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -74,3 +75,14 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
     zeros = torch.zeros(bins, dtype=torch.float64)
     differences = zeros.index_add(0, bin_index, confidence - correct)
     return float(differences.abs().sum() / len(labels))
+
+
+def calibrate_numbers(features: np.ndarray, are_right: np.ndarray) -> list[float]:
+    """Fit the weights with which the features of numbers give the probability that all of a number is right.
+
+    features: float (n, k), of page_reading.confidence_features; are_right: bool (n,). Logistic regression.
+    """
+    from sklearn.linear_model import LogisticRegression  # here: reading a picture does not need it
+
+    fitted = LogisticRegression(C=10.0, fit_intercept=False, max_iter=1000).fit(features, are_right)
+    return [float(weight) for weight in fitted.coef_[0]]

@@ -1,10 +1,12 @@
 """Read the digits of a page: PageNet finds them, and the network of single digits reads each of them again."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from digit_recognizer.page_reader import checkpoints, detection, rows
+from digit_recognizer.page_reader import detection, rows
+from digit_recognizer.page_reader.checkpoints import PageReader
 from digit_recognizer.page_reader.detection import Glyph
 from digit_recognizer.preprocessing.components import Component
 from digit_recognizer.preprocessing.page import Page, PreprocessedDigit
@@ -26,12 +28,14 @@ MIN_COVERED = 0.4  # of a shape, by the boxes of glyphs that were found
 ReadDigits = Callable[[Sequence[PreprocessedDigit]], list[Prediction]]
 
 
-def read(page: Page, read_digits: ReadDigits) -> Number:
+def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
     """Read the digits of a row, or of rows. Rows of which more than half is not like a digit are left out.
 
-    read_digits: the network of single digits; see Recognizer.read.
+    reader: finds the digits. read_digits: the network of single digits; see Recognizer.read.
     """
-    page, glyphs = find(page)
+    page, glyphs = find(page, reader)
+    scores: list[float] = []
+    unread_count = 0
     predictions: list[Prediction] = []
     texts: list[str] = []
     numbers: list[tuple[str, ...]] = []
@@ -46,33 +50,53 @@ def read(page: Page, read_digits: ReadDigits) -> Number:
         texts.append(text)
         numbers.append(tuple("".join(text[place] for place in places) for places in rows.split_numbers(_boxes(row))))
         predictions += read_row
+        scores += [glyph.score for glyph in row]
         missing = _count_unread(page, row, glyphs)
+        unread_count += missing + text.count("?")
         if missing:
             unread.append(f"{_shapes(missing)} in row {len(texts)} {_was(missing)} not read")
     reason = None if texts else (UNLIKE if glyphs else BLANK)
-    confidence = float(np.prod([each.confidence for each in predictions])) if predictions else 0.0
-    return Number(reason, tuple(texts), tuple(numbers), tuple(predictions), confidence, page, tuple(unread))
+    features = confidence_features(predictions, scores, unread_count)
+    confidence = _confidence(features, reader.calibration) if predictions else 0.0
+    return Number(reason, tuple(texts), tuple(numbers), tuple(predictions), confidence, page, tuple(unread), features)
 
 
-def find(page: Page) -> tuple[Page, list[Glyph]]:
+def confidence_features(predictions: Sequence[Prediction], scores: Sequence[float], unread: int) -> tuple[float, ...]:
+    """What tells how likely a number is right.
+
+    They are 1, the log-odds of all digits being right if their confidences were independent, the sum of the logarithms
+    of the scores of the glyphs, and the number of shapes that were not read.
+    """
+    product = float(np.clip(np.prod([each.confidence for each in predictions]), 1e-6, 1 - 1e-6))
+    return 1.0, math.log(product / (1 - product)), float(np.log(scores).sum()), float(unread)
+
+
+def _confidence(features: Sequence[float], weights: Sequence[float] | None) -> float:
+    """The probability that a number is right. weights: fitted by recognition.calibration; else the product itself."""
+    return 1 / (1 + math.exp(-float(np.dot(features, weights or (0, 1, 0, 0)))))
+
+
+def find(page: Page, reader: PageReader) -> tuple[Page, list[Glyph]]:
     """Find the glyphs of a page, which is turned where its digits lie on their side or upside down."""
-    glyphs = find_glyphs(page)
+    glyphs = find_glyphs(page, reader)
     if len(glyphs) >= MIN_TURNED and _evidence(glyphs) < SURE * len(glyphs):
         turned = [page.turn(quarters) for quarters in (1, 2, 3)]
-        found = [find_glyphs(each) for each in turned]
+        found = [find_glyphs(each, reader) for each in turned]
         best = max(range(3), key=lambda index: _evidence(found[index]))
         if _evidence(found[best]) > TURN_GAIN * _evidence(glyphs):
             return turned[best], found[best]
     return page, glyphs
 
 
-def find_glyphs(page: Page, size: float | None = None, min_score: float = detection.MIN_READ_SCORE) -> list[Glyph]:
+def find_glyphs(
+    page: Page, reader: PageReader, size: float | None = None, min_score: float = detection.MIN_READ_SCORE
+) -> list[Glyph]:
     """The glyphs of a page that are sure enough. size: in the page's pixels, where it is known."""
-    found = detection.find_glyphs(checkpoints.pretrained(), page.grey, size)
+    found = detection.find_glyphs(reader.model, page.grey, size)
     return [glyph for glyph in found if glyph.score >= min_score]
 
 
-def check(page: Page, prediction: Prediction, read_digits: ReadDigits) -> Prediction:
+def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: ReadDigits) -> Prediction:
     """Hold the reading of a page as one digit against what PageNet finds on it, and return the better one.
 
     Where both mean the same shape, the prediction stays, with a warning if PageNet reads it otherwise. Where PageNet
@@ -81,11 +105,11 @@ def check(page: Page, prediction: Prediction, read_digits: ReadDigits) -> Predic
     top, left, bottom, right = prediction.preprocessed.component.bbox
     box, size = (left, top, right, bottom), max(bottom - top, right - left)
     if prediction.digit is not None:
-        glyphs = find_glyphs(page, size, MIN_TRACE)
+        glyphs = find_glyphs(page, reader, size, MIN_TRACE)
         same = [glyph for glyph in glyphs if detection.iou(box, glyph.box) >= MIN_SAME]
         if same and same[0].score >= detection.MIN_READ_SCORE:
             return prediction
-    glyphs = find_glyphs(page, min_score=MIN_TRACE)
+    glyphs = find_glyphs(page, reader, min_score=MIN_TRACE)
     if not glyphs:
         return prediction._replace(digit=None, reason=prediction.reason or BLANK)
     sure = [glyph for glyph in glyphs if glyph.score >= MIN_SURE and glyph.probabilities[OTHER] <= MAX_OTHER]
