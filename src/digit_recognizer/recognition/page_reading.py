@@ -18,6 +18,7 @@ WEIGHT = 0.5  # of the network of single digits in the logarithmic probabilities
 MIN_TRACE = 0.15  # score of a glyph; without one a page holds no writing
 MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands out on the page
 MIN_SAME = 0.5  # intersection over union of two boxes of the same digit
+SMALL = 22  # pixels, longest side of digits, below which a page is enlarged if it can be
 MIN_TURNED = 3  # digits; fewer do not tell how a page lies
 SURE = 0.7  # mean probability of the digits, above which a page lies upright
 TURN_GAIN = 1.3  # times the evidence of digits that a turned page must give
@@ -77,15 +78,29 @@ def _confidence(features: Sequence[float], weights: Sequence[float] | None) -> f
 
 
 def find(page: Page, reader: PageReader) -> tuple[Page, list[Glyph]]:
-    """Find the glyphs of a page, which is turned where its digits lie on their side or upside down."""
+    """Find the glyphs of a page.
+
+    The page is enlarged where its digits are small or none is found, and turned where they lie on their side or upside
+    down.
+    """
     glyphs = find_glyphs(page, reader)
+    if not glyphs or np.median([_longest(glyph) for glyph in glyphs]) < SMALL:
+        larger = page.enlarge()
+        found = find_glyphs(larger, reader) if larger else []
+        if larger and _evidence(found) > _evidence(glyphs):
+            page, glyphs = larger, found
     if len(glyphs) >= MIN_TURNED and _evidence(glyphs) < SURE * len(glyphs):
         turned = [page.turn(quarters) for quarters in (1, 2, 3)]
-        found = [find_glyphs(each, reader) for each in turned]
-        best = max(range(3), key=lambda index: _evidence(found[index]))
-        if _evidence(found[best]) > TURN_GAIN * _evidence(glyphs):
-            return turned[best], found[best]
+        all_found = [find_glyphs(each, reader) for each in turned]
+        best = max(range(3), key=lambda index: _evidence(all_found[index]))
+        if _evidence(all_found[best]) > TURN_GAIN * _evidence(glyphs):
+            return turned[best], all_found[best]
     return page, glyphs
+
+
+def _longest(glyph: Glyph) -> float:
+    left, top, right, bottom = glyph.box
+    return max(right - left, bottom - top)
 
 
 def find_glyphs(
@@ -129,8 +144,18 @@ def read_glyphs(
     read_digits: ReadDigits, page: Page, row: list[Glyph], glyphs: list[Glyph], number: int
 ) -> list[Prediction]:
     """Read the glyphs of a row with both networks. glyphs: all of the page. number: of the row."""
-    cuts = [page.cut(glyph.box, [other.box for other in glyphs if other is not glyph], number) for glyph in row]
+    boxes = _boxes(glyphs)
+    cuts = [page.cut(glyph.box, _neighbours(glyph, boxes), number) for glyph in row]
     return [combine(glyph, prediction) for glyph, prediction in zip(row, read_digits(cuts), strict=True)]
+
+
+def _neighbours(glyph: Glyph, boxes: np.ndarray) -> list[list[float]]:
+    """Those of the boxes that come nearer to a glyph than its own size, without its own."""
+    left, top, right, bottom = glyph.box
+    reach = _longest(glyph)
+    near = (boxes[:, 0] < right + reach) & (boxes[:, 2] > left - reach)
+    near &= (boxes[:, 1] < bottom + reach) & (boxes[:, 3] > top - reach)
+    return boxes[near & (boxes != glyph.box).any(1)].tolist()
 
 
 def combine(glyph: Glyph, prediction: Prediction) -> Prediction:
