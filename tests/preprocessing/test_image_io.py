@@ -199,7 +199,7 @@ def test_files_that_are_too_large_or_have_too_many_pixels_are_refused(tmp_path, 
     assert "has 60 x 40 pixels, more than 0 million; save it as JPEG, or make it smaller" in refusal(encode(STROKE))
     jpeg = encode(LARGE, "JPEG")
     assert "has 2,000 x 1,500 pixels" in refusal(jpeg)  # counted as the decoder reduces it
-    monkeypatch.setattr(image_io, "MAX_DECODED_PIXELS", 1000 * 750)
+    monkeypatch.setattr(image_io, "MAX_DECODED_PIXELS", 2000 * 1500)
     assert image_io.read(jpeg).scale == 6.25
 
 
