@@ -5,26 +5,13 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from drawings import STROKES, drawing
+from PIL import Image
 
 from digit_recognizer.cli import answers, labelled_files
 from digit_recognizer.preprocessing import image_io, page
 from digit_recognizer.recognition import page_reading
 from digit_recognizer.runtime.errors import UserError
-
-STROKES = {
-    1: [(100, 30, 95, 170)],
-    7: [(50, 40, 150, 40, 90, 170)],
-    0: [(100, 30, 60, 60, 50, 100, 60, 140, 100, 170, 140, 140, 150, 100, 140, 60, 100, 30)],
-    4: [(70, 40, 55, 105, 150, 105), (125, 40, 120, 170)],
-}
-
-
-def drawing(digit: int) -> Image.Image:
-    image = Image.new("L", (200, 200), 255)
-    for line in STROKES[digit]:
-        ImageDraw.Draw(image).line(line, fill=0, width=14, joint="curve")
-    return image
 
 
 @pytest.fixture
