@@ -70,7 +70,7 @@ class _Pen:
 
 
 def make_page(source: Split, seed: int, index: int, side: int = SIDE, empty: bool = False) -> Page:
-    """The page of that index. source: the digits that are written on it. empty: there are none, whatever the index."""
+    """The page of that index. source: the digits that are written on it. empty: paper without any mark on it."""
     random = np.random.default_rng((seed, index))
     low, high = SIZES[random.choice(len(SIZES), p=[share for _, share in SIZES])][0]
     height = float(np.exp(random.uniform(np.log(low), np.log(high))))
@@ -86,9 +86,9 @@ def make_page(source: Split, seed: int, index: int, side: int = SIDE, empty: boo
         if pen.even < 1:
             grain = ndimage.gaussian_filter(random.standard_normal(ink.shape, dtype=np.float32), random.uniform(0.4, 2))
             ink *= np.clip(pen.even + (1 - pen.even) * (0.5 + grain * 2), 0, 1)
-    elif random.random() < 0.12:
+    elif random.random() < 0.12 and not empty:
         ink = _texture(ink.shape, random)
-    page, contrast = _compose(ink, rows, height, slope, random)
+    page, contrast = _compose(ink, rows, height, slope, empty, random)
     boxes, labels, numbers, visible = [], [], [], []
     for number, row in enumerate(rows):
         for left, top, glyph in row:
@@ -303,7 +303,12 @@ def _put(ink: np.ndarray, left: int, top: int, strength: np.ndarray) -> None:
 
 
 def _compose(
-    ink: np.ndarray, rows: list[list[tuple[int, int, _Glyph]]], height: float, slope: float, random: paper.Random
+    ink: np.ndarray,
+    rows: list[list[tuple[int, int, _Glyph]]],
+    height: float,
+    slope: float,
+    empty: bool,
+    random: paper.Random,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ink on paper, lit and photographed: uint8 (side, side), and the contrast of the ink, float32 of that shape."""
     shape = ink.shape
@@ -314,7 +319,7 @@ def _compose(
     if random.random() < 0.4:
         print_ = paper.draw_lines(shape, height, slope + random.normal(0, 0.02), random)
         page *= 1 - blackness * random.uniform(0.15, 1.05) * print_
-    for print_ in _distractors(shape, rows, height, random):
+    for print_ in [] if empty else _distractors(shape, rows, height, random):
         page *= 1 - min(1, blackness * random.uniform(0.3, 1.2)) * print_
     if random.random() < 0.06:  # print that shows through from the back
         page *= 1 - random.uniform(0.02, 0.2) * blackness * ndimage.gaussian_filter(np.roll(ink, 37, 0)[:, ::-1], 1.2)

@@ -16,9 +16,11 @@ MAX_PIXELS = 410_000  # of a level that is larger than the picture
 MIN_SIZE, MAX_SIZE = 11, 92  # pixels, longest side of a glyph in the level where it is found
 BEST_SIZE = 64  # pixels, longest side of a glyph in the level where it is seen best
 MIN_SCORE = 0.1  # of a peak; what is fainter is nowhere looked at
-MIN_READ_SCORE = 0.35  # of a glyph that is read
+MIN_READ_SCORE = 0.45  # of a glyph that is read
 MAX_PEAKS = 1500  # of a level
-IOMIN, IOMIN2 = 0.8, 0.5
+MAX_INSIDE = 0.8  # of the smaller of two glyphs, in the box of the other
+MAX_PART_INSIDE = 0.5  # the same, where one is MIN_RATIO times as long as the other
+MIN_RATIO = 1.4
 MAX_OVERLAP = 0.45  # intersection over union of two glyphs
 
 
@@ -84,35 +86,29 @@ def _of_level(model: PageNet, image: Tensor, scale: float) -> tuple[np.ndarray, 
 
 
 def _suppress(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> list[Glyph]:
-    """One glyph for all findings of it; their class probabilities are averaged, weighted by their scores."""
+    """One glyph for all findings of it; their class probabilities are averaged, weighted by their scores.
+
+    Findings of a part of a glyph, such as the loop of a 9, or of several together, are dropped.
+    """
     order = np.argsort(-scores)
     boxes, scores, classes = boxes[order], scores[order], classes[order]
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    sides = boxes[:, 2:] - boxes[:, :2]
+    area, longest = sides.prod(1), sides.max(1)
     free = np.ones(len(boxes), bool)
     glyphs = []
     for place in range(len(boxes)):
         if not free[place]:
             continue
-        across, down = (
-            np.minimum(boxes[:, side + 2], boxes[place, side + 2]) - np.maximum(boxes[:, side], boxes[place, side])
-            for side in (0, 1)
-        )
-        common = np.clip(across, 0, None) * np.clip(down, 0, None)
-        smaller = np.minimum(area, area[place])
-        longest = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-        differ = np.maximum(longest / longest[place], longest[place] / longest) > 1.4
-        same = free & (
-            (common > MAX_OVERLAP * (area + area[place] - common))
-            | (common > IOMIN * smaller)
-            | (differ & (common > IOMIN2 * smaller))
-        )
+        corners = np.minimum(boxes[:, 2:], boxes[place, 2:]) - np.maximum(boxes[:, :2], boxes[place, :2])
+        common = np.clip(corners, 0, None).prod(1)
+        same = free & (common > MAX_OVERLAP * (area + area[place] - common))
         same[place] = True
-        free &= ~same
-        # A part of a glyph that was taken before, such as the loop of a 9, or a whole whose parts were.
+        differ = np.maximum(longest, longest[place]) > MIN_RATIO * np.minimum(longest, longest[place])
+        inside = common > np.where(differ, MAX_PART_INSIDE, MAX_INSIDE) * np.minimum(area, area[place])
+        free &= ~(same | inside)
         weights = scores[same][:, None]
-        glyphs.append(
-            Glyph(tuple(boxes[place].tolist()), float(scores[place]), (classes[same] * weights).sum(0) / weights.sum())
-        )
+        probabilities = (classes[same] * weights).sum(0) / weights.sum()
+        glyphs.append(Glyph(tuple(boxes[place].tolist()), float(scores[place]), probabilities))
     return glyphs
 
 

@@ -1,7 +1,9 @@
 """Read the digits of a page: PageNet finds them, and the network of single digits reads each of them again."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,13 +15,17 @@ from digit_recognizer.preprocessing.page import Page, PreprocessedDigit
 from digit_recognizer.recipes.page_reader import OTHER
 from digit_recognizer.recognition.prediction import BLANK, SEVERAL, UNLIKE, Number, Prediction
 
-MAX_OTHER = 0.5  # probability that a glyph is not a digit
-WEIGHT = 0.5  # of the network of single digits in the logarithmic probabilities; PageNet has the rest
+# Greatest probability that a digit is none, as PageNet sees it, by what the network of single digits says of it.
+MAX_OTHER = 0.6
+MAX_OTHER_REFUSED = 0.3  # where it refuses it
+MIN_UNDISPUTED = 0.98  # confidence of the network of single digits, from which on it is believed
+WEIGHT = 0.35  # of the network of single digits in the logarithmic probabilities; PageNet has the rest
 MIN_TRACE = 0.15  # score of a glyph; without one a page holds no writing
 MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands out on the page
 MIN_SAME = 0.5  # intersection over union of two boxes of the same digit
 SMALL = 22  # pixels, longest side of digits, below which a page is enlarged if it can be
-MIN_TURNED = 3  # digits; fewer do not tell how a page lies
+TELLING = (2, 3, 4, 5, 6, 7, 9)  # digits that tell how a page lies: a turned 1 is a dash
+MIN_TURNED = 3  # such digits; fewer are not enough
 SURE = 0.7  # mean probability of the digits, above which a page lies upright
 TURN_GAIN = 1.3  # times the evidence of digits that a turned page must give
 MIN_UNREAD_EXTENT = 0.4  # of a row's height, from which on a shape in it is writing
@@ -29,47 +35,79 @@ MIN_COVERED = 0.4  # of a shape, by the boxes of glyphs that were found
 ReadDigits = Callable[[Sequence[PreprocessedDigit]], list[Prediction]]
 
 
+class Reading(NamedTuple):
+    """A glyph and what both networks read in it."""
+
+    glyph: Glyph
+    prediction: Prediction
+
+    @property
+    def character(self) -> str:
+        """The digit, or "?"."""
+        return "?" if self.prediction.digit is None else str(self.prediction.digit)
+
+
 def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
     """Read the digits of a row, or of rows. Rows of which more than half is not like a digit are left out.
 
     reader: finds the digits. read_digits: the network of single digits; see Recognizer.read.
     """
     page, glyphs = find(page, reader)
-    scores: list[float] = []
-    unread_count = 0
-    predictions: list[Prediction] = []
-    texts: list[str] = []
-    numbers: list[tuple[str, ...]] = []
+    kept: list[list[Reading]] = []
     unread: list[str] = []
-    for indices in rows.find_rows(_boxes(glyphs)):
-        row = [glyphs[index] for index in indices]
-        read_row = read_glyphs(read_digits, page, row, glyphs, len(texts))
-        text = "".join("?" if each.digit is None else str(each.digit) for each in read_row)
-        if 2 * text.count("?") > len(text):
-            unread.append(f"{_shapes(len(row))} not like digits {_was(len(row))} left out")
+    unread_count, left_out = 0, 0
+    for row in find_rows(page, glyphs, read_digits):
+        missing = sum(reading.character == "?" for reading in row)
+        if 2 * missing > len(row):
+            left_out += len(row)
             continue
-        texts.append(text)
-        numbers.append(tuple("".join(text[place] for place in places) for places in rows.split_numbers(_boxes(row))))
-        predictions += read_row
-        scores += [glyph.score for glyph in row]
-        missing = _count_unread(page, row, glyphs)
-        unread_count += missing + text.count("?")
-        if missing:
-            unread.append(f"{_shapes(missing)} in row {len(texts)} {_was(missing)} not read")
-    reason = None if texts else (UNLIKE if glyphs else BLANK)
-    features = confidence_features(predictions, scores, unread_count)
-    confidence = _confidence(features, reader.calibration) if predictions else 0.0
-    return Number(reason, tuple(texts), tuple(numbers), tuple(predictions), confidence, page, tuple(unread), features)
+        kept.append(row)
+        dropped = _count_unread(page, [reading.glyph for reading in row], glyphs)
+        unread_count += missing + dropped
+        if dropped:
+            unread.append(f"{_shapes(dropped)} in row {len(kept)} {_was(dropped)} not read")
+    if left_out:
+        unread.append(f"{_shapes(left_out)} not like digits {_was(left_out)} left out")
+    readings = list(itertools.chain.from_iterable(kept))
+    features = confidence_features(readings, unread_count)
+    return Number(
+        reason=None if kept else (UNLIKE if unread else BLANK),
+        rows=tuple("".join(reading.character for reading in row) for row in kept),
+        numbers=tuple(_split(row) for row in kept),
+        predictions=tuple(
+            reading.prediction._replace(preprocessed=reading.prediction.preprocessed._replace(row=number))
+            for number, row in enumerate(kept)
+            for reading in row
+        ),
+        confidence=_confidence(features, reader.calibration) if kept else 0.0,
+        page=page,
+        unread=tuple(unread),
+        features=features,
+    )
 
 
-def confidence_features(predictions: Sequence[Prediction], scores: Sequence[float], unread: int) -> tuple[float, ...]:
+def find_rows(page: Page, glyphs: list[Glyph], read_digits: ReadDigits) -> list[list[Reading]]:
+    """The glyphs by row, each read by both networks."""
+    readings = read_glyphs(page, glyphs, read_digits)
+    return [[readings[index] for index in row] for row in rows.find_rows(_boxes(glyphs))]
+
+
+def _split(row: list[Reading]) -> tuple[str, ...]:
+    """The numbers of a row as text."""
+    numbers = rows.split_numbers(_boxes([reading.glyph for reading in row]))
+    return tuple("".join(row[place].character for place in places) for places in numbers)
+
+
+def confidence_features(readings: Sequence[Reading], unread: int) -> tuple[float, ...]:
     """What tells how likely a number is right.
 
     They are 1, the log-odds of all digits being right if their confidences were independent, the sum of the logarithms
     of the scores of the glyphs, and the number of shapes that were not read.
     """
-    product = float(np.clip(np.prod([each.confidence for each in predictions]), 1e-6, 1 - 1e-6))
-    return 1.0, math.log(product / (1 - product)), float(np.log(scores).sum()), float(unread)
+    product = float(np.prod([reading.prediction.confidence for reading in readings]))
+    product = min(max(product, 1e-6), 1 - 1e-6)
+    scores = sum(math.log(reading.glyph.score) for reading in readings)
+    return 1.0, math.log(product / (1 - product)), scores, float(unread)
 
 
 def _confidence(features: Sequence[float], weights: Sequence[float] | None) -> float:
@@ -78,7 +116,7 @@ def _confidence(features: Sequence[float], weights: Sequence[float] | None) -> f
 
 
 def find(page: Page, reader: PageReader) -> tuple[Page, list[Glyph]]:
-    """Find the glyphs of a page.
+    """Find the glyphs of a page that are sure enough to be read.
 
     The page is enlarged where its digits are small or none is found, and turned where they lie on their side or upside
     down.
@@ -92,8 +130,9 @@ def find(page: Page, reader: PageReader) -> tuple[Page, list[Glyph]]:
     if len(glyphs) >= MIN_TURNED and _evidence(glyphs) < SURE * len(glyphs):
         turned = [page.turn(quarters) for quarters in (1, 2, 3)]
         all_found = [find_glyphs(each, reader) for each in turned]
-        best = max(range(3), key=lambda index: _evidence(all_found[index]))
-        if _evidence(all_found[best]) > TURN_GAIN * _evidence(glyphs):
+        best = max(range(3), key=lambda index: _evidence(all_found[index], TELLING))
+        evidence = _evidence(all_found[best], TELLING)
+        if evidence > max(MIN_TURNED * SURE, TURN_GAIN * _evidence(glyphs, TELLING)):
             return turned[best], all_found[best]
     return page, glyphs
 
@@ -106,7 +145,7 @@ def _longest(glyph: Glyph) -> float:
 def find_glyphs(
     page: Page, reader: PageReader, size: float | None = None, min_score: float = detection.MIN_READ_SCORE
 ) -> list[Glyph]:
-    """The glyphs of a page that are sure enough. size: in the page's pixels, where it is known."""
+    """The glyphs of a page, the surest first. size: in the page's pixels, where it is known."""
     found = detection.find_glyphs(reader.model, page.grey, size)
     return [glyph for glyph in found if glyph.score >= min_score]
 
@@ -123,30 +162,30 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
         glyphs = find_glyphs(page, reader, size, MIN_TRACE)
         same = [glyph for glyph in glyphs if detection.iou(box, glyph.box) >= MIN_SAME]
         if same and same[0].score >= detection.MIN_READ_SCORE:
-            return prediction
+            return prediction if _is_digit(same[0], prediction) else prediction._replace(digit=None, reason=UNLIKE)
     glyphs = find_glyphs(page, reader, min_score=MIN_TRACE)
     if not glyphs:
         return prediction._replace(digit=None, reason=prediction.reason or BLANK)
+    if prediction.digit is not None and prediction.confidence >= MIN_UNDISPUTED:
+        return prediction
     sure = [glyph for glyph in glyphs if glyph.score >= MIN_SURE and glyph.probabilities[OTHER] <= MAX_OTHER]
     if len(sure) > 1 and prediction.reason == BLANK:
         return prediction._replace(reason=SEVERAL)
     if len(sure) == 1 and detection.iou(box, sure[0].box) < MIN_SAME:
-        return read_glyphs(read_digits, page, sure, glyphs, 0)[0]
+        return next(each.prediction for each in read_glyphs(page, glyphs, read_digits) if each.glyph is sure[0])
     return prediction
 
 
-def _evidence(glyphs: list[Glyph]) -> float:
-    """How many digits there seem to be, each counted with its probability."""
-    return float(sum(glyph.probabilities[:OTHER].max() for glyph in glyphs))
+def _evidence(glyphs: list[Glyph], digits: Sequence[int] = range(10)) -> float:
+    """How many of these digits there seem to be, each counted with its probability."""
+    return float(sum(glyph.probabilities[list(digits)].max() for glyph in glyphs))
 
 
-def read_glyphs(
-    read_digits: ReadDigits, page: Page, row: list[Glyph], glyphs: list[Glyph], number: int
-) -> list[Prediction]:
-    """Read the glyphs of a row with both networks. glyphs: all of the page. number: of the row."""
+def read_glyphs(page: Page, glyphs: list[Glyph], read_digits: ReadDigits) -> list[Reading]:
+    """Read each glyph of a page with both networks."""
     boxes = _boxes(glyphs)
-    cuts = [page.cut(glyph.box, _neighbours(glyph, boxes), number) for glyph in row]
-    return [combine(glyph, prediction) for glyph, prediction in zip(row, read_digits(cuts), strict=True)]
+    predictions = read_digits([page.cut(glyph.box, _neighbours(glyph, boxes)) for glyph in glyphs])
+    return [Reading(glyph, combine(glyph, each)) for glyph, each in zip(glyphs, predictions, strict=True)]
 
 
 def _neighbours(glyph: Glyph, boxes: np.ndarray) -> list[list[float]]:
@@ -166,13 +205,20 @@ def combine(glyph: Glyph, prediction: Prediction) -> Prediction:
         logits = logits + WEIGHT * np.log(np.array(prediction.probabilities) + 1e-4)
     probabilities = np.exp(logits - logits.max())
     probabilities /= probabilities.sum()
-    is_digit = glyph.probabilities[OTHER] <= MAX_OTHER
+    is_digit = _is_digit(glyph, prediction)
     return prediction._replace(
         digit=int(probabilities.argmax()) if is_digit else None,
         confidence=float(probabilities.max()),
         probabilities=tuple(probabilities.tolist()),
         reason=None if is_digit else UNLIKE,
     )
+
+
+def _is_digit(glyph: Glyph, prediction: Prediction) -> bool:
+    """Whether a glyph is a digit. prediction: of the network of single digits, which is believed where it is sure."""
+    if prediction.digit is None:
+        return bool(glyph.probabilities[OTHER] <= MAX_OTHER_REFUSED)
+    return bool(prediction.confidence >= MIN_UNDISPUTED or glyph.probabilities[OTHER] <= MAX_OTHER)
 
 
 def _count_unread(page: Page, row: list[Glyph], glyphs: list[Glyph]) -> int:
