@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -271,16 +272,22 @@ def _kill_itself(*_: object) -> None:
 
 @posix_only
 def test_a_terminal_shows_progress_that_leaves_the_lines_whole(folder, whole):
+    import termios  # which Windows lacks
+
     terminal, its_end = os.openpty()
-    size = {"COLUMNS": "100", "LINES": "24"}
-    command = [*PREDICT, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=its_end, text=True, env=os.environ | size) as process:
-        out = process.stdout.read()
-    shown = os.read(terminal, 100_000).decode()  # while this process has both ends open, nothing is lost
+    termios.tcsetwinsize(terminal, (24, 100))
+    with subprocess.Popen([*PREDICT, str(folder)], stdout=subprocess.PIPE, stderr=its_end, text=True) as process:
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.extend(process.stdout))
+        reader.start()
+        shown = b""
+        while reader.is_alive() or select.select([terminal], [], [], 0)[0]:  # a full terminal would stop the command
+            if select.select([terminal], [], [], 0.1)[0]:
+                shown += os.read(terminal, 10_000)
     os.close(its_end)
     os.close(terminal)
-    assert out == whole[0]
-    assert "/24 [" in shown and "picture" in shown
+    assert "".join(lines) == whole[0]
+    assert b"/24 [" in shown and b"picture" in shown
 
 
 def test_a_model_that_is_written_again_is_loaded_again(folder, tmp_path):
