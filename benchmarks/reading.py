@@ -4,7 +4,8 @@
 
 Synthetic pages hold MNIST's validation digits, touching pairs its test digits; neither was trained on. DIR holds
 pictures of strangers with digits.csv (file, label, group), multi.csv (file, label, rows split by /) and nondigits.csv
-(file, what); they are not part of this project. The record is results/reading.json. It takes half an hour with one thread.
+(file, what); they are not part of this project. The record is results/reading.json. It takes half an hour with one
+thread.
 """
 
 import argparse
@@ -20,10 +21,10 @@ from PIL import Image
 from digit_recognizer.cli.parser import Parser, run_main
 
 SEED = 2_000_000  # of pages and pairs that nothing was chosen on
-PAGE_SIDE, EMPTY_SIDE = 384, 480  # pixels
+EMPTY_SIDE = 480  # pixels
 TURNS = (-10, -5, 5, 10)  # degrees
-COUNTS = {"pages": 400, "pairs": 10_000, "empty": 500}
-QUICK = {"pages": 6, "pairs": 20, "empty": 5}
+COUNTS = {"pages": 2000, "pairs": 10_000, "empty": 500}
+QUICK = {"pages": 30, "pairs": 20, "empty": 5}
 BINS = 10  # of equal count, in the calibration error of numbers
 
 
@@ -69,17 +70,13 @@ def _parse() -> argparse.Namespace:
 
 
 def measure_rows(recognizer: Any, source: Any, count: int) -> dict[str, Any]:
-    """Rows of synthetic pages that are wholly visible: read exactly; and the calibration of the confidence in them."""
-    from digit_recognizer.data import pages
+    """Pages of rows that can be read: all of it right; and the calibration of the confidence in that."""
+    from digit_recognizer.page_reader import measurement
 
     confidences, correct, warned = [], [], 0
-    for index in range(count):
-        page = pages.make_page(source, SEED, index, PAGE_SIDE)
-        number = recognizer.read_number(page.image)
-        wanted = _visible_rows(page)
-        if not wanted:
-            continue
-        is_right = list(number.rows) == wanted
+    for image, rows in measurement.readable_pages(source, SEED, count):
+        number = recognizer.read_number(image)
+        is_right = list(number.rows) == rows
         confidences.append(number.confidence)
         correct.append(is_right)
         warned += not is_right and ("?" in number.number or bool(number.unread))
@@ -89,17 +86,6 @@ def measure_rows(recognizer: Any, source: Any, count: int) -> dict[str, Any]:
         "wrong_with_a_warning": warned,
         "calibration_error": calibration_error(np.array(confidences), np.array(correct)),
     }
-
-
-def _visible_rows(page: Any) -> list[str]:
-    """The rows of a page, if all its glyphs are digits that can be read; else nothing."""
-    from digit_recognizer.page_reader.measurement import MAX_HEIGHT, MIN_HEIGHT
-    from digit_recognizer.recipes.page_reader import OTHER
-
-    heights = (page.boxes[:, 2:] - page.boxes[:, :2]).max(1) if len(page.boxes) else np.zeros(0)
-    if not (page.visible & (page.labels != OTHER) & (heights >= MIN_HEIGHT) & (heights <= MAX_HEIGHT)).all():
-        return []
-    return ["".join(map(str, page.labels[page.rows == row])) for row in np.unique(page.rows)]
 
 
 def calibration_error(confidences: np.ndarray, correct: np.ndarray) -> float:

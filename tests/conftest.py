@@ -1,6 +1,8 @@
 """Fixtures of many tests: the digits, a small trained network, the digits command, and no way to the internet."""
 
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,6 +103,25 @@ def no_network(monkeypatch) -> None:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A Dask scheduler and two workers, processes of their own: (address, workers)."""
+    pytest.importorskip("distributed", reason="optional: pip install -e .[cluster]")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    address = f"tcp://127.0.0.1:{port}"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    worker = ["worker", address, "--nthreads", "1", "--no-nanny"]
+    processes = [
+        subprocess.Popen([sys.executable, "-m", "dask", *command, "--no-dashboard"], **quiet)
+        for command in (["scheduler", "--host", "127.0.0.1", "--port", port], worker, worker)
+    ]
+    yield address, processes[1:]
+    for process in processes:
+        process.kill()
+        process.wait(timeout=30)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 from digit_recognizer import checkpoints
 from digit_recognizer.apps.web import model_list, page, reading, server
 from digit_recognizer.preprocessing import image_io
-from digit_recognizer.recognition import page_reading
+from digit_recognizer.recognition import page_reading, table
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 
@@ -148,16 +148,17 @@ def test_many_files_make_a_table_with_a_line_for_what_is_not_a_picture(app):
         "cut.png": (picture("7")[:200], "cannot read cut.png"),
         "dot.png": (encoded(Image.new("L", (1, 1))), "dot.png has only 1 x 1 pixels"),
         "huge.png": (claiming(40_000, 40_000), "huge.png has more than 120 million pixels"),
-        "blank.png": (picture(""), "refused: there is no ink"),
+        "blank.png": (picture(""), "refused: blank"),
     }
     contents = {name: content for name, (content, _) in bad.items()}
     upload(app, {"seven.png": picture("7"), "number.png": picture("470"), **contents})
     assert app.subheader[0].value == "2 of 8 pictures were read"
-    table = app.dataframe[0].value
-    assert list(table["file"]) == ["seven.png", "number.png", *bad]
-    assert list(table["read"]) == ["7", "470", *[""] * len(bad)]
-    for note, (_, expected) in zip(table["note"][2:], bad.values(), strict=True):
-        assert note.startswith(expected) and "\n" not in note
+    shown = app.dataframe[0].value
+    assert tuple(shown.columns) == table.COLUMNS
+    assert list(shown["file"]) == ["seven.png", "number.png", *bad]
+    assert list(shown["read"]) == ["7", "470", *[""] * len(bad)]
+    for warnings, (_, expected) in zip(shown["warnings"][2:], bad.values(), strict=True):
+        assert warnings.removeprefix("unreadable: ").startswith(expected) and "\n" not in warnings
 
 
 def test_a_single_bad_picture_is_one_line_and_its_name_cannot_format_the_page(app):
@@ -180,9 +181,9 @@ def test_the_downloaded_table_cannot_carry_formulas():
         "＝1.png": "'＝1.png", " \t=1": "'=1", "exe\u202egnp.png": "exe?gnp.png",
     }  # fmt: skip
     rows = [reading.table_row(None, name, b"no") for name in names]  # what is not a picture needs no network
-    table = list(csv.DictReader(io.StringIO(reading.to_csv(rows).decode("utf-8-sig"))))
-    assert [row["file"] for row in table] == list(names.values())
-    assert not [cell for row in table for cell in row.values() if cell.startswith(tuple("=+-@＝\t\r\n"))]
+    written = list(csv.DictReader(io.StringIO(table.to_csv(rows).decode("utf-8-sig"))))
+    assert [row["file"] for row in written] == list(names.values())
+    assert not [cell for row in written for cell in row.values() if cell.startswith(tuple("=+-@＝\t\r\n"))]
 
 
 def test_a_trained_network_is_chosen_first_and_a_changed_one_loaded_again(app, trained, small_recipe, tmp_path):

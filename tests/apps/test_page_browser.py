@@ -109,8 +109,8 @@ def test_uploaded_pictures_are_read(visit):
     with visit.expect_download() as download:
         visit.get_by_role("button", name="Download the table").click()
     lines = Path(download.value.path()).read_text("utf-8-sig").splitlines()
-    assert lines[0] == "file,read,confidence,note" and lines[1].startswith("seven.png,7,")
-    assert lines[2].startswith('nothing.png,,,"nothing.png is not a picture')
+    assert lines[0] == "file,read,confidence,warnings" and lines[1].startswith("seven.png,7,")
+    assert lines[2].startswith('nothing.png,,,"unreadable: nothing.png is not a picture')
 
 
 def test_names_of_files_are_shown_and_never_run(visit):

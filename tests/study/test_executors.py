@@ -1,10 +1,10 @@
 """The same runs wherever they are computed: in this process, in others, on a Dask cluster that loses a worker."""
 
+import contextlib
 import dataclasses
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -61,23 +61,18 @@ def test_a_silent_scheduler_is_given_up(monkeypatch):
             pass
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """A Dask scheduler and two workers, processes of their own: (address, workers)."""
-    pytest.importorskip("distributed", reason=WITHOUT_DASK)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    address = f"tcp://127.0.0.1:{port}"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    worker = ["worker", address, "--nthreads", "1", "--no-nanny"]
-    processes = [
-        subprocess.Popen([sys.executable, "-m", "dask", *command, "--no-dashboard"], **quiet)
-        for command in (["scheduler", "--host", "127.0.0.1", "--port", port], worker, worker)
-    ]
-    yield address, processes[1:]
-    for process in processes:
-        process.kill()
-        process.wait(timeout=30)
+@posix_only
+def test_ctrl_c_and_sigterm_do_not_reach_local_workers():
+    blocked = {signal.SIGINT, signal.SIGTERM}
+    with executors.open_executor(workers=2) as executor:
+        for mask in executor(signal.pthread_sigmask, [(signal.SIG_BLOCK, ())] * 2):
+            assert blocked <= mask
+    assert not blocked & signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_a_caller_may_leave_results_without_a_warning():
+    with executors.open_executor(workers=2) as executor, contextlib.closing(executor(abs, [(-1,)] * 50)) as results:
+        assert next(results) == 1
 
 
 @posix_only

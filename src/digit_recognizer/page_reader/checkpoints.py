@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,31 @@ from digit_recognizer.runtime.errors import UserError
 SHIPPED = Path(__file__).parents[1] / "pretrained" / f"{NAME}.pth"
 
 
+@dataclass(frozen=True)
+class PageReader:
+    """A network with its record. record["calibration"] is of the confidence in numbers; see recognition.calibration."""
+
+    model: PageNet
+    record: dict[str, Any]
+
+    @property
+    def calibration(self) -> Sequence[float] | None:
+        """The weights of recognition.page_reading.confidence_features; None where there are none."""
+        return self.record.get("calibration")
+
+
+def round_weights(model: PageNet) -> PageNet:
+    """The network with the weights that a file will hold: in float16 and back."""
+    return model.half().float()
+
+
 def save(path: str | Path, model: PageNet, recipe: PageRecipe, record: dict[str, Any]) -> None:
     """Write a network, its recipe and the record of its run, atomically. Raises UserError; the old file survives."""
     state = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
     model_file.write(path, {NAME: dataclasses.asdict(recipe), "state": state, "record": json.loads(json.dumps(record))})
 
 
-def load(path: str | Path) -> tuple[PageNet, dict[str, Any]]:
+def load(path: str | Path) -> PageReader:
     """Read a network, ready to find digits, and the record of its run. Raises UserError where a file holds none."""
     content = model_file.read(path)
     try:
@@ -39,13 +59,13 @@ def load(path: str | Path) -> tuple[PageNet, dict[str, Any]]:
         raise UserError(
             f"{path} is not a page reader of this project, or is damaged; take another copy of it"
         ) from error
-    return model.eval().to(memory_format=torch.channels_last), record
+    return PageReader(model.eval().to(memory_format=torch.channels_last), record)
 
 
 @functools.cache
-def pretrained() -> PageNet:
+def pretrained() -> PageReader:
     """The page reader in the package."""
-    return load(SHIPPED)[0]
+    return load(SHIPPED)
 
 
 def save_progress(path: str | Path, recipe: PageRecipe, seed: int, progress: dict[str, Any]) -> None:

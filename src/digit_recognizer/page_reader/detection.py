@@ -11,12 +11,13 @@ from torch import Tensor
 
 from digit_recognizer.page_reader.network import MULTIPLE, STRIDE, Maps, PageNet
 
-MIN_SIDE, MAX_SIDE = 48, 640  # pixels on the longest side of the pyramid's smallest and largest level
+MIN_SIDE = 48  # pixels on the longest side of the pyramid's smallest level
+MAX_PIXELS = 410_000  # of a level that is larger than the picture
 MIN_SIZE, MAX_SIZE = 11, 92  # pixels, longest side of a glyph in the level where it is found
 BEST_SIZE = 64  # pixels, longest side of a glyph in the level where it is seen best
 MIN_SCORE = 0.1  # of a peak; what is fainter is nowhere looked at
 MIN_READ_SCORE = 0.35  # of a glyph that is read
-MAX_PEAKS = 600  # of a level
+MAX_PEAKS = 1500  # of a level
 IOMIN, IOMIN2 = 0.8, 0.5
 MAX_OVERLAP = 0.45  # intersection over union of two glyphs
 
@@ -39,7 +40,8 @@ def find_glyphs(model: PageNet, grey: np.ndarray, size: float | None = None) -> 
     size: of the glyphs in pixels where it is known, which saves time; else a pyramid of all resolutions is searched.
     """
     image = torch.from_numpy(np.ascontiguousarray(grey))[None, None]
-    found = [_of_level(model, image, scale) for scale in _scales(max(grey.shape), size)]
+    height, width = grey.shape
+    found = [_of_level(model, image, scale) for scale in _scales(height, width, size)]
     boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return _suppress(boxes, scores, classes)
 
@@ -49,21 +51,23 @@ def find_centres(model: PageNet, grey: np.ndarray) -> np.ndarray:
     """How probable it is that a glyph's centre is at each pixel: float32 (height, width), the highest of all levels."""
     image = torch.from_numpy(np.ascontiguousarray(grey))[None, None]
     centres = torch.zeros_like(image)
-    for scale in _scales(max(grey.shape), None):
+    height, width = grey.shape
+    for scale in _scales(height, width, None):
         scaled = _scale(image, scale)
         centre = F.interpolate(_maps(model, scaled).centre.sigmoid(), scale_factor=STRIDE, mode="bilinear")
         centre = centre[..., : scaled.shape[2], : scaled.shape[3]]
-        centres = torch.maximum(centres, F.interpolate(centre, size=grey.shape, mode="bilinear"))
+        centres = torch.maximum(centres, F.interpolate(centre, size=(height, width), mode="bilinear"))
     return centres[0, 0].numpy()
 
 
-def _scales(longest: int, size: float | None) -> list[float]:
-    """Of the levels of the pyramid, each half of the one before."""
-    largest = min(2.0, MAX_SIDE / longest)
+def _scales(height: int, width: int, size: float | None) -> list[float]:
+    """Of the levels of the pyramid, each half of the one before. Small pictures are enlarged."""
+    enlarged = min(2.0, math.sqrt(MAX_PIXELS / (height * width)))
+    largest = enlarged if enlarged > 1.4 else 1.0
     if size is not None:
         first = min(largest, BEST_SIZE / size)
         return [first, first / 2]
-    count = max(1, math.floor(math.log2(largest * longest / MIN_SIDE)) + 1)
+    count = max(1, math.floor(math.log2(largest * max(height, width) / MIN_SIDE)) + 1)
     return [largest / 2**level for level in range(count)]
 
 

@@ -1,6 +1,6 @@
 """How well digits are found and read on synthetic pages that no training has seen; the record of a training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ FORMAT = 1
 PAGE_SEED = 1_000_000  # of pages to measure on; those of a training have the training's seed
 PAGE_COUNT, PAGE_SIDE = 300, 384
 EMPTY_COUNT, EMPTY_SIDE = 500, 480
-MIN_HEIGHT, MAX_HEIGHT = 13, 84  # pixels, of digits that are counted
+MIN_SIZE, MAX_SIZE = 13, 84  # pixels, longest side of digits that are counted
 MIN_IOU = 0.4  # of a found box and the true one
 
 
@@ -37,8 +37,7 @@ def count_digits(model: PageNet, source: Split, count: int = PAGE_COUNT) -> Coun
     for index in range(count):
         page = pages.make_page(source, PAGE_SEED, index, PAGE_SIDE)
         glyphs = read_glyphs(model, page.image)
-        heights = (page.boxes[:, 2:] - page.boxes[:, :2]).max(1) if len(page.boxes) else np.zeros(0)
-        counted = page.visible & (page.labels != OTHER) & (heights >= MIN_HEIGHT) & (heights <= MAX_HEIGHT)
+        counted = _can_be_read(page)
         for box, label in zip(page.boxes[counted], page.labels[counted], strict=True):
             total += 1
             near = [glyph for glyph in glyphs if detection.iou(box.tolist(), glyph.box) >= MIN_IOU]
@@ -54,6 +53,20 @@ def count_empty(model: PageNet, source: Split, count: int = EMPTY_COUNT) -> int:
         page = pages.make_page(source, PAGE_SEED + 1, index, EMPTY_SIDE, empty=True)
         wrong += any(glyph.probabilities.argmax() != OTHER for glyph in read_glyphs(model, page.image))
     return wrong
+
+
+def readable_pages(source: Split, seed: int, count: int) -> Iterator[tuple[np.ndarray, list[str]]]:
+    """Those of so many synthetic pages all of whose glyphs are digits that can be read: images, and their rows."""
+    for index in range(count):
+        page = pages.make_page(source, seed, index, PAGE_SIDE)
+        if len(page.labels) and _can_be_read(page).all():
+            yield page.image, ["".join(map(str, page.labels[page.rows == row])) for row in np.unique(page.rows)]
+
+
+def _can_be_read(page: pages.Page) -> np.ndarray:
+    """Which of a page's glyphs are visible digits of a size that is to be found."""
+    longest = (page.boxes[:, 2:] - page.boxes[:, :2]).max(1, initial=0)
+    return page.visible & (page.labels != OTHER) & (longest >= MIN_SIZE) & (longest <= MAX_SIZE)
 
 
 def read_glyphs(model: PageNet, image: np.ndarray) -> list[Glyph]:

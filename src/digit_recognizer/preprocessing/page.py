@@ -34,7 +34,7 @@ class PreprocessedDigit(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """A picture that was analyzed. image, grey, scale, warnings: see image_io.Picture.
+    """A picture that was analyzed. image, grey, scale, warnings, fine: see image_io.Picture.
 
     quarter_turns: by how many quarters the original was turned, counterclockwise.
     """
@@ -43,6 +43,7 @@ class Page:
     grey: np.ndarray
     scale: float
     warnings: tuple[str, ...]
+    fine: Image.Image | None = None
     quarter_turns: int = 0
 
     @functools.cached_property
@@ -63,11 +64,20 @@ class Page:
         mask[top : top + rows, left : left + columns] = self.foreground.mask
         return mask
 
+    def enlarge(self) -> "Page | None":
+        """The page with more pixels; None where the original has no more."""
+        if self.fine is None:
+            return None
+        scale = self.scale * max(self.image.size) / max(self.fine.size)
+        return replace(self, image=self.fine, grey=image_io.to_grey(self.fine), scale=scale, fine=None)
+
     def turn(self, quarters: int) -> "Page":
         """The page turned counterclockwise."""
-        turned = replace(self, quarter_turns=(self.quarter_turns + quarters) % 4)
-        image, grey = self.image.rotate(90 * quarters, expand=True), np.rot90(self.grey, quarters)
-        return replace(turned, image=image, grey=np.ascontiguousarray(grey), warnings=(*self.warnings, TURNS[quarters]))
+        image = self.image.rotate(90 * quarters, expand=True)
+        fine = self.fine and self.fine.rotate(90 * quarters, expand=True)
+        grey = np.ascontiguousarray(np.rot90(self.grey, quarters))
+        turns, warnings = (self.quarter_turns + quarters) % 4, (*self.warnings, TURNS[quarters])
+        return replace(self, image=image, grey=grey, fine=fine, warnings=warnings, quarter_turns=turns)
 
     def upright(self, box: Sequence[float]) -> tuple[float, float, float, float]:
         """A box of the original's pixels in this page's: left, top, right, bottom. It undoes what _box does."""

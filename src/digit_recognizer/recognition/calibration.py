@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,7 +40,8 @@ def rejection_score(logits: Tensor) -> Tensor:
     logits: float (..., 10), as the network gives them, without temperature. Outliers were trained towards equal
     probabilities, a score of 0. A doubt between two digits scores high: the other eight are ruled out.
     """
-    return -logits.log_softmax(-1).mean(-1) - math.log(logits.shape[-1])
+    divergence = -logits.log_softmax(-1).mean(-1) - math.log(logits.shape[-1])
+    return divergence.clamp(min=0)  # by rounding it may be less
 
 
 def _predict_augmented(model: nn.Module, split: data.Split, settings: Augmentation) -> tuple[Tensor, Tensor]:
@@ -73,3 +75,14 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
     zeros = torch.zeros(bins, dtype=torch.float64)
     differences = zeros.index_add(0, bin_index, confidence - correct)
     return float(differences.abs().sum() / len(labels))
+
+
+def calibrate_numbers(features: np.ndarray, are_right: np.ndarray) -> list[float]:
+    """Fit the weights with which the features of numbers give the probability that all of a number is right.
+
+    features: float (n, k), of page_reading.confidence_features; are_right: bool (n,). Logistic regression.
+    """
+    from sklearn.linear_model import LogisticRegression  # here: reading a picture does not need it
+
+    fitted = LogisticRegression(C=10.0, fit_intercept=False, max_iter=1000).fit(features, are_right)
+    return [float(weight) for weight in fitted.coef_[0]]

@@ -1,21 +1,24 @@
 """Read the digits of a page: PageNet finds them, and the network of single digits reads each of them again."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from digit_recognizer.page_reader import checkpoints, detection, rows
+from digit_recognizer.page_reader import detection, rows
+from digit_recognizer.page_reader.checkpoints import PageReader
 from digit_recognizer.page_reader.detection import Glyph
 from digit_recognizer.preprocessing.components import Component
 from digit_recognizer.preprocessing.page import Page, PreprocessedDigit
 from digit_recognizer.recipes.page_reader import OTHER
-from digit_recognizer.recognition.prediction import BLANK, UNLIKE, Number, Prediction
+from digit_recognizer.recognition.prediction import BLANK, SEVERAL, UNLIKE, Number, Prediction
 
 MAX_OTHER = 0.5  # probability that a glyph is not a digit
 WEIGHT = 0.5  # of the network of single digits in the logarithmic probabilities; PageNet has the rest
 MIN_TRACE = 0.15  # score of a glyph; without one a page holds no writing
 MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands out on the page
 MIN_SAME = 0.5  # intersection over union of two boxes of the same digit
+SMALL = 22  # pixels, longest side of digits, below which a page is enlarged if it can be
 MIN_TURNED = 3  # digits; fewer do not tell how a page lies
 SURE = 0.7  # mean probability of the digits, above which a page lies upright
 TURN_GAIN = 1.3  # times the evidence of digits that a turned page must give
@@ -26,12 +29,14 @@ MIN_COVERED = 0.4  # of a shape, by the boxes of glyphs that were found
 ReadDigits = Callable[[Sequence[PreprocessedDigit]], list[Prediction]]
 
 
-def read(page: Page, read_digits: ReadDigits) -> Number:
+def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
     """Read the digits of a row, or of rows. Rows of which more than half is not like a digit are left out.
 
-    read_digits: the network of single digits; see Recognizer.read.
+    reader: finds the digits. read_digits: the network of single digits; see Recognizer.read.
     """
-    page, glyphs = find(page)
+    page, glyphs = find(page, reader)
+    scores: list[float] = []
+    unread_count = 0
     predictions: list[Prediction] = []
     texts: list[str] = []
     numbers: list[tuple[str, ...]] = []
@@ -46,33 +51,67 @@ def read(page: Page, read_digits: ReadDigits) -> Number:
         texts.append(text)
         numbers.append(tuple("".join(text[place] for place in places) for places in rows.split_numbers(_boxes(row))))
         predictions += read_row
+        scores += [glyph.score for glyph in row]
         missing = _count_unread(page, row, glyphs)
+        unread_count += missing + text.count("?")
         if missing:
             unread.append(f"{_shapes(missing)} in row {len(texts)} {_was(missing)} not read")
     reason = None if texts else (UNLIKE if glyphs else BLANK)
-    confidence = float(np.prod([each.confidence for each in predictions])) if predictions else 0.0
-    return Number(reason, tuple(texts), tuple(numbers), tuple(predictions), confidence, page, tuple(unread))
+    features = confidence_features(predictions, scores, unread_count)
+    confidence = _confidence(features, reader.calibration) if predictions else 0.0
+    return Number(reason, tuple(texts), tuple(numbers), tuple(predictions), confidence, page, tuple(unread), features)
 
 
-def find(page: Page) -> tuple[Page, list[Glyph]]:
-    """Find the glyphs of a page, which is turned where its digits lie on their side or upside down."""
-    glyphs = find_glyphs(page)
+def confidence_features(predictions: Sequence[Prediction], scores: Sequence[float], unread: int) -> tuple[float, ...]:
+    """What tells how likely a number is right.
+
+    They are 1, the log-odds of all digits being right if their confidences were independent, the sum of the logarithms
+    of the scores of the glyphs, and the number of shapes that were not read.
+    """
+    product = float(np.clip(np.prod([each.confidence for each in predictions]), 1e-6, 1 - 1e-6))
+    return 1.0, math.log(product / (1 - product)), float(np.log(scores).sum()), float(unread)
+
+
+def _confidence(features: Sequence[float], weights: Sequence[float] | None) -> float:
+    """The probability that a number is right. weights: fitted by recognition.calibration; else the product itself."""
+    return 1 / (1 + math.exp(-float(np.dot(features, weights or (0, 1, 0, 0)))))
+
+
+def find(page: Page, reader: PageReader) -> tuple[Page, list[Glyph]]:
+    """Find the glyphs of a page.
+
+    The page is enlarged where its digits are small or none is found, and turned where they lie on their side or upside
+    down.
+    """
+    glyphs = find_glyphs(page, reader)
+    if not glyphs or np.median([_longest(glyph) for glyph in glyphs]) < SMALL:
+        larger = page.enlarge()
+        found = find_glyphs(larger, reader) if larger else []
+        if larger and _evidence(found) > _evidence(glyphs):
+            page, glyphs = larger, found
     if len(glyphs) >= MIN_TURNED and _evidence(glyphs) < SURE * len(glyphs):
         turned = [page.turn(quarters) for quarters in (1, 2, 3)]
-        found = [find_glyphs(each) for each in turned]
-        best = max(range(3), key=lambda index: _evidence(found[index]))
-        if _evidence(found[best]) > TURN_GAIN * _evidence(glyphs):
-            return turned[best], found[best]
+        all_found = [find_glyphs(each, reader) for each in turned]
+        best = max(range(3), key=lambda index: _evidence(all_found[index]))
+        if _evidence(all_found[best]) > TURN_GAIN * _evidence(glyphs):
+            return turned[best], all_found[best]
     return page, glyphs
 
 
-def find_glyphs(page: Page, size: float | None = None, min_score: float = detection.MIN_READ_SCORE) -> list[Glyph]:
+def _longest(glyph: Glyph) -> float:
+    left, top, right, bottom = glyph.box
+    return max(right - left, bottom - top)
+
+
+def find_glyphs(
+    page: Page, reader: PageReader, size: float | None = None, min_score: float = detection.MIN_READ_SCORE
+) -> list[Glyph]:
     """The glyphs of a page that are sure enough. size: in the page's pixels, where it is known."""
-    found = detection.find_glyphs(checkpoints.pretrained(), page.grey, size)
+    found = detection.find_glyphs(reader.model, page.grey, size)
     return [glyph for glyph in found if glyph.score >= min_score]
 
 
-def check(page: Page, prediction: Prediction, read_digits: ReadDigits) -> Prediction:
+def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: ReadDigits) -> Prediction:
     """Hold the reading of a page as one digit against what PageNet finds on it, and return the better one.
 
     Where both mean the same shape, the prediction stays, with a warning if PageNet reads it otherwise. Where PageNet
@@ -81,14 +120,16 @@ def check(page: Page, prediction: Prediction, read_digits: ReadDigits) -> Predic
     top, left, bottom, right = prediction.preprocessed.component.bbox
     box, size = (left, top, right, bottom), max(bottom - top, right - left)
     if prediction.digit is not None:
-        glyphs = find_glyphs(page, size, MIN_TRACE)
+        glyphs = find_glyphs(page, reader, size, MIN_TRACE)
         same = [glyph for glyph in glyphs if detection.iou(box, glyph.box) >= MIN_SAME]
         if same and same[0].score >= detection.MIN_READ_SCORE:
             return prediction
-    glyphs = find_glyphs(page, min_score=MIN_TRACE)
+    glyphs = find_glyphs(page, reader, min_score=MIN_TRACE)
     if not glyphs:
         return prediction._replace(digit=None, reason=prediction.reason or BLANK)
     sure = [glyph for glyph in glyphs if glyph.score >= MIN_SURE and glyph.probabilities[OTHER] <= MAX_OTHER]
+    if len(sure) > 1 and prediction.reason == BLANK:
+        return prediction._replace(reason=SEVERAL)
     if len(sure) == 1 and detection.iou(box, sure[0].box) < MIN_SAME:
         return read_glyphs(read_digits, page, sure, glyphs, 0)[0]
     return prediction
@@ -103,8 +144,18 @@ def read_glyphs(
     read_digits: ReadDigits, page: Page, row: list[Glyph], glyphs: list[Glyph], number: int
 ) -> list[Prediction]:
     """Read the glyphs of a row with both networks. glyphs: all of the page. number: of the row."""
-    cuts = [page.cut(glyph.box, [other.box for other in glyphs if other is not glyph], number) for glyph in row]
+    boxes = _boxes(glyphs)
+    cuts = [page.cut(glyph.box, _neighbours(glyph, boxes), number) for glyph in row]
     return [combine(glyph, prediction) for glyph, prediction in zip(row, read_digits(cuts), strict=True)]
+
+
+def _neighbours(glyph: Glyph, boxes: np.ndarray) -> list[list[float]]:
+    """Those of the boxes that come nearer to a glyph than its own size, without its own."""
+    left, top, right, bottom = glyph.box
+    reach = _longest(glyph)
+    near = (boxes[:, 0] < right + reach) & (boxes[:, 2] > left - reach)
+    near &= (boxes[:, 1] < bottom + reach) & (boxes[:, 3] > top - reach)
+    return boxes[near & (boxes != glyph.box).any(1)].tolist()
 
 
 def combine(glyph: Glyph, prediction: Prediction) -> Prediction:

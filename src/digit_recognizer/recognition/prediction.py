@@ -8,8 +8,8 @@ import numpy as np
 from digit_recognizer.preprocessing.page import Page, PreprocessedDigit
 from digit_recognizer.runtime.text import percent
 
-BLANK, UNLIKE = "blank", "not like a digit"  # reasons
-MIN_ALTERNATIVE = 0.1  # probability of another digit that makes a doubt; docs/own_digits.md says how often it is right
+BLANK, SEVERAL, UNLIKE = "blank", "several digits", "not like a digit"  # reasons
+MIN_ALTERNATIVE = 0.1  # the least probability of another digit that is named beside the answer
 
 
 class Prediction(NamedTuple):
@@ -63,7 +63,7 @@ class Number(NamedTuple):
     reason: why there is no number, blank or not like a digit; else None. rows: each as text, "?" for what was not
     read. numbers: of each row, which is split at wide gaps. predictions: in reading order. confidence: calibrated
     probability, 0 to 1, that all rows are right; 0 where nothing was read. page: the picture as it was analyzed, turned
-    upright. unread: warnings of what was left out.
+    upright. unread: warnings of what was left out. features: of page_reading.confidence_features.
     """
 
     reason: str | None
@@ -73,6 +73,7 @@ class Number(NamedTuple):
     confidence: float
     page: Page
     unread: tuple[str, ...] = ()
+    features: tuple[float, ...] = ()
 
     @property
     def boxes(self) -> tuple[tuple[int, int, int, int], ...]:

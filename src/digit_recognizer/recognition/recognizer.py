@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from digit_recognizer import checkpoints, evaluation
+from digit_recognizer.page_reader.checkpoints import PageReader, pretrained
 from digit_recognizer.preprocessing.page import PreprocessedDigit, analyze
 from digit_recognizer.recognition import page_reading
 from digit_recognizer.recognition.calibration import rejection_score
@@ -26,16 +27,32 @@ class Logarithm(nn.Module):
 
 
 class Recognizer:
-    """A network with its calibration: the temperature of its logits, and the least rejection score of a digit.
+    """A network with its calibration: the temperature of its logits, and the least rejection score of a digit."""
 
-    The default threshold rejects nothing, since no score is less than 0 but by rounding.
-    """
-
-    def __init__(self, model: nn.Module, temperature: float = 1.0, rejection_threshold: float = -1.0) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        temperature: float = 1.0,
+        rejection_threshold: float = 0.0,
+        page_reader: PageReader | None = None,
+    ) -> None:
+        """page_reader: finds digits on pages; by default the one in the package."""
         self.model, self.temperature, self.rejection_threshold = model.eval(), temperature, rejection_threshold
+        self._page_reader = page_reader
+
+    @property
+    def page_reader(self) -> PageReader:
+        """What finds digits on pages, loaded when it is first needed."""
+        return self._page_reader or pretrained()
 
     @classmethod
-    def load(cls, path: str | Path | None = None, mean: float | None = None, std: float | None = None) -> "Recognizer":
+    def load(
+        cls,
+        path: str | Path | None = None,
+        mean: float | None = None,
+        std: float | None = None,
+        page_reader: PageReader | None = None,
+    ) -> "Recognizer":
         """Load the network of a file, or the one in the package. Raises UserError; see checkpoints.load."""
         if path is None and (mean is not None or std is not None):
             raise UserError("the network in the package has its own normalisation; leave out --mean and --std")
@@ -44,13 +61,13 @@ class Recognizer:
         calibrated = _calibration(path, checkpoint.record or {})
         if checkpoint.recipe is not None and checkpoint.recipe.output == "softmax":
             model = nn.Sequential(model, Logarithm())
-        return cls(model, **calibrated)
+        return cls(model, calibrated.get("temperature", 1.0), calibrated.get("rejection_threshold", 0.0), page_reader)
 
     def predict(self, picture: Any) -> Prediction:
         """Read one digit in a path, bytes, a Pillow image, an array or a Page. Raises UserError; see image_io.read."""
         page = analyze(picture)
         prediction = self.read([page.digit()])[0]
-        return page_reading.check(page, prediction, self.read)._replace(page=page)
+        return page_reading.check(page, prediction, self.page_reader, self.read)._replace(page=page)
 
     def predict_many(self, pictures: Iterable[Any]) -> list[Prediction]:
         """Read several pictures, each as predict does; their pages are not kept."""
@@ -58,7 +75,7 @@ class Recognizer:
 
     def read_number(self, picture: Any) -> Number:
         """Read the digits of a page, row by row. Raises UserError; see image_io.read."""
-        return page_reading.read(analyze(picture), self.read)
+        return page_reading.read(analyze(picture), self.page_reader, self.read)
 
     def read(self, digits: Sequence[PreprocessedDigit]) -> list[Prediction]:
         """Predict digits that were taken from pages."""

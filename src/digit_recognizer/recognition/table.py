@@ -90,7 +90,8 @@ def read_csv(path: Path) -> tuple[list[Row], int]:
         return [Row(*line) for line in lines], size
     except (ValueError, TypeError, csv.Error) as error:
         columns = ", ".join(COLUMNS)
-        raise UserError(f"{path} is not a table of pictures with the columns {columns}; name another file") from error
+        text = f"{one_line(path)} is not a table with the columns {columns}; name another file"
+        raise UserError(text) from error
 
 
 @contextlib.contextmanager
@@ -103,7 +104,7 @@ def open_csv(path: Path, resume: bool = False) -> Iterator[tuple[list[Row], Call
     # A device or a pipe has no rows to lose.
     rows, size = read_csv(path) if path.is_file() else ([], 0)
     if rows and not resume:
-        raise UserError(f"{path} exists; add --resume to go on, or name another file")
+        raise UserError(f"{one_line(path)} exists; add --resume to go on, or name another file")
     with files.open_to_append(path, size) as append:
         if not size:
             append(to_csv([]))

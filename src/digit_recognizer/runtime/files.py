@@ -51,35 +51,34 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def open_to_append(path: Path, keep: int = 0) -> Iterator[Callable[[bytes], None]]:
-    """Within it, append(content) adds to the end of a file at once: what a crash or a full disk cuts off is the last.
+    """Within it, append(content) adds to the end of a file at once: a crash or a full disk cuts off the last part only.
 
     keep: bytes at the beginning of the file that stay; the rest, such as a line that was cut off, is removed first.
     Raises UserError when the file cannot be written.
     """
-    with _explaining(path):
+    with _explaining(path, "choose another"):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("ab", buffering=0)
     with file:
 
         def append(content: bytes) -> None:
-            with _explaining(path):
+            with _explaining(path, "what was written before is in it"):
                 while content:
                     content = content[file.write(content) :]  # an almost full disk takes a part of it
 
-        if path.is_file():
-            with _explaining(path):
+        with _explaining(path, "choose another"):
+            if path.is_file():
                 file.truncate(keep)
         yield append
 
 
 @contextlib.contextmanager
-def _explaining(path: Path) -> Iterator[None]:
-    """Raise UserError where a file that is written line by line cannot be written."""
+def _explaining(path: Path, ending: str) -> Iterator[None]:
+    """Raise UserError, with this ending, where a file cannot be written."""
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"cannot write {one_line(path)}: {reason}; the lines before are in it") from error
+        raise UserError(f"cannot write {one_line(path)}: {error.strerror or error}; {ending}") from error
 
 
 def _remove_stale(path: Path) -> None:

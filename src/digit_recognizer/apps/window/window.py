@@ -11,7 +11,7 @@ from digit_recognizer.apps.window.layout import Layout, shorten
 from digit_recognizer.apps.window.learning import TrainingControl
 from digit_recognizer.preprocessing import image_io
 from digit_recognizer.recognition import marks
-from digit_recognizer.recognition.prediction import Number, Prediction
+from digit_recognizer.recognition.prediction import BLANK, SEVERAL, Number, Prediction
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import percent
@@ -19,8 +19,7 @@ from digit_recognizer.runtime.text import percent
 DELAY = 18  # milliseconds from a mouse movement to the prediction; the next movement, 1/60 s later, restarts it
 MAX_DELAY = 0.08  # seconds after which it is no longer restarted; a prediction, about 20 ms, blocks the mouse
 REST = 250  # milliseconds without a movement after which several digits are read, which takes longer
-SEVERAL = "several digits"
-REASONS = {"blank": "Nothing to read here", SEVERAL: "Several digits…"}
+REASONS = {BLANK: "Nothing to read here", SEVERAL: "Several digits…"}
 HINT = "Draw a digit with the mouse.   Enter: predict   Escape: clear   Ctrl-Z: undo"
 IMAGE_PATTERNS: str | tuple[str, ...] = ("*.png", "*.jpg", "*.jpeg", "*.gif", "*.bmp", "*.tif", "*.tiff", "*.webp")
 
@@ -93,7 +92,7 @@ class Window:
         types = [("Pictures", IMAGE_PATTERNS), ("All files", "*")]
         if path := filedialog.askopenfilename(parent=self.root, title="Open image", filetypes=types):
             picture = image_io.read(path)
-            self.drawing.add(picture.image)
+            self.drawing.add(picture.fine or picture.image)  # digits on a page may be small
             self._redraw()
             self.layout.set_status("; ".join((f"Opened {path}", *picture.warnings)))
 
@@ -168,7 +167,7 @@ class Window:
     def _show_prediction(self, prediction: Prediction) -> None:
         digit, layout = prediction.digit, self.layout
         if digit is None:
-            layout.show_digit("–" if prediction.reason == "blank" else "?", "NoDigit.TLabel")
+            layout.show_digit("–" if prediction.reason == BLANK else "?", "NoDigit.TLabel")
             reason = REASONS.get(prediction.reason or "", (prediction.reason or "").capitalize())
             layout.confidence_label.configure(text="Draw a digit" if self.drawing.is_empty else reason)
         else:
@@ -180,7 +179,7 @@ class Window:
 
     def _show_details(self, prediction: Prediction, warnings: tuple[str, ...]) -> None:
         """Show the ten probabilities, what the network saw, and warnings."""
-        is_blank = prediction.reason == "blank"
+        is_blank = prediction.reason == BLANK
         self.layout.bars.show((0.0,) * 10 if is_blank else prediction.probabilities, prediction.digit)
         self.layout.network_input.show(prediction.image)
         text = "; ".join(warnings)
