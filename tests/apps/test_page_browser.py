@@ -113,6 +113,19 @@ def test_uploaded_pictures_are_read(visit):
     assert lines[2].startswith('nothing.png,,,"unreadable: nothing.png is not a picture')
 
 
+@on_both_sizes
+def test_a_number_is_shown_in_boxes_beside_its_crops(visit):
+    upload(visit, {"number.png": picture("470")})
+    assert re.fullmatch(r"Read as the number 470 [\d.>]+% sure of all of it; least sure of #\d: .+", answer(visit))
+    visit.get_by_text("Noticed in the picture").wait_for()  # the last to come
+    visit.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    page, *crops = visit.locator("[data-testid=stImage] img").all()
+    assert page.get_attribute("alt") == "Your picture with boxes around the 3 digits that were found"
+    assert [crop.get_attribute("alt").split("read as ")[1][0] for crop in crops] == list("470")
+    boxes = [image.bounding_box() for image in (page, *crops)]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= visit.viewport_size["width"] for box in boxes)
+
+
 def test_names_of_files_are_shown_and_never_run(visit):
     dialogs = []
     visit.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))

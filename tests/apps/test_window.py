@@ -209,7 +209,7 @@ def shown_boxes(canvas) -> list[float]:
     return sorted((left + right) / 2 / canvas.winfo_width() for left, _, right, _ in boxes)
 
 
-def test_a_doubt_is_said_in_words(window, doubtful):
+def test_a_doubt_is_said_in_words(window, doubtful, network_alone):
     window.use_recognizer(doubtful, "doubtful")
     draw(window, ONE)
     assert (digit(window), window.layout.confidence_label.cget("text")) == ("5", "54.0% sure,\nor 9")
