@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from digit_recognizer import data, models, recipes, records, training
+from digit_recognizer.recognition import page_reading
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import record_store
@@ -74,6 +75,12 @@ def doubtful() -> Recognizer:
     torch.nn.init.zeros_(model[1].weight)
     model[1].bias.data = probabilities.log()
     return Recognizer(model, rejection_threshold=2.0)
+
+
+@pytest.fixture
+def network_alone(monkeypatch) -> None:
+    """The network of single digits reads those of a page too, whatever PageNet takes them for."""
+    monkeypatch.setattr(page_reading, "combine", lambda glyph, prediction: prediction)
 
 
 @pytest.fixture

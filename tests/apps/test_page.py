@@ -68,29 +68,57 @@ def test_a_digit_is_read_and_every_step_shown(app):
 
 def test_several_digits_are_read_as_a_number_even_unasked_and_decoded_once(app):
     with mock.patch.object(image_io, "read", wraps=image_io.read) as read:
-        upload(app, {"number.png": picture("7214")})
+        upload(app, {"number.png": picture("470")})
     assert read.call_count == 1
-    assert answer(app).startswith("Read as the number 7214 least sure of #")
-    digits = captions(app)[1:]
-    assert [caption[:6] for caption in digits] == ["#1: 7,", "#2: 2,", "#3: 1,", "#4: 4,"]
-    confidences = [float(re.search(r"([\d.]+)%", text)[1]) for text in (answer(app), *digits)]
-    assert confidences[0] == min(confidences[1:])
+    all_of_it, least = re.fullmatch(r"Read as the number 470 (.+)% sure of all of it; least (.+)", answer(app)).groups()
+    page, *digits = captions(app)
+    assert page.startswith("Your picture and what was read. Blue: sure; yellow with a question mark: doubtful;")
+    assert [re.sub(r"\?|,.*", "", caption) for caption in digits] == ["#1: 4", "#2: 7", "#3: 0"]
+    confidences = [float(re.search(r"([\d.]+)%", text)[1]) for text in digits]
+    weakest = confidences.index(min(confidences))
+    assert least.startswith(f"sure of #{weakest + 1}: {'470'[weakest]}, {confidences[weakest]}%")
+    assert float(all_of_it.replace("&gt;", "")) <= min(confidences)
 
 
-def test_a_doubt_is_said_in_words(app, doubtful, monkeypatch):
+def test_a_doubt_is_said_in_words(app, doubtful, monkeypatch, network_alone):
     monkeypatch.setattr(Recognizer, "read", doubtful.read)
     upload(app, {"seven.png": picture("7")})
     assert answer(app) == "Read as the digit 5 , or 9 54.0% sure: little more than a guess"
     assert any("more than one digit: 5 or 9 (44.0%)" in caption.value for caption in app.caption)
     upload(app, {"seven.png": picture("7"), "number.png": picture("70")})
-    notes = list(app.dataframe[0].value["note"])
+    notes = list(app.dataframe[0].value["warnings"])
     assert [note.split(";")[0] for note in notes] == ["or 9 (44.0%)", "#1: 5 or 9 (44.0%), #2: 5 or 9 (44.0%)"]
+
+
+def test_the_doubts_of_a_number_are_said_in_words(app, doubtful, monkeypatch, network_alone):
+    monkeypatch.setattr(Recognizer, "read", doubtful.read)
     upload(app, {"number.png": picture("70")})
-    assert answer(app).endswith("; in doubt #1: 5 or 9 (44.0%), #2: 5 or 9 (44.0%)")
-    assert captions(app)[1:] == ["#1: 5, 54.0%, or 9 (44.0%)", "#2: 5, 54.0%, or 9 (44.0%)"]
+    said = "29.2% sure of all of it; least sure of #1: 5, 54.0%, or 9 (44.0%)"
+    assert answer(app) == f"Read as the number 55 {said}"
+    assert captions(app)[1:] == ["#1: 5?, 54.0%, or 9 (44.0%)", "#2: 5?, 54.0%, or 9 (44.0%)"]
 
 
-def test_a_shape_unlike_a_digit_is_marked_within_a_number(app, monkeypatch):
+def test_rows_are_lines_and_what_was_not_read_is_a_warning_of_its_own(app, monkeypatch):
+    read_number = Recognizer.read_number
+
+    def read_in_part(recognizer, source):
+        number = read_number(recognizer, source)
+        first, second = number.predictions
+        lower = second._replace(preprocessed=second.preprocessed._replace(row=1))
+        rows = {"rows": ("7", "0"), "numbers": (("7",), ("0",)), "predictions": (first, lower)}
+        return number._replace(**rows, unread=("2 shapes in row 1 were not read",))
+
+    monkeypatch.setattr(Recognizer, "read_number", read_in_part)
+    upload(app, {"number.png": picture("70")})
+    (heading,) = (element.proto.body for element in app.get("html") if 'class="answer"' in element.proto.body)
+    assert "7<br>0" in heading
+    assert lines(app.warning) == ["Not all of the page was read: 2 shapes in row 1 were not read."]
+    assert lines(app.info) == ["Noticed in the picture: dark on light, inverted."]
+    assert "each row on its line" in captions(app)[0]
+    assert [text.value for text in app.markdown if text.value.startswith("Row")] == ["Row 1", "Row 2"]
+
+
+def test_a_shape_unlike_a_digit_is_marked_within_a_number(app, monkeypatch, network_alone):
     read = Recognizer.read
 
     def unsure_of_the_second(recognizer, digits):
@@ -101,8 +129,8 @@ def test_a_shape_unlike_a_digit_is_marked_within_a_number(app, monkeypatch):
 
     monkeypatch.setattr(Recognizer, "read", unsure_of_the_second)
     upload(app, {"number.png": picture("470")})
-    assert re.match(r"Read as the number 4\?0 least sure of #[13]: ", answer(app))
-    assert captions(app)[2] == "#2?: no digit"
+    assert re.fullmatch(r"Read as the number 4\?0 [\d.]+% sure of all that was read; #2 was not read", answer(app))
+    assert captions(app)[2] == "#2: no digit"
 
 
 def test_many_files_make_a_table_with_a_line_for_what_is_not_a_picture(app):

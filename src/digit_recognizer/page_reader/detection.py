@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from digit_recognizer.page_reader.network import MULTIPLE, STRIDE, PageNet
+from digit_recognizer.page_reader.network import MULTIPLE, STRIDE, Maps, PageNet
 
 MIN_SIDE = 48  # pixels on the longest side of the pyramid's smallest level
 MAX_PIXELS = 410_000  # of a level that is larger than the picture
@@ -48,6 +48,20 @@ def find_glyphs(model: PageNet, grey: np.ndarray, size: float | None = None) -> 
     return _suppress(boxes, scores, classes)
 
 
+@torch.inference_mode()
+def find_centres(model: PageNet, grey: np.ndarray) -> np.ndarray:
+    """How probable it is that a glyph's centre is at each pixel: float32 (height, width), the highest of all levels."""
+    image = torch.from_numpy(np.ascontiguousarray(grey))[None, None]
+    centres = torch.zeros_like(image)
+    height, width = grey.shape
+    for scale in _scales(height, width, None):
+        scaled = _scale(image, scale)
+        centre = F.interpolate(_maps(model, scaled).centre.sigmoid(), scale_factor=STRIDE, mode="bilinear")
+        centre = centre[..., : scaled.shape[2], : scaled.shape[3]]
+        centres = torch.maximum(centres, F.interpolate(centre, size=(height, width), mode="bilinear"))
+    return centres[0, 0].numpy()
+
+
 def _scales(height: int, width: int, size: float | None) -> list[float]:
     """Of the levels of the pyramid, each half of the one before. Small pictures are enlarged."""
     enlarged = min(2.0, math.sqrt(MAX_PIXELS / (height * width)))
@@ -62,10 +76,9 @@ def _scales(height: int, width: int, size: float | None) -> list[float]:
 @torch.inference_mode()
 def _of_level(model: PageNet, image: Tensor, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes (n, 4) in the picture's pixels, scores (n,) and class probabilities (n, CLASSES) of one level."""
-    height, width = (max(1, round(side * scale)) for side in image.shape[2:])
-    scaled = F.interpolate(image, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
-    padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-    maps = model(F.pad(scaled, padding, mode="replicate"))
+    scaled = _scale(image, scale)
+    height, width = scaled.shape[2:]
+    maps = _maps(model, scaled)
     centre = maps.centre.sigmoid()
     peaks = centre * (F.max_pool2d(centre, 3, 1, 1) == centre)
     scores, places = peaks.flatten().topk(min(MAX_PEAKS, peaks.numel()))
@@ -83,6 +96,17 @@ def _of_level(model: PageNet, image: Tensor, scale: float) -> tuple[np.ndarray, 
     ratio = torch.tensor([image.shape[3] / width, image.shape[2] / height] * 2)[:, None]
     classes = maps.classes[0, :, rows, columns].softmax(0)
     return (boxes * ratio)[:, kept].T.numpy(), scores[kept].numpy(), classes[:, kept].T.numpy()
+
+
+def _scale(image: Tensor, scale: float) -> Tensor:
+    size = [max(1, round(side * scale)) for side in image.shape[2:]]
+    return F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def _maps(model: PageNet, image: Tensor) -> Maps:
+    """Of a picture whose right and lower edge are repeated until PageNet takes it."""
+    height, width = image.shape[2:]
+    return model(F.pad(image, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate"))
 
 
 def _suppress(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> list[Glyph]:

@@ -79,6 +79,15 @@ class Page:
         turns, warnings = (self.quarter_turns + quarters) % 4, (*self.warnings, TURNS[quarters])
         return replace(self, image=image, grey=grey, fine=fine, warnings=warnings, quarter_turns=turns)
 
+    def upright(self, box: Sequence[float]) -> tuple[float, float, float, float]:
+        """A box of the original's pixels in this page's: left, top, right, bottom. It undoes what _box does."""
+        left, top, right, bottom = (side / self.scale for side in box)
+        height, width = self.grey.shape[:: -1 if self.quarter_turns % 2 else 1]
+        for _ in range(self.quarter_turns):  # each goes on by a quarter
+            left, top, right, bottom = top, width - right, bottom, width - left
+            height, width = width, height
+        return left, top, right, bottom
+
     def digit(self) -> PreprocessedDigit:
         """Return the page as one digit: its largest component and those that belong to it."""
         if not self.components:

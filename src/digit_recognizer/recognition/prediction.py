@@ -91,6 +91,12 @@ class Number(NamedTuple):
         return tuple(" ".join(numbers) for numbers in self.numbers)
 
     @property
+    def weakest(self) -> int:
+        """The index of the digit that was not read, or else of the least sure one."""
+        unsure = [(each.digit is not None, each.confidence) for each in self.predictions]
+        return unsure.index(min(unsure))
+
+    @property
     def doubt(self) -> str:
         """The alternatives of its digits in words, such as "#2: 5 or 9 (44.2%)", by their place from 1."""
         numbered = enumerate(self.predictions, 1)
