@@ -14,6 +14,7 @@ from digit_recognizer.page_reader.network import MULTIPLE, STRIDE, Maps, PageNet
 MIN_SIDE = 48  # pixels on the longest side of the pyramid's smallest level
 MAX_PIXELS = 410_000  # of a level that is larger than the picture
 MIN_SIZE, MAX_SIZE = 11, 92  # pixels, longest side of a glyph in the level where it is found
+MIN_WIDTH = 2  # pixels in the same level; what is narrower lies beyond the picture's edge
 BEST_SIZE = 64  # pixels, longest side of a glyph in the level where it is seen best
 MIN_SCORE = 0.1  # of a peak; what is fainter is nowhere looked at
 MIN_READ_SCORE = 0.45  # of a glyph that is read
@@ -91,8 +92,8 @@ def _of_level(model: PageNet, image: Tensor, scale: float) -> tuple[np.ndarray, 
     boxes = torch.cat([middle - half, middle + half])
     boxes[0::2] = boxes[0::2].clamp(0, width)
     boxes[1::2] = boxes[1::2].clamp(0, height)
-    longest = 2 * half.amax(0)
-    kept = (longest >= MIN_SIZE) & (longest <= MAX_SIZE)
+    sides = boxes[2:] - boxes[:2]
+    kept = (sides.amax(0) >= MIN_SIZE) & (sides.amax(0) <= MAX_SIZE) & (sides.amin(0) >= MIN_WIDTH)
     ratio = torch.tensor([image.shape[3] / width, image.shape[2] / height] * 2)[:, None]
     classes = maps.classes[0, :, rows, columns].softmax(0)
     return (boxes * ratio)[:, kept].T.numpy(), scores[kept].numpy(), classes[:, kept].T.numpy()

@@ -20,9 +20,11 @@ MAX_OTHER = 0.6
 MAX_OTHER_REFUSED = 0.3  # where it refuses it
 MIN_UNDISPUTED = 0.98  # confidence of the network of single digits, from which on it is believed
 WEIGHT = 0.35  # of the network of single digits in the logarithmic probabilities; PageNet has the rest
-MIN_TRACE = 0.15  # score of a glyph; without one a page holds no writing
+MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
+MIN_CLEAR_SCORE, MIN_CLEAR_CONFIDENCE = 0.55, 0.75  # means of a row; below both, it is the grain of the paper
 MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands out on the page
 MIN_SAME = 0.5  # intersection over union of two boxes of the same digit
+MIN_NEAR = 0.1  # the same, of a box that may hold the digit
 SMALL = 22  # pixels, longest side of digits, below which a page is enlarged if it can be
 TELLING = (2, 3, 4, 5, 6, 7, 9)  # digits that tell how a page lies: a turned 1 is a dash
 MIN_TURNED = 3  # such digits; fewer are not enough
@@ -56,7 +58,8 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
     kept: list[list[Reading]] = []
     unread: list[str] = []
     unread_count, left_out = 0, 0
-    for row in find_rows(page, glyphs, read_digits):
+    rows_found = [row for row in find_rows(page, glyphs, read_digits) if _is_writing(row)]
+    for row in rows_found:
         missing = sum(reading.character == "?" for reading in row)
         if 2 * missing > len(row):
             left_out += len(row)
@@ -71,7 +74,7 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
     readings = list(itertools.chain.from_iterable(kept))
     features = confidence_features(readings, unread_count)
     return Number(
-        reason=None if kept else (UNLIKE if unread else BLANK),
+        reason=None if kept else (UNLIKE if rows_found else BLANK),
         rows=tuple("".join(reading.character for reading in row) for row in kept),
         numbers=tuple(_split(row) for row in kept),
         predictions=tuple(
@@ -90,6 +93,13 @@ def find_rows(page: Page, glyphs: list[Glyph], read_digits: ReadDigits) -> list[
     """The glyphs by row, each read by both networks."""
     readings = read_glyphs(page, glyphs, read_digits)
     return [[readings[index] for index in row] for row in rows.find_rows(_boxes(glyphs))]
+
+
+def _is_writing(row: list[Reading]) -> bool:
+    """Whether a row is more than what PageNet sees at times in the grain of paper: faint, and hardly like any digit."""
+    score = np.mean([reading.glyph.score for reading in row])
+    confidence = np.mean([reading.prediction.confidence for reading in row])
+    return bool(score >= MIN_CLEAR_SCORE or confidence >= MIN_CLEAR_CONFIDENCE)
 
 
 def _split(row: list[Reading]) -> tuple[str, ...]:
@@ -153,27 +163,33 @@ def find_glyphs(
 def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: ReadDigits) -> Prediction:
     """Hold the reading of a page as one digit against what PageNet finds on it, and return the better one.
 
-    Where both mean the same shape, the prediction stays, with a warning if PageNet reads it otherwise. Where PageNet
-    finds one digit elsewhere, that one is read. Where it finds nothing at all, there is none.
+    Where PageNet sees a glyph in the same place, the prediction stays; it is refused where PageNet takes the glyph for
+    a letter and the prediction is not sure. Where PageNet finds one digit elsewhere, that one is read. Where it finds
+    nothing that the prediction might be, there is none.
     """
     top, left, bottom, right = prediction.preprocessed.component.bbox
     box, size = (left, top, right, bottom), max(bottom - top, right - left)
     if prediction.digit is not None:
-        glyphs = find_glyphs(page, reader, size, MIN_TRACE)
-        same = [glyph for glyph in glyphs if detection.iou(box, glyph.box) >= MIN_SAME]
-        if same and same[0].score >= detection.MIN_READ_SCORE:
+        clear = find_glyphs(page, reader, size, MIN_CLEAR_SCORE)
+        same = [glyph for glyph in clear if detection.iou(box, glyph.box) >= MIN_SAME]
+        if same:
             return prediction if _is_digit(same[0], prediction) else prediction._replace(digit=None, reason=UNLIKE)
     glyphs = find_glyphs(page, reader, min_score=MIN_TRACE)
-    if not glyphs:
-        return prediction._replace(digit=None, reason=prediction.reason or BLANK)
+    if prediction.digit is not None and not any(detection.iou(box, glyph.box) >= MIN_NEAR for glyph in glyphs):
+        prediction = prediction._replace(digit=None, reason=BLANK)
     if prediction.digit is not None and prediction.confidence >= MIN_UNDISPUTED:
         return prediction
-    sure = [glyph for glyph in glyphs if glyph.score >= MIN_SURE and glyph.probabilities[OTHER] <= MAX_OTHER]
+    sure = [reading for reading in read_glyphs(page, glyphs, read_digits) if _is_sure_digit(reading)]
+    if len(sure) == 1 and detection.iou(box, sure[0].glyph.box) < MIN_SAME:
+        return sure[0].prediction
     if len(sure) > 1 and prediction.reason == BLANK:
         return prediction._replace(reason=SEVERAL)
-    if len(sure) == 1 and detection.iou(box, sure[0].box) < MIN_SAME:
-        return next(each.prediction for each in read_glyphs(page, glyphs, read_digits) if each.glyph is sure[0])
     return prediction
+
+
+def _is_sure_digit(reading: Reading) -> bool:
+    """Whether a glyph is read although it is not what stands out on the page."""
+    return reading.prediction.digit is not None and reading.glyph.score >= MIN_SURE and _is_writing([reading])
 
 
 def _evidence(glyphs: list[Glyph], digits: Sequence[int] = range(10)) -> float:
