@@ -114,7 +114,7 @@ def no_network(monkeypatch) -> None:
 
 @pytest.fixture
 def cluster(tmp_path):
-    """A Dask scheduler and two workers, processes of their own: (address, workers)."""
+    """A Dask scheduler and two workers, processes of their own: (address, scheduler, workers)."""
     pytest.importorskip("distributed", reason="optional: pip install -e .[cluster]")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
@@ -125,7 +125,7 @@ def cluster(tmp_path):
         subprocess.Popen([sys.executable, "-m", "dask", *command, "--no-dashboard"], **quiet)
         for command in (["scheduler", "--host", "127.0.0.1", "--port", port], worker, worker)
     ]
-    yield address, processes[1:]
+    yield address, processes[0], processes[1:]
     for process in processes:
         process.kill()
         process.wait(timeout=30)

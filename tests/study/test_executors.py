@@ -79,7 +79,7 @@ def test_a_caller_may_leave_results_without_a_warning():
 def test_dask_gives_the_records_of_a_serial_study_even_when_a_worker_is_killed(cluster, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(executors, "TIMEOUT", 120)  # a busy machine starts the cluster slowly
     small = dataclasses.replace(recipes.get("mlp_128_adam"), dataset="optdigits", epochs=2)
-    address, workers = cluster
+    address, _, workers = cluster
     sweep.run([small], 8, tmp_path / "serial", workers=1)
     first = capsys.readouterr().out
     done = tmp_path / "dask" / small.name
@@ -98,3 +98,13 @@ def test_dask_gives_the_records_of_a_serial_study_even_when_a_worker_is_killed(c
     serial, parallel = (record_store.read_all(tmp_path / name, small) for name in ("serial", "dask"))
     assert [record["weights"] for record in parallel] == [record["weights"] for record in serial]
     assert {record["made_with"]["threads"] for record in parallel} == {1}
+
+
+def test_a_scheduler_that_goes_away_is_one_line(cluster, monkeypatch, capfd):
+    monkeypatch.setattr(executors, "TIMEOUT", 120)
+    address, scheduler, _ = cluster
+    message = f"the Dask scheduler at {address} has gone; run the command again to continue"
+    with pytest.raises(UserError, match=message), executors.open_executor("dask", address) as executor:
+        for _ in executor(time.sleep, [(0.1,)] * 1000):
+            scheduler.kill()
+    assert capfd.readouterr().err == ""

@@ -17,7 +17,6 @@ from digit_recognizer.recognition.table import Row
 from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import one_line
-from digit_recognizer.study import executors
 
 BATCH = 8  # pictures that a worker gets at a time, about a third of a second
 MIN_BATCHES = 16  # with fewer, some workers would wait for the last one
@@ -43,6 +42,8 @@ def run(
     if request.show is not None:
         files.check_writable(request.show)
     if (workers, backend, scheduler) != (None, None, None):
+        from digit_recognizer.study import executors
+
         executors.validate(backend or "local", scheduler, workers)
     pictures = labelled_files.collect(names)
     request = request._replace(width=max(len(one_line(picture.path)) for picture in pictures))
@@ -99,6 +100,8 @@ def _read(
         for picture in missing:
             yield from answers.read_batch(0, [picture], request)[1]
     elif missing:
+        from digit_recognizer.study import executors
+
         size = max(1, min(BATCH, len(missing) // MIN_BATCHES))
         batches = [missing[start : start + size] for start in range(0, len(missing), size)]
         if scheduler is not None:

@@ -1,6 +1,8 @@
 """Where independent jobs are computed: in this process, in processes of this machine, or on a Dask cluster."""
 
+import concurrent.futures
 import contextlib
+import logging
 import multiprocessing.resource_tracker
 import signal
 import threading
@@ -28,7 +30,7 @@ def open_executor(
 
     workers: local processes, by default one per core; a cluster uses all its workers. scheduler: address of the
     cluster. A job of a cluster's killed worker is given to another worker. Raises UserError for invalid arguments, a
-    missing package, a scheduler that does not answer or has no workers, and a killed local worker.
+    missing package, a scheduler that does not answer, has no workers or goes away, and a killed local worker.
     """
     validate(backend, scheduler, workers)
     try:
@@ -92,9 +94,12 @@ def _local(workers: int | None) -> contextlib.AbstractContextManager[Any]:
 def _dask(scheduler: str) -> Iterator[None]:
     try:
         from dask.distributed import Client
+        from distributed.comm import CommClosedError
         from distributed.scheduler import KilledWorker
     except ImportError as error:
         raise UserError(f"dask is not installed ({error}): pip install 'dask[distributed]'") from error
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is an error here, in one line
     clients = []
 
     def connect() -> None:
@@ -118,5 +123,7 @@ def _dask(scheduler: str) -> Iterator[None]:
             raise UserError(
                 f"the Dask scheduler at {scheduler} has no workers; start them with: dask worker ADDRESS --nthreads 1"
             ) from error
+        except (concurrent.futures.CancelledError, CommClosedError) as error:
+            raise UserError(f"the Dask scheduler at {scheduler} has gone; run the command again to continue") from error
         except KilledWorker as error:
             raise UserError("a job killed one Dask worker after the other, perhaps out of memory") from error
