@@ -21,7 +21,8 @@ MAX_OTHER_REFUSED = 0.3  # where it refuses it
 MIN_UNDISPUTED = 0.98  # confidence of the network of single digits, from which on it is believed
 WEIGHT = 0.35  # of the network of single digits in the logarithmic probabilities; PageNet has the rest
 MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
-MIN_CLEAR_SCORE, MIN_CLEAR_CONFIDENCE = 0.55, 0.75  # means of a row; below both, it is the grain of the paper
+MIN_EVIDENCE = 1.2  # mean of score and confidence together, of a row
+MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
 MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands out on the page
 MIN_SAME = 0.5  # intersection over union of two boxes of the same digit
 MIN_NEAR = 0.1  # the same, of a box that may hold the digit
@@ -58,10 +59,11 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
     kept: list[list[Reading]] = []
     unread: list[str] = []
     unread_count, left_out = 0, 0
-    rows_found = [row for row in find_rows(page, glyphs, read_digits) if _is_writing(row)]
-    for row in rows_found:
+    for row in find_rows(page, glyphs, read_digits):
         missing = sum(reading.character == "?" for reading in row)
-        if 2 * missing > len(row):
+        if not _is_writing(row) and _is_grain(row):
+            continue
+        if not _is_writing(row) or 2 * missing > len(row):
             left_out += len(row)
             continue
         kept.append(row)
@@ -74,7 +76,7 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
     readings = list(itertools.chain.from_iterable(kept))
     features = confidence_features(readings, unread_count)
     return Number(
-        reason=None if kept else (UNLIKE if rows_found else BLANK),
+        reason=None if kept else (UNLIKE if left_out else BLANK),
         rows=tuple("".join(reading.character for reading in row) for row in kept),
         numbers=tuple(_split(row) for row in kept),
         predictions=tuple(
@@ -96,10 +98,13 @@ def find_rows(page: Page, glyphs: list[Glyph], read_digits: ReadDigits) -> list[
 
 
 def _is_writing(row: list[Reading]) -> bool:
-    """Whether a row is more than what PageNet sees at times in the grain of paper: faint, and hardly like any digit."""
-    score = np.mean([reading.glyph.score for reading in row])
-    confidence = np.mean([reading.prediction.confidence for reading in row])
-    return bool(score >= MIN_CLEAR_SCORE or confidence >= MIN_CLEAR_CONFIDENCE)
+    """Whether a row is more than what PageNet sees at times in a texture: faint, and not much like any digit."""
+    return bool(np.mean([reading.glyph.score + reading.prediction.confidence for reading in row]) >= MIN_EVIDENCE)
+
+
+def _is_grain(row: list[Reading]) -> bool:
+    """Whether a row that is no writing is so faint that nobody would take it for any."""
+    return bool(np.mean([reading.glyph.score for reading in row]) < MIN_CLEAR_SCORE)
 
 
 def _split(row: list[Reading]) -> tuple[str, ...]:
