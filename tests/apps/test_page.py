@@ -214,11 +214,11 @@ def test_a_prediction_computes_with_one_thread(app):
     torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("as_number", [False, True])
-def test_a_cat_is_refused(trained, as_number):
+def test_a_cat_is_refused(trained):
     """As one digit it is none; as a number its whiskers may be 1s, of which nobody is sure."""
-    read = reading.read(Recognizer(trained[0], rejection_threshold=1000), skimage.data.chelsea(), as_number)
-    assert read.confidence < 0.01 and (as_number or (read.reason, read.text) == ("not like a digit", ""))
+    read = reading.read(Recognizer(trained[0], rejection_threshold=1000), skimage.data.chelsea())
+    assert (read.reason, read.text, read.confidence) == ("not like a digit", "", 0)
+    assert reading.read(Recognizer.load(), skimage.data.chelsea(), as_number=True).confidence < 0.2
 
 
 def test_confidence_in_words():
