@@ -72,7 +72,8 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
         if dropped:
             unread.append(f"{_shapes(dropped)} in row {len(kept)} {_was(dropped)} not read")
     if left_out:
-        unread.append(f"{_shapes(left_out)} not like digits {_was(left_out)} left out")
+        digits = "that is not like a digit was" if left_out == 1 else "that are not like digits were"
+        unread.append(f"{_shapes(left_out)} {digits} left out")
     readings = list(itertools.chain.from_iterable(kept))
     features = confidence_features(readings, unread_count)
     return Number(
@@ -158,11 +159,14 @@ def _longest(glyph: Glyph) -> float:
 
 
 def find_glyphs(
-    page: Page, reader: PageReader, size: float | None = None, min_score: float = detection.MIN_READ_SCORE
+    page: Page, reader: PageReader, size: float | None = None, min_score: float | None = None
 ) -> list[Glyph]:
-    """The glyphs of a page, the surest first. size: in the page's pixels, where it is known."""
-    found = detection.find_glyphs(reader.model, page.grey, size)
-    return [glyph for glyph in found if glyph.score >= min_score]
+    """The glyphs of a page, the surest first. size: in the page's pixels, where it is known.
+
+    min_score: by default that of glyphs that are read.
+    """
+    least = detection.MIN_READ_SCORE if min_score is None else min_score
+    return [glyph for glyph in detection.find_glyphs(reader.model, page.grey, size) if glyph.score >= least]
 
 
 def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: ReadDigits) -> Prediction:
