@@ -1,19 +1,25 @@
 """Targets of known pages, the loss, and a training that resumes."""
 
 import copy
+import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from digit_recognizer.data import pages
-from digit_recognizer.page_reader import checkpoints, training
+from digit_recognizer import data
+from digit_recognizer.cli import main, train_pages
+from digit_recognizer.data import pages, sources
+from digit_recognizer.page_reader import checkpoints, measurement, training
 from digit_recognizer.page_reader.network import CLASSES, STRIDE, Maps, PageNet
 from digit_recognizer.recipes import page_reader
 from digit_recognizer.recipes.page_reader import PageRecipe
 from digit_recognizer.runtime import provenance
 from digit_recognizer.runtime.errors import UserError
 
+ROOT = Path(__file__).parents[2]
 TINY = PageRecipe(widths=(4, 4, 8, 8), head=8, epochs=2, pages_per_epoch=8, batch_size=4, precision="float32")
 
 
@@ -135,3 +141,30 @@ def test_a_page_reader_is_saved_in_half_the_bytes_and_read_again(tmp_path):
     with pytest.raises(UserError, match="not a page reader"):
         checkpoints.load(checkpoints.SHIPPED.with_name("cnn_best.pth"))
     assert checkpoints.SHIPPED.stat().st_size < 2_000_000
+
+
+def test_the_shipped_page_reader_is_the_one_of_the_record():
+    record = json.loads((ROOT / "results/page_reader/mnist-seed0.json").read_text())
+    reader = checkpoints.pretrained()
+    assert provenance.weights_hash(reader.model) == record["weights"] == reader.record["weights"]
+    assert record["settings"] == page_reader.get().settings and record["md5"] == sources.MNIST_MD5
+    assert sum(parameter.numel() for parameter in reader.model.parameters()) == 909_456
+    assert record["synthetic_pages"]["found"] > 0.9 * record["synthetic_pages"]["digits"]
+    assert record["empty_pages"]["given_a_digit"] <= 0.03 * record["empty_pages"]["pages"]
+
+
+def test_the_command_trains_saves_and_resumes(optdigits, tmp_path, monkeypatch):
+    monkeypatch.setattr(page_reader, "PageRecipe", lambda: TINY)
+    monkeypatch.setattr(measurement, "PAGE_COUNT", 4)
+    monkeypatch.setattr(measurement, "EMPTY_COUNT", 2)
+    monkeypatch.setattr(data, "load", lambda *_, **__: optdigits)
+    monkeypatch.setattr(train_pages, "_calibrate", lambda *_: [0.0, 1.0, 0.0, 0.0])
+    monkeypatch.setattr("sys.argv", ["digits", "train", "--recipe", "page_reader", "--quiet", "--out", str(tmp_path)])
+    main.main()
+    reader = checkpoints.load(tmp_path / "optdigits_page_reader.pth")
+    record = json.loads((tmp_path / "runs/page_reader/optdigits-seed0.json").read_text())
+    assert reader.record == record and len(record["history"]) == 2 and reader.calibration == [0, 1, 0, 0]
+    assert not (tmp_path / "runs/page_reader/optdigits-seed0.progress.pth").exists()
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--resume"])
+    with pytest.raises(UserError, match="nothing to resume"):
+        main.main()
