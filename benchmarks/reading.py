@@ -49,7 +49,7 @@ def main() -> None:
         "synthetic_rows": measure_rows(recognizer, digits.validation, counts["pages"]),
         "touching_pairs": measure_pairs(recognizer, digits.test, counts["pairs"]),
         "empty_paper": measure_empty(recognizer, digits.validation, counts["empty"]),
-        "pictures": {Path(folder).name: measure_pictures(recognizer, Path(folder)) for folder in options.pictures},
+        "pictures": [measure_pictures(recognizer, Path(folder)) for folder in options.pictures],
         "made_with": provenance.collect(recognizer.model, None),
     }
     print(json.dumps(record, indent=1))
