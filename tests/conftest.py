@@ -1,6 +1,8 @@
 """Fixtures of many tests: the digits, a small trained network, the digits command, and no way to the internet."""
 
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from digit_recognizer import data, models, recipes, records, training
+from digit_recognizer.recognition import page_reading
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import record_store
@@ -63,6 +66,23 @@ def network() -> Recognizer:
     return Recognizer.load()
 
 
+@pytest.fixture(scope="session")
+def doubtful() -> Recognizer:
+    """Reads everything as a 5 (54 %) or a 9 (44 %), and refuses what is less clear."""
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    probabilities = torch.full((10,), 0.02 / 8)
+    probabilities[5], probabilities[9] = 0.54, 0.44
+    torch.nn.init.zeros_(model[1].weight)
+    model[1].bias.data = probabilities.log()
+    return Recognizer(model, rejection_threshold=2.0)
+
+
+@pytest.fixture
+def network_alone(monkeypatch) -> None:
+    """The network of single digits reads those of a page too, whatever PageNet takes them for."""
+    monkeypatch.setattr(page_reading, "combine", lambda glyph, prediction: prediction)
+
+
 @pytest.fixture
 def write_record() -> Callable[..., None]:
     """write_record(folder, recipe, seed, accuracy) writes a record whose second epoch was the best."""
@@ -90,6 +110,25 @@ def no_network(monkeypatch) -> None:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A Dask scheduler and two workers, processes of their own: (address, scheduler, workers)."""
+    pytest.importorskip("distributed", reason="optional: pip install -e .[cluster]")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    address = f"tcp://127.0.0.1:{port}"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    worker = ["worker", address, "--nthreads", "1", "--no-nanny"]
+    processes = [
+        subprocess.Popen([sys.executable, "-m", "dask", *command, "--no-dashboard"], **quiet)
+        for command in (["scheduler", "--host", "127.0.0.1", "--port", port], worker, worker)
+    ]
+    yield address, processes[0], processes[1:]
+    for process in processes:
+        process.kill()
+        process.wait(timeout=30)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from digit_recognizer import models
+from digit_recognizer.recipes import page_reader
 from digit_recognizer.recipes.recipe import Published, Recipe, from_plain_types
 from digit_recognizer.runtime import model_file
 from digit_recognizer.runtime.errors import UserError
@@ -65,7 +66,7 @@ def pretrained(recipe: str) -> Checkpoint:
     """
     path = PRETRAINED / f"{recipe}.pth"
     if not path.exists():
-        names = ", ".join(sorted(other.stem for other in PRETRAINED.glob("*.pth")))
+        names = ", ".join(sorted(other.stem for other in PRETRAINED.glob("*.pth") if other.stem != page_reader.NAME))
         raise UserError(f"no pretrained network '{recipe}'; there are {names}")
     return load(path)
 
@@ -108,6 +109,8 @@ def _run_settings(recipe: Recipe) -> dict[str, Any]:
 
 def _rebuild(path: str | Path, content: Mapping[str, Any]) -> Checkpoint:
     """The checkpoint in a file of ours. Raises UserError where its parts do not make a network."""
+    if page_reader.NAME in content:
+        raise UserError(f"{path} finds digits on pages; name a network of single digits, such as cnn_best")
     try:
         recipe, state = _recipe(content["recipe"]), content["state"]
         if len(state) > MAX_TENSORS or len(recipe.widths) + len(recipe.convolutions) > MAX_TENSORS:

@@ -19,6 +19,7 @@ from streamlit.testing.v1 import AppTest
 from digit_recognizer import checkpoints
 from digit_recognizer.apps.web import model_list, page, reading, server
 from digit_recognizer.preprocessing import image_io
+from digit_recognizer.recognition import table
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 
@@ -67,16 +68,57 @@ def test_a_digit_is_read_and_every_step_shown(app):
 
 def test_several_digits_are_read_as_a_number_even_unasked_and_decoded_once(app):
     with mock.patch.object(image_io, "read", wraps=image_io.read) as read:
-        upload(app, {"number.png": picture("7214")})
+        upload(app, {"number.png": picture("470")})
     assert read.call_count == 1
-    assert answer(app).startswith("Read as the number 7214 least sure of #")
-    digits = captions(app)[1:]
-    assert [caption[:6] for caption in digits] == ["#1: 7,", "#2: 2,", "#3: 1,", "#4: 4,"]
-    confidences = [float(re.search(r"([\d.]+)%", text)[1]) for text in (answer(app), *digits)]
-    assert confidences[0] == min(confidences[1:])
+    all_of_it, least = re.fullmatch(r"Read as the number 470 (.+)% sure of all of it; least (.+)", answer(app)).groups()
+    page, *digits = captions(app)
+    assert page.startswith("Your picture and what was read. Blue: sure; yellow with a question mark: doubtful;")
+    assert [re.sub(r"\?|,.*", "", caption) for caption in digits] == ["#1: 4", "#2: 7", "#3: 0"]
+    confidences = [float(re.search(r"([\d.]+)%", text)[1]) for text in digits]
+    weakest = confidences.index(min(confidences))
+    assert least.startswith(f"sure of #{weakest + 1}: {'470'[weakest]}, {confidences[weakest]}%")
+    assert float(all_of_it.replace("&gt;", "")) <= min(confidences)
 
 
-def test_a_shape_unlike_a_digit_is_marked_within_a_number(app, monkeypatch):
+def test_a_doubt_is_said_in_words(app, doubtful, monkeypatch, network_alone):
+    monkeypatch.setattr(Recognizer, "read", doubtful.read)
+    upload(app, {"seven.png": picture("7")})
+    assert answer(app) == "Read as the digit 5 , or 9 54.0% sure: little more than a guess"
+    assert any("more than one digit: 5 or 9 (44.0%)" in caption.value for caption in app.caption)
+    upload(app, {"seven.png": picture("7"), "number.png": picture("70")})
+    notes = list(app.dataframe[0].value["warnings"])
+    assert [note.split(";")[0] for note in notes] == ["or 9 (44.0%)", "#1: 5 or 9 (44.0%), #2: 5 or 9 (44.0%)"]
+
+
+def test_the_doubts_of_a_number_are_said_in_words(app, doubtful, monkeypatch, network_alone):
+    monkeypatch.setattr(Recognizer, "read", doubtful.read)
+    upload(app, {"number.png": picture("70")})
+    said = r"Read as the number 55 \d\d\.\d% sure of all of it; least sure of #1: 5, 54\.0%, or 9 \(44\.0%\)"
+    assert re.fullmatch(said, answer(app))
+    assert captions(app)[1:] == ["#1: 5?, 54.0%, or 9 (44.0%)", "#2: 5?, 54.0%, or 9 (44.0%)"]
+
+
+def test_rows_are_lines_and_what_was_not_read_is_a_warning_of_its_own(app, monkeypatch):
+    read_number = Recognizer.read_number
+
+    def read_in_part(recognizer, source):
+        number = read_number(recognizer, source)
+        first, second = number.predictions
+        lower = second._replace(preprocessed=second.preprocessed._replace(row=1))
+        rows = {"rows": ("7", "0"), "numbers": (("7",), ("0",)), "predictions": (first, lower)}
+        return number._replace(**rows, unread=("2 shapes in row 1 were not read",))
+
+    monkeypatch.setattr(Recognizer, "read_number", read_in_part)
+    upload(app, {"number.png": picture("70")})
+    (heading,) = (element.proto.body for element in app.get("html") if 'class="answer"' in element.proto.body)
+    assert "7<br>0" in heading
+    assert lines(app.warning) == ["Not all of the page was read: 2 shapes in row 1 were not read."]
+    assert lines(app.info) == ["Noticed in the picture: dark on light, inverted."]
+    assert "each row on its line" in captions(app)[0]
+    assert [text.value for text in app.markdown if text.value.startswith("Row")] == ["Row 1", "Row 2"]
+
+
+def test_a_shape_unlike_a_digit_is_marked_within_a_number(app, monkeypatch, network_alone):
     read = Recognizer.read
 
     def unsure_of_the_second(recognizer, digits):
@@ -87,8 +129,8 @@ def test_a_shape_unlike_a_digit_is_marked_within_a_number(app, monkeypatch):
 
     monkeypatch.setattr(Recognizer, "read", unsure_of_the_second)
     upload(app, {"number.png": picture("470")})
-    assert re.match(r"Read as the number 4\?0 least sure of #[13]: ", answer(app))
-    assert captions(app)[2] == "#2?: no digit"
+    assert re.fullmatch(r"Read as the number 4\?0 [\d.]+% sure of all that was read; #2 was not read", answer(app))
+    assert captions(app)[2] == "#2: no digit"
 
 
 def test_many_files_make_a_table_with_a_line_for_what_is_not_a_picture(app):
@@ -98,16 +140,17 @@ def test_many_files_make_a_table_with_a_line_for_what_is_not_a_picture(app):
         "cut.png": (picture("7")[:200], "cannot read cut.png"),
         "dot.png": (encoded(Image.new("L", (1, 1))), "dot.png has only 1 x 1 pixels"),
         "huge.png": (claiming(40_000, 40_000), "huge.png has more than 120 million pixels"),
-        "blank.png": (picture(""), "refused: there is no ink"),
+        "blank.png": (picture(""), "refused: blank"),
     }
     contents = {name: content for name, (content, _) in bad.items()}
     upload(app, {"seven.png": picture("7"), "number.png": picture("470"), **contents})
     assert app.subheader[0].value == "2 of 8 pictures were read"
-    table = app.dataframe[0].value
-    assert list(table["file"]) == ["seven.png", "number.png", *bad]
-    assert list(table["read"]) == ["7", "470", *[""] * len(bad)]
-    for note, (_, expected) in zip(table["note"][2:], bad.values(), strict=True):
-        assert note.startswith(expected) and "\n" not in note
+    shown = app.dataframe[0].value
+    assert tuple(shown.columns) == table.COLUMNS
+    assert list(shown["file"]) == ["seven.png", "number.png", *bad]
+    assert list(shown["read"]) == ["7", "470", *[""] * len(bad)]
+    for warnings, (_, expected) in zip(shown["warnings"][2:], bad.values(), strict=True):
+        assert warnings.removeprefix("unreadable: ").startswith(expected) and "\n" not in warnings
 
 
 def test_a_single_bad_picture_is_one_line_and_its_name_cannot_format_the_page(app):
@@ -130,24 +173,25 @@ def test_the_downloaded_table_cannot_carry_formulas():
         "＝1.png": "'＝1.png", " \t=1": "'=1", "exe\u202egnp.png": "exe?gnp.png",
     }  # fmt: skip
     rows = [reading.table_row(None, name, b"no") for name in names]  # what is not a picture needs no network
-    table = list(csv.DictReader(io.StringIO(reading.to_csv(rows).decode("utf-8-sig"))))
-    assert [row["file"] for row in table] == list(names.values())
-    assert not [cell for row in table for cell in row.values() if cell.startswith(tuple("=+-@＝\t\r\n"))]
+    written = list(csv.DictReader(io.StringIO(table.to_csv(rows).decode("utf-8-sig"))))
+    assert [row["file"] for row in written] == list(names.values())
+    assert not [cell for row in written for cell in row.values() if cell.startswith(tuple("=+-@＝\t\r\n"))]
 
 
 def test_a_trained_network_is_chosen_first_and_a_changed_one_loaded_again(app, trained, small_recipe, tmp_path):
     path = tmp_path / "mnist_model.pth"
-    checkpoints.save(path, trained[0], small_recipe, {"calibration": {"min_confidence": 0.1}})
+    checkpoints.save(path, trained[0], small_recipe, {"calibration": {"temperature": 1.0, "rejection_threshold": 0.1}})
     upload(app, {"seven.png": picture("7")})
     assert (app.selectbox[0].options, app.selectbox[0].value) == ([model_list.SHIPPED, path.name], path.name)
     assert answer(app)
     before = path.stat()
-    checkpoints.save(path, trained[0], small_recipe, {"calibration": {"min_confidence": 1.1}})
+    checkpoints.save(path, trained[0], small_recipe, {"calibration": {"temperature": 1.0, "rejection_threshold": 1e3}})
     os.utime(path, ns=(before.st_mtime_ns,) * 2)  # as `cp -p` and an atomic rename leave it
     assert path.stat().st_size == before.st_size
     assert lines(app.run().warning)[0].startswith("This does not look like a handwritten digit")
+    # On a page of several digits PageNet has a say, too.
     upload(app, {"number.png": picture("470")})
-    assert len(app.warning) == 1 and len(app.get("image")) == 2 and not answer(app)
+    assert answer(app).startswith("Read as the number")
 
 
 def test_a_file_that_is_not_a_model_or_has_gone_is_one_line(app, tmp_path):
@@ -170,10 +214,11 @@ def test_a_prediction_computes_with_one_thread(app):
     torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("as_number", [False, True])
-def test_a_cat_is_refused(trained, as_number):
-    read = reading.read(Recognizer(trained[0], min_confidence=1.1), skimage.data.chelsea(), as_number)
+def test_a_cat_is_refused(trained):
+    """As one digit it is none; as a number its whiskers may be 1s, of which nobody is sure."""
+    read = reading.read(Recognizer(trained[0], rejection_threshold=1000), skimage.data.chelsea())
     assert (read.reason, read.text, read.confidence) == ("not like a digit", "", 0)
+    assert reading.read(Recognizer.load(), skimage.data.chelsea(), as_number=True).confidence < 0.2
 
 
 def test_confidence_in_words():

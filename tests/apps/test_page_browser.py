@@ -98,8 +98,9 @@ def test_uploaded_pictures_are_read(visit):
     upload(visit, {"seven.png": picture("7")})
     assert re.fullmatch(r"Read as the digit 7 [\d.>]+% sure: .+", answer(visit))
     visit.get_by_text("Noticed in the picture").wait_for()  # the last to come
-    visit.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     steps = visit.locator(".st-key-steps img")
+    steps.nth(2).wait_for()
+    visit.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     assert [bool(image.get_attribute("alt")) for image in steps.all()] == [True] * 3
     boxes = [image.bounding_box() for image in steps.all()] + [visit.locator("table.bars").bounding_box()]
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
@@ -109,8 +110,23 @@ def test_uploaded_pictures_are_read(visit):
     with visit.expect_download() as download:
         visit.get_by_role("button", name="Download the table").click()
     lines = Path(download.value.path()).read_text("utf-8-sig").splitlines()
-    assert lines[0] == "file,read,confidence,note" and lines[1].startswith("seven.png,7,")
-    assert lines[2].startswith('nothing.png,,,"nothing.png is not a picture')
+    assert lines[0] == "file,read,confidence,warnings" and lines[1].startswith("seven.png,7,")
+    assert lines[2].startswith('nothing.png,,,"unreadable: nothing.png is not a picture')
+
+
+@on_both_sizes
+def test_a_number_is_shown_in_boxes_beside_its_crops(visit):
+    upload(visit, {"number.png": picture("470")})
+    assert re.fullmatch(r"Read as the number 470 [\d.>]+% sure of all of it; least sure of #\d: .+", answer(visit))
+    visit.get_by_text("Noticed in the picture").wait_for()  # the last to come
+    images = visit.locator("[data-testid=stImage] img")
+    images.nth(3).wait_for()
+    visit.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    page, *crops = images.all()
+    assert page.get_attribute("alt") == "Your picture with boxes around the 3 digits that were found"
+    assert [crop.get_attribute("alt").split("read as ")[1][0] for crop in crops] == list("470")
+    boxes = [image.bounding_box() for image in (page, *crops)]
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= visit.viewport_size["width"] for box in boxes)
 
 
 def test_names_of_files_are_shown_and_never_run(visit):

@@ -174,10 +174,45 @@ def test_a_digit_drawn_with_the_mouse_is_read_as_the_canvas_shows_it(window):
     images = window.drawing.render(), shown
     ours, theirs = (np.asarray(image.convert("L").resize((side, side))) > 127 for image in images)
     assert (ours & theirs).sum() / (ours | theirs).sum() > 0.9  # they differ by half a pixel at the edge
-    xdotool(window, "key", "Escape")
+
+
+def test_several_digits_are_read_once_the_mouse_rests_and_shown_in_boxes(window, tmp_path, choose):
+    reads = []
+    read_number = window.recognizer.read_number
+    window.recognizer.read_number = lambda picture: reads.append(picture) or read_number(picture)
     for x in (0.25, 0.75):
         draw(window, [(x, 0.2), (x, 0.8)])
-    assert (digit(window), window.layout.confidence_label.cget("text")) == ("?", "Several digits; one at a time")
+    wait_until(window, lambda: digit(window) == "11")
+    assert len(reads) <= 2  # none while the mouse moves
+    layout, canvas = window.layout, window.layout.pad.canvas
+    assert "% sure of all,\nleast of #" in layout.confidence_label.cget("text")
+    assert layout.seen_label.cget("text").startswith("What the network sees of #")
+    assert shown_boxes(canvas)[:2] == pytest.approx([0.25, 0.75], abs=0.03)
+    root = window.root
+    root.geometry("{}x{}".format(*root.minsize()))
+    root.update()
+    assert shown_boxes(canvas)[:2] == pytest.approx([0.25, 0.75], abs=0.03)  # they follow the drawing
+    xdotool(window, "key", "ctrl+z")
+    assert digit(window) == "1" and not canvas.find_withtag("marks")
+    assert layout.seen_label.cget("text") == "What the network sees"
+    reads[-1].crop((0, 25, 200, 175)).save(tmp_path / "wide.png")
+    choose.append("wide.png")
+    click(window, "Open image…")
+    wait_until(window, lambda: canvas.find_withtag("marks"))
+    assert digit(window) == "11" and shown_boxes(canvas)[:2] == pytest.approx([0.25, 0.75], abs=0.03)
+
+
+def shown_boxes(canvas) -> list[float]:
+    """Where the middles of the boxes over a drawing are, in fractions of its width."""
+    outlined = (item for item in canvas.find_withtag("marks") if canvas.itemcget(item, "width") == "2.0")
+    boxes = [canvas.coords(item) for item in outlined if canvas.type(item) == "rectangle"]
+    return sorted((left + right) / 2 / canvas.winfo_width() for left, _, right, _ in boxes)
+
+
+def test_a_doubt_is_said_in_words(window, doubtful, network_alone):
+    window.use_recognizer(doubtful, "doubtful")
+    draw(window, ONE)
+    assert (digit(window), window.layout.confidence_label.cget("text")) == ("5", "54.0% sure,\nor 9")
 
 
 def test_keys_and_buttons_undo_clear_and_predict(window):

@@ -73,7 +73,7 @@ def test_help_comes_without_torch(tmp_path):
 def test_list_shows_every_recipe(run_here):
     status, out, err = run_here("--list")
     assert (status, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()] == ["recipe", *recipes.RECIPES]
+    assert [line.split()[0] for line in out.splitlines()] == ["recipe", *recipes.RECIPES, "page_reader:"]
     assert "535,818" in out and "test 97.87%" in out
 
 

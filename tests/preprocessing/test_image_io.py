@@ -106,8 +106,10 @@ def test_coloured_ink_on_coloured_paper_is_seen():
 
 
 def test_large_pictures_are_downscaled():
-    read = image_io.read(np.zeros((1000, 3200), np.uint8))
-    assert (read.grey.shape, read.scale) == ((200, 640), 5)
+    read = image_io.read(np.zeros((1600, 3200), np.uint8))
+    assert (read.grey.shape, read.scale) == ((320, 640), 5)
+    panorama = image_io.read(np.zeros((500, 20_000), np.uint8)).grey  # has as many pixels
+    assert panorama.shape == (72, 2862)
     assert image_io.read(encode(LARGE, "JPEG")).scale == 6.25
 
 
@@ -196,8 +198,8 @@ def test_files_that_are_too_large_or_have_too_many_pixels_are_refused(tmp_path, 
     monkeypatch.setattr(image_io, "MAX_DECODED_PIXELS", 2000)
     assert "has 60 x 40 pixels, more than 0 million; save it as JPEG, or make it smaller" in refusal(encode(STROKE))
     jpeg = encode(LARGE, "JPEG")
-    assert "has 1,000 x 750 pixels" in refusal(jpeg)  # counted as the decoder reduces it
-    monkeypatch.setattr(image_io, "MAX_DECODED_PIXELS", 1000 * 750)
+    assert "has 2,000 x 1,500 pixels" in refusal(jpeg)  # counted as the decoder reduces it
+    monkeypatch.setattr(image_io, "MAX_DECODED_PIXELS", 2000 * 1500)
     assert image_io.read(jpeg).scale == 6.25
 
 

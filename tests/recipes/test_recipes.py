@@ -71,11 +71,15 @@ def test_a_network_is_told_in_a_few_words():
 def test_the_table_has_a_line_for_each_recipe_with_published_numbers_and_source():
     heading, *lines = recipes.table().splitlines()
     assert heading.split()[:3] == ["recipe", "network", "parameters"]
-    assert [line.split()[0] for line in lines] == list(recipes.RECIPES)
+    assert [line.split()[0] for line in lines] == [*recipes.RECIPES, "page_reader:"]
     for line, recipe in zip(lines, PUBLISHED, strict=False):
         assert line.split()[2:4] == [f"{PARAMETERS[recipe.name]:,}", recipe.dataset] and recipe.project in line
     assert "train loss 0.0370, train 98.81%, test loss 0.0732, test 97.87%" in lines[0]
     assert "no number" in lines[1]
+
+
+def test_the_page_reader_is_named_where_a_network_of_single_digits_is_wanted():
+    assert refusal("page_reader").endswith("train it with: digits train --recipe page_reader")
 
 
 def refusal(name: str = "mlp_128_adam", **overrides) -> str:

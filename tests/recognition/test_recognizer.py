@@ -7,12 +7,18 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from digit_recognizer import checkpoints, evaluation, models, recipes
+from digit_recognizer import checkpoints, data, evaluation, models, recipes
+from digit_recognizer.data import augmentation, outliers
 from digit_recognizer.preprocessing.page import analyze
 from digit_recognizer.recipes.recipe import Augmentation
 from digit_recognizer.recognition import calibration, plots, recognizer
+from digit_recognizer.recognition.prediction import MIN_ALTERNATIVE
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +70,35 @@ def test_a_rejected_picture_says_why(one, network):
     two.paste(one, (0, 0))
     two.paste(one, (120, 0))
     assert network.predict(two).reason == "several digits"
-    strict = Recognizer(network.model, network.temperature, min_confidence=1.1)
-    assert (strict.predict(one).digit, strict.predict(one).reason) == (None, "not like a digit")
+    strict = Recognizer(network.model, network.temperature, rejection_threshold=1000)
+    refused = strict.predict(one)
+    assert (refused.digit, refused.reason, refused.alternatives, refused.doubt) == (None, "not like a digit", (), "")
+
+
+def test_a_doubt_is_answered_with_the_likelier_and_its_alternative(one, doubtful):
+    prediction = doubtful.predict(one)
+    assert (prediction.digit, prediction.reason, prediction.alternatives) == (5, None, (9,))
+    assert prediction.confidence == pytest.approx(0.54) and prediction.doubt == "or 9 (44.0%)"
+    sure = prediction._replace(probabilities=(*[0.005] * 5, 0.9, 0.005, 0.005, 0.005, 0.08), confidence=0.9)
+    assert (sure.alternatives, sure.doubt) == ((), "")
+    three = prediction._replace(probabilities=(0, 0.1, 0, 0, 0, 0.4, 0, 0.2, 0, 0.3), confidence=0.4)
+    assert three.alternatives == (9, 7, 1) and three.doubt == "or 9 (30.0%) or 7 (20.0%) or 1 (10.0%)"
+    two = Image.new("L", (240, 120), 255)
+    two.paste(one, (0, 0))
+    two.paste(one, (120, 0))
+    number = doubtful.read_number(two)._replace(predictions=(prediction, sure, prediction))
+    assert number.doubt == "#1: 5 or 9 (44.0%), #3: 5 or 9 (44.0%)"
+
+
+def test_the_rejection_score_of_worked_examples():
+    """ln(1 / 10) less the mean of ln p: nothing where all are equal, much where eight of ten are ruled out."""
+    equal, doubt, vague = torch.full((10,), 0.1), torch.full((10,), 0.0025), torch.full((10,), 0.05)
+    doubt[5], doubt[9], vague[5] = 0.54, 0.44, 0.55
+    logits = torch.stack([equal, doubt, vague]).log() + torch.tensor([[0.0], [3.0], [-7.0]])  # any constant
+    by_hand = [0, -2.302585 - (-0.616186 - 0.820981 + 8 * -5.991465) / 10, -2.302585 - (-0.597837 + 9 * -2.995732) / 10]
+    assert calibration.rejection_score(logits).tolist() == pytest.approx(by_hand, abs=1e-4)
+    assert by_hand[1] > 5 * by_hand[2]  # although the least confident of the two is the doubt
+    assert (calibration.rejection_score(torch.full((3, 10), 0.3)) >= 0).all()  # not rejected where nothing is
 
 
 def test_the_names_of_qmnist_streamlit(one, tmp_path, trained, small_recipe):
@@ -79,20 +112,22 @@ def test_the_names_of_qmnist_streamlit(one, tmp_path, trained, small_recipe):
 @pytest.mark.parametrize(
     "calibration",
     [
-        *({"temperature": wrong} for wrong in (0, -1, 1e9, float("nan"), float("inf"), "hot", "2", True, None, [1])),
-        *({"min_confidence": wrong} for wrong in (None, -0.1, float("nan"), float("inf"), "0.5", False)),
-        [1], "hot", 3,
+        *({"temperature": wrong, "rejection_threshold": 0.2}
+          for wrong in (0, -1, 1e9, float("nan"), float("inf"), "hot", "2", True, None, [1])),
+        *({"temperature": 2.0, "rejection_threshold": wrong}
+          for wrong in (None, -0.1, float("nan"), float("inf"), "0.5", False)),
+        {"temperature": 2.0, "min_confidence": 0.5}, {}, [1], "hot", 3,
     ],
     ids=str,
 )  # fmt: skip
 def test_the_calibration_is_kept_with_the_network_and_refused_if_unusable(calibration, tmp_path):
     path, recipe = tmp_path / "a.pth", recipes.get("mlp_128_adam")
-    usable = {"temperature": 2.0, "min_confidence": 0.2, "rejection_rate": 0.01}
+    usable = {"temperature": 2.0, "rejection_threshold": 0.2, "rejection_rate": 0.01}
     checkpoints.save(path, models.build(recipe), recipe, {"calibration": usable})
     loaded = Recognizer.load(path)
-    assert (loaded.temperature, loaded.min_confidence) == (2.0, 0.2)
+    assert (loaded.temperature, loaded.rejection_threshold) == (2.0, 0.2)
     checkpoints.save(path, models.build(recipe), recipe, {"calibration": calibration})
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match="has no usable calibration"):
         Recognizer.load(path)
 
 
@@ -132,8 +167,35 @@ def test_the_shipped_network_is_calibrated(mnist, network):
     logits = evaluation.predict(network.model, mnist.test.images) / network.temperature
     assert calibration.calibration_error(logits.softmax(1), mnist.test.labels) <= 0.005
     assert evaluation.score(logits, mnist.test.labels).accuracy >= 0.995
-    rejection_rate = (logits.softmax(1).amax(1) < network.min_confidence).double().mean()
-    assert rejection_rate <= 0.02
+
+
+def test_the_shipped_network_answers_doubts_and_refuses_outliers(mnist, network):
+    """Of the test digits it refuses few, and none that it takes for one of two."""
+    logits = evaluation.predict(network.model, mnist.test.images)
+    rejected = calibration.rejection_score(logits) < network.rejection_threshold
+    assert rejected.double().mean() <= 0.005
+    probabilities = (logits / network.temperature).softmax(1)
+    second, largest_two = probabilities.topk(2).values[:, 1], probabilities.topk(2).values.sum(1)
+    is_doubt = (second >= MIN_ALTERNATIVE) & (largest_two >= 0.9)
+    assert is_doubt.sum() > 30 and not (is_doubt & rejected).any()
+    right = (probabilities >= MIN_ALTERNATIVE)[torch.arange(10_000), mnist.test.labels]
+    assert right[is_doubt].double().mean() >= 0.95  # the answer or its alternative
+
+
+def test_the_rejection_score_tells_outliers_better_than_the_confidence(mnist, network):
+    """Where each refuses one in a hundred of the same augmented digits."""
+    pixels, labels = data.to_pixels(mnist.test.images[:4000]), mnist.test.labels[:4000]
+    settings = recipes.get(recognizer.SHIPPED).augmentation
+    digits = augmentation.augment(pixels, settings, generator(), labels)
+    made = outliers.make_outliers(digits, labels, 4200, generator())[600:]  # without halves, some of which are digits
+    with torch.inference_mode():
+        digits, made = network.model(digits), network.model(augmentation.augment(made, settings, generator()))
+
+    def accepted(score) -> float:
+        return float((score(made) >= score(digits).quantile(0.01)).double().mean())
+
+    by_confidence = accepted(lambda logits: (logits / network.temperature).softmax(1).amax(1))
+    assert accepted(calibration.rejection_score) < 0.8 * by_confidence < 0.8 * 0.06
 
 
 def test_the_temperature_is_fitted_on_augmented_digits(trained, optdigits):
@@ -142,6 +204,8 @@ def test_the_temperature_is_fitted_on_augmented_digits(trained, optdigits):
     logits = evaluation.predict(trained[0], optdigits.test.images)
     plain = calibration.calibrate(trained[0], held_out, Augmentation())
     assert plain["temperature"] == calibration.fit_temperature(logits, optdigits.test.labels)
+    scores = calibration.rejection_score(logits)
+    assert plain["rejection_rate"] == (scores < plain["rejection_threshold"]).double().mean() <= 0.01
     varied = [calibration.calibrate(trained[0], held_out, Augmentation(rotation=30, shift=3)) for _ in range(2)]
     assert varied[0]["temperature"] > plain["temperature"]  # a network that never saw such digits is too sure of them
     assert varied[0] == varied[1]

@@ -12,6 +12,7 @@ import stress
 
 from digit_recognizer import recipes
 from digit_recognizer.cli import main
+from digit_recognizer.recipes import page_reader
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -66,7 +67,7 @@ def test_commands_that_are_named_exist(page):
         for pattern, known in (
             (r"^(?:digits|python -m digit_recognizer) ([a-z]+)", main.COMMANDS),
             (r"^make ([a-z]+)", targets),
-            (r"--recipe ([a-z]\w+)", recipes.RECIPES),
+            (r"--recipe ([a-z]\w+)", [*recipes.RECIPES, page_reader.NAME]),
         ):
             assert set(re.findall(pattern, code)) <= set(known), code
 
@@ -77,7 +78,7 @@ def flags_of(parser: argparse.ArgumentParser) -> set[str]:
 
 def section(name: str) -> str:
     """The part of docs/commands.md under the heading that begins with that name."""
-    [found] = re.findall(rf"(?ms)^#+ `{re.escape(name)}[^`\n]*`\n(.*?)(?=^#|\Z)", text_of(COMMANDS))
+    [found] = re.findall(rf"(?ms)^#+ `{re.escape(name)}(?: [^`\n]*)?`\n(.*?)(?=^#|\Z)", text_of(COMMANDS))
     return found
 
 
@@ -93,6 +94,9 @@ def test_the_page_of_commands_names_every_benchmark_and_target():
     assert set(re.findall(r"--[a-z][a-z-]+", section("python -m benchmarks"))) == set(
         re.findall(r"--[a-z][a-z-]+", shown)
     ) - {"--help"}
+    shown = subprocess.check_output([sys.executable, "-m", "benchmarks.reading", "--help"], text=True, cwd=ROOT)
+    flags = set(re.findall(r"--[a-z][a-z-]+", shown)) - {"--help"}
+    assert set(re.findall(r"--[a-z][a-z-]+", section("python -m benchmarks.reading"))) == flags
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     assert set(re.findall(r"`make ([a-z]+)", section("make"))) == set(targets) - {"help"}
 

@@ -12,7 +12,7 @@ import digit_recognizer
 
 PACKAGE = Path(digit_recognizer.__file__).parent
 # From the ground up. A module in no other folder belongs to the core.
-FLOORS = ["runtime", "preprocessing", "recipes", "data", "core", "recognition", "study", "apps", "cli"]
+FLOORS = ["runtime", "preprocessing", "recipes", "data", "core", "page_reader", "recognition", "study", "apps", "cli"]
 FILES = [path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or not path.name.startswith("__")]
 
 

@@ -47,7 +47,7 @@ def originals(tmp_path_factory, optdigits) -> Path:
     model, history = training.fit(models.build(MLP), optdigits, MLP, quiet=True, on_epoch=keep)
     scores = evaluation.score(evaluation.predict(model, optdigits.test.images), optdigits.test.labels)
     record = records.describe(MLP, optdigits, 0, model, history, scores)
-    record["calibration"] = {"temperature": 1.5, "min_confidence": 0.3}
+    record["calibration"] = {"temperature": 1.5, "rejection_threshold": 0.3}
     checkpoints.save(folder / "recorded", model, MLP, record)
     checkpoints.save(folder / "mlp", models.build(MLP, seed=1), MLP, {})
     checkpoints.save(folder / "cnn", models.build(CNN), CNN, {})

@@ -15,7 +15,8 @@ from PIL import Image
 
 from digit_recognizer import data
 from digit_recognizer.apps.web import page
-from digit_recognizer.recognition.recognizer import UNLIKE, Prediction, Recognizer
+from digit_recognizer.recognition.prediction import UNLIKE, Prediction
+from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.text import percent
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the server's memory from /proc")
@@ -78,7 +79,8 @@ def expected_text(prediction: Prediction) -> str:
     """Return the beginning of the page's answer."""
     if prediction.reason == UNLIKE:
         return page.UNLIKE_A_DIGIT
-    return f"Read as the digit {prediction.digit} {percent(prediction.confidence)} sure"
+    others = "".join(f", or {digit}" for digit in prediction.alternatives)
+    return f"Read as the digit {prediction.digit}{others} {percent(prediction.confidence)} sure"
 
 
 def make_readings(recognizer: Recognizer, digits: data.Split, count: int) -> list[list[Reading]]:

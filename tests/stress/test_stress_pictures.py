@@ -113,12 +113,12 @@ def prepare(folder: Path) -> None:
 def read(content: bytes, as_number: bool = False) -> str:
     """Read a picture as command and page do. Returns a digit, no digit, or refused; anything else is raised."""
     line = hostile.timed(reading.table_row, _recognizer, "a.png", io.BytesIO(content), as_number)
-    assert line["file"] == "a.png" and "\n" not in "".join(line.values())
+    assert line.file == "a.png" and "\n" not in "".join(line)
     try:
         hostile.timed(_recognizer.read_number, content)
         answer = hostile.timed(_recognizer.predict, content)
     except UserError as error:
-        assert "\n" not in str(error) and line["note"] and not line["read"], str(error)
+        assert "\n" not in str(error) and line.warnings and not line.read, str(error)
         return "refused"
     assert (answer.digit in range(10)) != bool(answer.reason)
     return "no digit" if answer.digit is None else "a digit"

@@ -1,10 +1,10 @@
 """The same runs wherever they are computed: in this process, in others, on a Dask cluster that loses a worker."""
 
+import contextlib
 import dataclasses
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -61,30 +61,25 @@ def test_a_silent_scheduler_is_given_up(monkeypatch):
             pass
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """A Dask scheduler and two workers, processes of their own: (address, workers)."""
-    pytest.importorskip("distributed", reason=WITHOUT_DASK)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    address = f"tcp://127.0.0.1:{port}"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    worker = ["worker", address, "--nthreads", "1", "--no-nanny"]
-    processes = [
-        subprocess.Popen([sys.executable, "-m", "dask", *command, "--no-dashboard"], **quiet)
-        for command in (["scheduler", "--host", "127.0.0.1", "--port", port], worker, worker)
-    ]
-    yield address, processes[1:]
-    for process in processes:
-        process.kill()
-        process.wait(timeout=30)
+@posix_only
+def test_ctrl_c_and_sigterm_do_not_reach_local_workers():
+    blocked = {signal.SIGINT, signal.SIGTERM}
+    with executors.open_executor(workers=2) as executor:
+        for mask in executor(signal.pthread_sigmask, [(signal.SIG_BLOCK, ())] * 2):
+            assert blocked <= mask
+    assert not blocked & signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_a_caller_may_leave_results_without_a_warning():
+    with executors.open_executor(workers=2) as executor, contextlib.closing(executor(abs, [(-1,)] * 50)) as results:
+        assert next(results) == 1
 
 
 @posix_only
 def test_dask_gives_the_records_of_a_serial_study_even_when_a_worker_is_killed(cluster, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(executors, "TIMEOUT", 120)  # a busy machine starts the cluster slowly
     small = dataclasses.replace(recipes.get("mlp_128_adam"), dataset="optdigits", epochs=2)
-    address, workers = cluster
+    address, _, workers = cluster
     sweep.run([small], 8, tmp_path / "serial", workers=1)
     first = capsys.readouterr().out
     done = tmp_path / "dask" / small.name
@@ -103,3 +98,13 @@ def test_dask_gives_the_records_of_a_serial_study_even_when_a_worker_is_killed(c
     serial, parallel = (record_store.read_all(tmp_path / name, small) for name in ("serial", "dask"))
     assert [record["weights"] for record in parallel] == [record["weights"] for record in serial]
     assert {record["made_with"]["threads"] for record in parallel} == {1}
+
+
+def test_a_scheduler_that_goes_away_is_one_line(cluster, monkeypatch, capfd):
+    monkeypatch.setattr(executors, "TIMEOUT", 120)
+    address, scheduler, _ = cluster
+    message = f"the Dask scheduler at {address} has gone; run the command again to continue"
+    with pytest.raises(UserError, match=message), executors.open_executor("dask", address) as executor:
+        for _ in executor(time.sleep, [(0.1,)] * 1000):
+            scheduler.kill()
+    assert capfd.readouterr().err == ""

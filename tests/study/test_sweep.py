@@ -15,6 +15,7 @@ import torch
 from benchmarks import harness
 from digit_recognizer import checkpoints, evaluation, models, recipes, training
 from digit_recognizer.data import sources
+from digit_recognizer.recipes import page_reader
 from digit_recognizer.recipes.published import PUBLISHED
 from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.device import choose_device
@@ -255,7 +256,8 @@ def test_the_recipe_for_qmnist_runs_on_what_is_on_disk(tmp_path):
 
 def test_committed_records_are_of_the_recipes_on_the_whole_of_mnist():
     found = {recipe: record_store.read_all(ROOT / "results", recipe, "mnist") for recipe in recipes.RECIPES.values()}
-    assert sum(map(len, found.values())) == len(list((ROOT / "results").glob("*/mnist-seed*.json"))) > 200
+    committed = [path for path in (ROOT / "results").glob("*/mnist-seed*.json") if path.parent.name != page_reader.NAME]
+    assert sum(map(len, found.values())) == len(committed) > 200
     for recipe, record in ((recipe, record) for recipe, of_recipe in found.items() for record in of_recipe):
         what = recipe.name, record["seed"]
         changed = {} if recipe.dataset == "mnist" else {"dataset": "mnist"}

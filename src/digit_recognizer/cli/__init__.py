@@ -3,7 +3,8 @@
 main            finds the command that was asked for and calls it
 parser          the argument parser, flags that several commands share, exit statuses
 train           train a network: the flags of mnist_recognition.py
-predict         what `predict` prints of each image
+predict         reads images by `predict`, in this process or in others, and scores them
+answers         what `predict` says of an image: a line, a row of a table, a figure
 labelled_files  images by name, folder or pattern, and their labels
 models          evaluate and export a saved network
 study           study, compare, verify, figures: many runs and their records

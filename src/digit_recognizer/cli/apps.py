@@ -14,17 +14,20 @@ def add_predict_flags(parser: argparse.ArgumentParser) -> None:
     add("--number", action="store_true", help="read rows of several digits")
     add("--json", action="store_true", help="print one JSON object a line")
     add("--show", metavar="DIR", help="save there, as a figure, how each image was read")
+    add("--csv", metavar="FILE", help="also write a table: file, what was read, confidence, warnings")
+    add("--resume", action="store_true", help="with --csv: go on after a run that was interrupted")
+    add("--workers", metavar="N", type=positive, help="images read at a time (default: 1, in this process)")
+    add("--backend", metavar="NAME", help="local or dask (default: local)")
+    add("--scheduler", metavar="ADDRESS", help="address of a Dask cluster")
 
 
 def predict(options: argparse.Namespace) -> int:
     """Read the digits in images: files, folders and patterns, one line each."""
-    from digit_recognizer.cli import predict
-    from digit_recognizer.recognition.recognizer import Recognizer
-    from digit_recognizer.runtime.device import choose_device
+    from digit_recognizer.cli import answers, predict
 
-    choose_device("cpu", threads=1)
-    recognizer = Recognizer.load(options.model, options.mean, options.std)
-    return predict.run(options.files, recognizer, options.number, options.json, options.show)
+    request = answers.Request(options.model, options.mean, options.std, options.number, options.json, options.show)
+    executor = {"workers": options.workers, "backend": options.backend, "scheduler": options.scheduler}
+    return predict.run(options.files, request, options.csv, options.resume, **executor)
 
 
 def add_draw_flags(parser: argparse.ArgumentParser) -> None:

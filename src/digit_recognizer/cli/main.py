@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from digit_recognizer import __version__
-from digit_recognizer.cli import apps, models, parser, study, train
+from digit_recognizer.cli import apps, models, parser, study, train, train_pages
+from digit_recognizer.recipes import page_reader
 from digit_recognizer.runtime.errors import UserError
 
 Flags = Callable[[argparse.ArgumentParser], None]
@@ -16,7 +17,10 @@ Command = Callable[[argparse.Namespace], int | None]
 
 
 def _train(options: argparse.Namespace) -> None:
-    """Train a network and score it, as mnist_recognition.py does."""
+    """Train a network and score it, as mnist_recognition.py does; or the page reader."""
+    if options.recipe == page_reader.NAME:
+        train_pages.run(options)
+        return
     import mnist_recognition  # installed beside this package
 
     mnist_recognition.main(options)

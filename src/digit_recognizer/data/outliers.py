@@ -95,17 +95,17 @@ def _letters(pixels: Tensor, labels: Tensor, count: int, generator: torch.Genera
 
 
 @functools.cache
-def render_letters() -> Tensor:
-    """Each letter in each font, in MNIST's format: uint8 (n, 28, 28)."""
+def render_letters(letters: str = LETTERS, fonts: tuple[str, ...] = FONTS) -> Tensor:
+    """Each letter in each of matplotlib's fonts, in MNIST's format: uint8 (n, 28, 28)."""
     import matplotlib
 
     from digit_recognizer.preprocessing import mnist_format  # both here, since only outliers need them
 
     folder = Path(matplotlib.get_data_path()) / "fonts/ttf"
     made = []
-    for font in (ImageFont.truetype(str(folder / f"{name}.ttf"), 96) for name in FONTS):
+    for font in (ImageFont.truetype(str(folder / f"{name}.ttf"), 96) for name in fonts):
         missing = _render_letter(font, "\uffff")
-        for letter in LETTERS:
+        for letter in letters:
             strength = _render_letter(font, letter)
             if strength.any() and not np.array_equal(strength, missing):
                 made.append(mnist_format.normalize_strokes(strength, strength > 0.5)[0])

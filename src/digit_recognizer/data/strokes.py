@@ -32,6 +32,22 @@ def add_styles(pixels: Tensor, labels: Tensor, probability: float, generator: to
     return pixels
 
 
+def slash_zeros(pixels: Tensor, labels: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Draw a stroke through 0s, each with this probability. labels: int64 (n,)."""
+    chosen = (torch.rand(len(labels), generator=generator) < probability) & (labels.cpu() == 0)
+    indices = chosen.nonzero().flatten()
+    count = len(indices)
+    if not count:
+        return pixels
+    half, angle = _uniform(5, 11, generator, count), _uniform(0.5, 1.2, generator, count)  # pixels; radians up
+    stroke = torch.stack([half * angle.cos(), -half * angle.sin()], dim=1).to(pixels.device)
+    radii = _uniform(0.6, 1.3, generator, count).to(pixels.device)
+    centre = torch.full_like(stroke, (SIZE - 1) / 2)
+    pixels = pixels.clone()
+    pixels[indices] = draw_strokes(pixels[indices], centre - stroke, centre + stroke, radii)
+    return pixels
+
+
 def _flag_and_foot(ones: Tensor, generator: torch.Generator) -> Tensor:
     count, device = len(ones), ones.device
     radii = _uniform(0.7, 1.5, generator, count).to(device)

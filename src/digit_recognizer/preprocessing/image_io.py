@@ -5,6 +5,7 @@ Hostile files are refused within stated limits of file size, pixels and structur
 
 import contextlib
 import io
+import math
 import re
 import struct
 import warnings
@@ -18,9 +19,11 @@ from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import one_line
 
-MAX_SIDE = 640  # pixels; larger pictures are downscaled to it
+MAX_SIDE = 640  # pixels on the longest side; larger pictures are downscaled to it
+MAX_ASPECT = 2  # longest over shortest side; pictures that are longer keep more, as many pixels as one of this aspect
 MIN_SIDE = 5  # pixels on the longest side
-MIN_DRAFT = 1.5  # a larger JPEG is decoded at no less than this times MAX_SIDE
+FINE = 2  # times MAX_SIDE, for pages whose digits are small
+MIN_FINE = 1.3  # times the pixels of a side, which an original must have for a finer image
 MAX_PIXELS = 120_000_000  # more than any telephone takes; refused before decoding
 MAX_DECODED_PIXELS = 40_000_000  # only JPEG can be decoded at a fraction of its size
 MIN_CHANNEL_GAIN = 1.25  # one channel replaces luminance where its spread is this many times larger
@@ -65,16 +68,18 @@ TRANSPOSITIONS = {
 
 
 class Picture(NamedTuple):
-    """A decoded image. image: RGB, at most MAX_SIDE wide and high.
+    """A decoded image. image: RGB, downscaled to about MAX_SIDE.
 
     grey: float32 (height, width), 0 black to 1 white. scale: pixels of the original per pixel of this one.
-    warnings: for the user, such as that only the first frame was read.
+    warnings: for the user, such as that only the first frame was read. fine: the image with up to FINE times as many
+    pixels on each side; None where the original has no more.
     """
 
     image: Image.Image
     grey: np.ndarray
     scale: float
     warnings: tuple[str, ...]
+    fine: Image.Image | None
 
 
 def read(source: Any) -> Picture:
@@ -211,15 +216,18 @@ def _decode(image: Image.Image, name: str) -> Picture:
     _check_size(name, width, height, int(MAX_PIXELS / channels))
     if max(width, height) < MIN_SIDE:
         raise UserError(f"{name} has only {width} x {height} pixels, too few for a digit")
-    factor = max(width, height) / (MIN_DRAFT * MAX_SIDE)
+    max_side = round(MAX_SIDE * math.sqrt(max(1, max(width, height) / min(width, height) / MAX_ASPECT)))
+    factor = max(width, height) / (FINE * max_side)
     image.draft("RGB", (max(1, int(width / factor)), max(1, int(height / factor))))  # JPEG, at 1/2 to 1/8
     _check_size(name, *image.size, MAX_DECODED_PIXELS, "save it as JPEG, or make it smaller")
     image.load()
-    transposition = _transposition(image)
-    rgb = _composite(downscale(_without_palette(image), MAX_SIDE))
-    scale = width / rgb.width
-    rgb = rgb if transposition is None else rgb.transpose(transposition)
-    return Picture(rgb, _to_grey(rgb), scale, _frame_warnings(image))
+    fine = _composite(downscale(_without_palette(image), FINE * max_side))
+    if (transposition := _transposition(image)) is not None:
+        fine = fine.transpose(transposition)
+    rgb = downscale(fine, max_side)
+    scale = max(width, height) / max(rgb.size)
+    is_finer = max(fine.size) >= MIN_FINE * max(rgb.size)
+    return Picture(rgb, to_grey(rgb), scale, _frame_warnings(image), fine if is_finer else None)
 
 
 def _check_size(name: str, width: int, height: int, limit: int, remedy: str = "make it smaller") -> None:
@@ -281,7 +289,7 @@ def _rescale_intensity(values: np.ndarray) -> np.ndarray:
     return ((values - low) * (255 / (high - low)) + 0.5).astype(np.uint8)
 
 
-def _to_grey(image: Image.Image) -> np.ndarray:
+def to_grey(image: Image.Image) -> np.ndarray:
     """Luminance, or the one channel with far more contrast: coloured ink on coloured paper."""
     rgb = np.asarray(image, np.float32) / 255
     luminance = rgb @ np.array([0.299, 0.587, 0.114], np.float32)

@@ -1,109 +1,77 @@
-"""Segment rows of digits: which components stand in one row, which are one digit, where touching digits are split."""
+"""Cut a glyph out of a page where its box is known: its own foreground, without its neighbours' and the paper's."""
 
-import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from skimage import filters
 
-from digit_recognizer.preprocessing.components import (
-    MIN_PIXELS,
-    Box,
-    Component,
-    connected_components,
-    gap,
-    merge,
-    union,
-)
-from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.preprocessing import binarization
+from digit_recognizer.preprocessing.components import Component, connected_components, merge
 
-MIN_DIGIT_EXTENT = 0.3  # of the row's height; what is smaller in both directions is not a digit
-MIN_TOUCHING_WIDTH = 1.35  # of the height, from which on a component is several digits
-MIN_PIECE_AREA = 0.1  # of the largest piece beside it, after a split; smaller ones are the neighbour's ends
-MAX_DIGITS = 200  # in one picture; each takes a hundredth of a second
+MARGIN = 0.15  # of the box's longest side, around it: strokes that end a little outside
+SURROUNDINGS = 0.35  # of the same, for what the paper around is like
+MIN_INSIDE = 0.5  # of a component, within the box; else it is a neighbour's or a line's
+MIN_AREA = 0.04  # of the largest component; smaller ones are dirt
+
+FloatBox = Sequence[float]  # left, top, right, bottom in pixels
 
 
-def segment_digits(components: list[Component]) -> list[list[Component]]:
-    """Return the rows from above, in each its digits from the left.
+class Cut(NamedTuple):
+    """A glyph and its surroundings. strength: float32 (height, width), 0 background to 1; component: its strokes in it.
 
-    components: as label_components returns them. Raises UserError for more than MAX_DIGITS.
+    top, left: offset in the page, in pixels. dark_on_light: the polarity.
     """
-    rows: list[list[Component]] = []
-    _check_count(len(components))
-    for boxes in _group_rows([component.bbox for component in components]):
-        height = float(np.percentile([bottom - top for top, _, bottom, _ in boxes], 75))
-        digits: list[Component] = []
-        for box in sorted(merge_boxes(boxes, height), key=lambda box: box[1]):
-            if max(box[2] - box[0], box[3] - box[1]) >= MIN_DIGIT_EXTENT * height:
-                inside = [component for component in components if union(component.bbox, box) == box]
-                digits += split_touching(merge(inside), height)
-                _check_count(sum(map(len, rows)) + len(digits))
-        if digits:
-            rows.append(digits)
-    return rows
+
+    strength: np.ndarray
+    component: Component
+    top: int
+    left: int
+    dark_on_light: bool
 
 
-def _check_count(count: int) -> None:
-    if count > MAX_DIGITS:
-        raise UserError(f"there are more than {MAX_DIGITS} shapes in this picture; show a part of it at a time")
+def cut_glyph(grey: np.ndarray, box: FloatBox, others: Sequence[FloatBox]) -> Cut | None:
+    """Cut out the strokes in a box. Returns None where nothing stands out in it.
 
-
-def _group_rows(boxes: list[Box]) -> list[list[Box]]:
-    """Group boxes that overlap vertically by half of the lower one; rows from above."""
-    rows: list[list[Box]] = []
-    for box in sorted(boxes, key=lambda box: box[0] - box[2]):  # the highest boxes start the rows
-        for row in rows:
-            top, bottom = np.median([other[0] for other in row]), np.median([other[2] for other in row])
-            overlap = min(bottom, box[2]) - max(top, box[0])
-            is_small = box[2] - box[0] < 0.3 * (bottom - top)
-            if overlap > 0.5 * min(bottom - top, box[2] - box[0]) or (overlap > -0.15 * (bottom - top) and is_small):
-                row.append(box)
-                break
-        else:
-            rows.append([box])
-    return sorted(rows, key=lambda row: np.median([box[0] + box[2] for box in row]))
-
-
-def merge_boxes(boxes: list[Box], height: float) -> list[Box]:
-    """Merge the boxes of a row that belong to one digit: above each other, or the ends of a broken stroke.
-
-    height: of the row's digits, in pixels.
+    grey: float32 (height, width), of the page. others: boxes of the glyphs around, to which pixels nearer to them
+    belong.
     """
-    merged: list[Box] = []
-    for box in sorted(boxes, key=lambda box: box[1]):
-        if merged:
-            last = merged[-1]
-            overlap = min(last[3], box[3]) - max(last[1], box[1])
-            narrower = min(last[3] - last[1], box[3] - box[1])
-            both = union(last, box)
-            is_small = min(last[2] - last[0], box[2] - box[0]) < 0.7 * height
-            fits = both[3] - both[1] <= 1.1 * height
-            if fits and (overlap > 0.5 * narrower or (is_small and gap(last, box) < 0.08 * height)):
-                merged[-1] = both
-                continue
-        merged.append(box)
-    return merged
+    left, top, right, bottom = box
+    longest = max(right - left, bottom - top)
+    rows, columns = (
+        slice(max(0, int(start - SURROUNDINGS * longest)), int(end + SURROUNDINGS * longest) + 1)
+        for start, end in ((top, bottom), (left, right))
+    )
+    crop = grey[rows, columns]
+    if min(crop.shape) < 3:
+        return None
+    dark = binarization.is_dark_on_light(crop)
+    strength = binarization.correct_illumination(crop if dark else 1 - crop)
+    y = np.arange(rows.start, rows.start + crop.shape[0])[:, None] + 0.5
+    x = np.arange(columns.start, columns.start + crop.shape[1])[None] + 0.5
+    own = _distance(box, x, y)
+    near = own <= 1 + 2 * MARGIN
+    for other in others:
+        if other[0] < right + MARGIN * longest and other[2] > left - MARGIN * longest:
+            near &= own <= _distance(other, x, y)
+    if not near.any() or np.ptp(strength[near]) < 1e-3:
+        return None
+    mask = (strength > filters.threshold_otsu(strength[near])) & near
+    core = own <= 1.06
+    parts = [part for part in connected_components(mask) if core[part.slice][part.image].mean() >= MIN_INSIDE]
+    if not parts:
+        return None
+    largest = max(part.area for part in parts)
+    glyph = merge([part for part in parts if part.area >= MIN_AREA * largest])
+    contrast = max(float(np.percentile(strength[mask], 90)), 1e-6)
+    return Cut(np.clip(strength / contrast, 0, 1), glyph, rows.start, columns.start, dark)
 
 
-def split_touching(component: Component, height: float) -> list[Component]:
-    """Split digits that touch, in the columns with the least foreground; return a single digit as it is.
-
-    height: of the row's digits, in pixels.
-    """
-    top, left, bottom, right = component.bbox
-    width, height_here = right - left, max(height, bottom - top)
-    if width <= MIN_TOUCHING_WIDTH * height_here or height_here < MIN_PIXELS:
-        return [component]
-    count = min(max(2, round(width / (0.75 * height))), MAX_DIGITS + 1)
-    profile = component.image.sum(0)
-    cuts = [left]
-    for number in range(1, count):
-        middle = left + number * width / count
-        near = np.arange(int(middle - 0.25 * width / count), int(middle + 0.25 * width / count) + 1)
-        cuts.append(int(near[np.argmin(profile[near - left])]))
-    digits = []
-    for start, end in itertools.pairwise([*cuts, right]):
-        pieces = connected_components(component.image[:, start - left : end - left])
-        if pieces:
-            min_area = MIN_PIECE_AREA * max(piece.area for piece in pieces)
-            piece = merge([piece for piece in pieces if piece.area >= min_area])
-            digits.append(piece.shifted(top, start))
-    return digits
+def _distance(box: FloatBox, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Of each pixel from a box's middle, in halves of its sides: 1 on its edge. Narrow boxes reach a little further."""
+    left, top, right, bottom = box
+    least = 0.3 * max(right - left, bottom - top)
+    return np.maximum(
+        np.abs(x - (left + right) / 2) / (max(right - left, least) / 2),
+        np.abs(y - (top + bottom) / 2) / (max(bottom - top, least) / 2),
+    )

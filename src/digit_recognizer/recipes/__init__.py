@@ -3,6 +3,7 @@
 recipe       what a training run is: Recipe, Convolution, Augmentation
 published    the trainings of the five published projects, and ablations of them
 ours         our recipes
+page_reader  the recipe of the network that finds digits on pages
 spreads      the spread of their numbers over the seeds in results/
 """
 
@@ -11,6 +12,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from digit_recognizer.recipes import page_reader
 from digit_recognizer.recipes.ours import OURS
 from digit_recognizer.recipes.published import ABLATIONS, PUBLISHED
 from digit_recognizer.recipes.recipe import Recipe, from_plain_types
@@ -26,6 +28,8 @@ def get(name: str = DEFAULT, **overrides: Any) -> Recipe:
 
     Raises UserError for an unknown name, naming the nearest, and for values that cannot be trained with.
     """
+    if name == page_reader.NAME:
+        raise UserError(f"{name} is not a network of single digits; train it with: digits train --recipe {name}")
     if name not in RECIPES:
         raise UserError(f"unknown recipe '{name}'; the nearest is {_nearest(name)}, and digits train --list shows all")
     return dataclasses.replace(RECIPES[name], **{key: value for key, value in overrides.items() if value is not None})
@@ -60,7 +64,7 @@ def table() -> str:
     for recipe in RECIPES.values():
         size, source = f"{recipe.parameter_count:,}", recipe.source.split(" (")[0]
         rows.append((recipe.name, recipe.network, size, recipe.dataset, _published(recipe), source))
-    return columns(rows)
+    return f"{columns(rows)}\n{page_reader.NAME}: finds digits on pages; digits train --recipe {page_reader.NAME}"
 
 
 def _published(recipe: Recipe) -> str:

@@ -2,5 +2,7 @@
 
 recognizer    Recognizer: pictures to Prediction and Number
 calibration   temperature, rejection threshold and calibration error
+table         the table of many pictures, as a CSV file
+marks         how the digits of a page are marked where it is shown
 plots         figures of how pictures were read, and of confidence
 """

@@ -1,6 +1,7 @@
 """Choose what a training computes with: device, threads, matmul kernels, and float32 or bfloat16."""
 
 import contextlib
+import ctypes
 import functools
 import os
 from pathlib import Path
@@ -43,6 +44,18 @@ def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # nccl's own buffers go there too
         return torch.device(name, int(os.environ["LOCAL_RANK"]))
     return torch.device(name)
+
+
+def keep_memory() -> None:
+    """Keep freed memory in this process and in those that it forks from here on, where the C library is glibc.
+
+    By default it gives every large tensor back to the system, which then clears the same memory for the next one: two
+    fifths of the time of a training on pages.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 64_000_000)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+            mallopt(option, value)
 
 
 def training_precision(requested: str, device: torch.device) -> str:

@@ -1,4 +1,4 @@
-"""Write files whole or not at all; every file of the project is written here. Read files of limited size."""
+"""Write files whole or not at all, or line by line; every file is written here. Read files of limited size."""
 
 import contextlib
 import glob
@@ -6,6 +6,7 @@ import os
 import secrets
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from digit_recognizer.runtime.errors import UserError
@@ -46,6 +47,38 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def open_to_append(path: Path, keep: int = 0) -> Iterator[Callable[[bytes], None]]:
+    """Within it, append(content) adds to the end of a file at once: a crash or a full disk cuts off the last part only.
+
+    keep: bytes at the beginning of the file that stay; the rest, such as a line that was cut off, is removed first.
+    Raises UserError when the file cannot be written.
+    """
+    with _explaining(path, "choose another"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab", buffering=0)
+    with file:
+
+        def append(content: bytes) -> None:
+            with _explaining(path, "what was written before is in it"):
+                while content:
+                    content = content[file.write(content) :]  # an almost full disk takes a part of it
+
+        with _explaining(path, "choose another"):
+            if path.is_file():
+                file.truncate(keep)
+        yield append
+
+
+@contextlib.contextmanager
+def _explaining(path: Path, ending: str) -> Iterator[None]:
+    """Raise UserError, with this ending, where a file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {one_line(path)}: {error.strerror or error}; {ending}") from error
 
 
 def _remove_stale(path: Path) -> None:

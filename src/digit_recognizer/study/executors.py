@@ -1,11 +1,17 @@
 """Where independent jobs are computed: in this process, in processes of this machine, or on a Dask cluster."""
 
+import concurrent.futures
 import contextlib
+import logging
+import multiprocessing.resource_tracker
+import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import joblib
+import joblib.externals.loky.backend.resource_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from digit_recognizer.runtime.errors import UserError
@@ -24,7 +30,7 @@ def open_executor(
 
     workers: local processes, by default one per core; a cluster uses all its workers. scheduler: address of the
     cluster. A job of a cluster's killed worker is given to another worker. Raises UserError for invalid arguments, a
-    missing package, a scheduler that does not answer or has no workers, and a killed local worker.
+    missing package, a scheduler that does not answer, has no workers or goes away, and a killed local worker.
     """
     validate(backend, scheduler, workers)
     try:
@@ -45,7 +51,39 @@ def validate(backend: str, scheduler: str | None, workers: int | None) -> None:
 
 
 def _run_joblib(function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-    return joblib.Parallel(return_as="generator_unordered")(joblib.delayed(function)(*job) for job in jobs)
+    with contextlib.ExitStack() as stack:
+        with _signals_of_this_process():
+            results = joblib.Parallel(return_as="generator_unordered")(joblib.delayed(function)(*job) for job in jobs)
+            stack.callback(_stop, results)
+        for result in results:  # noqa: UP028 - "yield from" closes them itself, with a warning
+            yield result
+
+
+def _stop(results: Generator[Any, None, None]) -> None:
+    """End the jobs whose results nobody takes any more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # says that there are such jobs
+        results.close()
+
+
+@contextlib.contextmanager
+def _signals_of_this_process() -> Iterator[None]:
+    """Keep Ctrl-C and SIGTERM from the workers that are started within it.
+
+    Both are also sent to the workers of a terminal's or a cluster's job. They would print a traceback each, or be taken
+    for killed ones. This process ends them. Windows has no such mask.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # These two unblock both signals as they start, so they go first.
+    multiprocessing.resource_tracker.ensure_running()
+    joblib.externals.loky.backend.resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _local(workers: int | None) -> contextlib.AbstractContextManager[Any]:
@@ -56,9 +94,12 @@ def _local(workers: int | None) -> contextlib.AbstractContextManager[Any]:
 def _dask(scheduler: str) -> Iterator[None]:
     try:
         from dask.distributed import Client
+        from distributed.comm import CommClosedError
         from distributed.scheduler import KilledWorker
     except ImportError as error:
         raise UserError(f"dask is not installed ({error}): pip install 'dask[distributed]'") from error
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is an error here, in one line
     clients = []
 
     def connect() -> None:
@@ -82,5 +123,7 @@ def _dask(scheduler: str) -> Iterator[None]:
             raise UserError(
                 f"the Dask scheduler at {scheduler} has no workers; start them with: dask worker ADDRESS --nthreads 1"
             ) from error
+        except (concurrent.futures.CancelledError, CommClosedError) as error:
+            raise UserError(f"the Dask scheduler at {scheduler} has gone; run the command again to continue") from error
         except KilledWorker as error:
-            raise UserError("a run killed one Dask worker after the other, perhaps out of memory") from error
+            raise UserError("a job killed one Dask worker after the other, perhaps out of memory") from error

@@ -4,8 +4,10 @@ Streamlit runs this file by its path, as __main__, at every visit and every clic
 """
 
 import html
+import itertools
 import os
 import re
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,9 @@ from digit_recognizer.runtime.text import one_line, percent
 
 if TYPE_CHECKING:  # both import torch, which takes seconds: the functions below import them once the widgets are shown
     from digit_recognizer.apps.web.reading import Answer
-    from digit_recognizer.recognition.recognizer import Number, Prediction, Recognizer
+    from digit_recognizer.recognition.marks import Mark, Row
+    from digit_recognizer.recognition.prediction import Number, Prediction
+    from digit_recognizer.recognition.recognizer import Recognizer
 
 DEFAULT_MODEL = "mnist_model.pth"  # selected at first, where the folder has it
 CANVAS_WIDTH, CANVAS_HEIGHT, PEN_WIDTH = 320, 240, 18  # pixels; fits the width of a telephone
@@ -28,9 +32,10 @@ CONFIDENCE_WORDS = ((0.99, "almost certain"), (0.9, "fairly sure"), (0.6, "not s
 ADVICE = "Write one digit large and dark on plain light paper, let it fill most of the picture, and try again."
 BLANK = "There is nothing to read: no ink stands out in this picture."
 UNLIKE_A_DIGIT = "This does not look like a handwritten digit, so no answer is given."
-BLUE, ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito's palette: distinct for colour-blind readers
+BLUE = "#0072B2"  # of the bars
 IGNORED_GREY = 190  # grey level of foreground that does not belong to the digit
 IMAGE_SIDE, THUMBNAIL_SIDE = 320, 96  # pixels; images are shown at half their size, sharp on a telephone's screen
+PAGE_SIDE, MIN_FONT_SIZE = 1280, 22  # pixels of a page with boxes; it is shown at about half its size
 STYLE = """<style>
 .stMainBlockContainer { padding-top: 3rem }
 /* Streamlit's grey captions have too little contrast. */
@@ -50,7 +55,9 @@ def main() -> None:
     st.set_page_config("Digit Recognizer", layout="centered")
     st.html(STYLE)
     st.title("Digit Recognizer")
-    st.write("Show it a handwritten digit, and it says which one it is, how sure it is, and what it looked at.")
+    st.write(
+        "Show it a handwritten digit or a page of them. It says what it reads, how sure it is, and what it looked at."
+    )
     inputs = {"Upload a file": _upload, "Use the camera": _photograph, "Draw": _draw}
     chosen = st.radio("Where does the picture come from?", list(inputs), horizontal=True)
     st.caption("Take a picture that you have, photograph one, or draw with mouse or finger.")
@@ -161,21 +168,28 @@ def _show_one(recognizer: "Recognizer", source: Any, as_number: bool) -> None:
     else:
         _show_digit(answer.prediction)
         _show_steps(answer)
-    if answer.warnings:
-        st.info("Noticed in the picture: " + "; ".join(answer.warnings) + ".")
+    unread = answer.number.unread if answer.number is not None else ()
+    noticed = [warning for warning in answer.warnings if warning not in unread]
+    if noticed:
+        st.info("Noticed in the picture: " + "; ".join(noticed) + ".")
 
 
 def _show_table(recognizer: "Recognizer", files: Sequence[Any], as_number: bool) -> None:
     """Show a table of many files, one row each, and offer it as CSV."""
     from digit_recognizer.apps.web import reading
+    from digit_recognizer.recognition import table
 
     with st.spinner(f"Reading {len(files)} pictures ..."):
         rows = [reading.table_row(recognizer, file.name, file, as_number) for file in files]
-    count = sum(bool(row["read"]) for row in rows)
+    count = sum(bool(row.read) for row in rows)
     st.subheader(f"{count} of {len(rows)} pictures were read")
-    st.dataframe(rows, hide_index=True, alt=f"Table of {len(rows)} files: what each was read as, and how sure")
-    st.caption("One row for each file; the note says what was noticed, or why a file could not be read.")
-    st.download_button("Download the table (CSV)", reading.to_csv(rows), "digits.csv", "text/csv", on_click="ignore")
+    st.dataframe(
+        [row._asdict() for row in rows],
+        hide_index=True,
+        alt=f"Table of {len(rows)} files: what each was read as, and how sure",
+    )
+    st.caption("One row for each file; the warnings say what was noticed, or why nothing was read.")
+    st.download_button("Download the table (CSV)", table.to_csv(rows), "digits.csv", "text/csv", on_click="ignore")
     st.caption("Saves the table as a file that every spreadsheet opens.")
 
 
@@ -191,11 +205,10 @@ def describe_confidence(confidence: float) -> str:
 
 def _show_digit(prediction: "Prediction") -> None:
     sure = f"{percent(prediction.confidence)} sure: {describe_confidence(prediction.confidence)}"
-    _show_heading(str(prediction.digit), "Read as the digit", sure)
-    second = prediction.ranked[1]
-    if prediction.confidence < 0.9:
+    _show_heading(str(prediction.digit), "Read as the digit", sure, prediction.alternatives)
+    if prediction.alternatives:
         st.caption(
-            f"The next likeliest is {second}, with {percent(prediction.probabilities[second])}. "
+            f"It looks like more than one digit: {prediction.digit} {prediction.doubt}. "
             "If the picture holds several digits, switch on 'Read a whole number' under Options."
         )
     else:
@@ -205,30 +218,57 @@ def _show_digit(prediction: "Prediction") -> None:
 
 
 def _show_number(answer: "Answer", number: "Number") -> None:
-    weakest = next(place for place, found in enumerate(number.predictions, 1) if found.confidence == answer.confidence)
-    sure = f"least sure of #{weakest}: {percent(answer.confidence)}, {describe_confidence(answer.confidence)}"
-    _show_heading(answer.text, "Read as the number", sure)
-    unread = "A question mark stands for a shape that does not look like a digit."
-    st.caption(unread if "?" in answer.text else "Read from left to right, row by row.")
+    _show_heading(answer.text, "Read as the number", describe_number(number))
+    if number.unread:
+        st.warning(f"Not all of the page was read: {'; '.join(number.unread)}.")
+    count = len(number.boxes)
+    several = ", each row on its line" if len(number.rows) > 1 else ""
     st.image(
         draw_boxes(number),
-        "Your picture: the digits that were found, numbered in reading order.",
+        f"Your picture and what was read{several}. Blue: sure; yellow with a question mark: doubtful; "
+        "red with only a question mark: not like a digit.",
         "stretch",
-        alt=f"Your picture with boxes around the {len(number.boxes)} digits that were found",
+        alt=f"Your picture with boxes around the {count} digit{'s' * (count > 1)} that were found",
     )
-    with st.container(horizontal=True):
-        for place, found in enumerate(number.predictions, 1):
-            label = _box_label(place, found)
-            words = "no digit" if found.digit is None else f"{found.digit}, {percent(found.confidence)}"
-            alt = f"What the network saw of {label}, read as {words}"
-            st.image(magnify(found.image, 2 * THUMBNAIL_SIDE), f"{label}: {words}", THUMBNAIL_SIDE, alt=alt)
+    numbered = enumerate(number.predictions, 1)
+    for row, digits in itertools.groupby(numbered, lambda each: each[1].preprocessed.row):
+        if several:
+            st.write(f"Row {row + 1}")
+        with st.container(horizontal=True):
+            for place, found in digits:
+                _show_crop(place, found)
     st.caption("What the network saw of each digit, what it read, and how sure it is.")
 
 
-def _show_heading(text: str, label: str, sure: str) -> None:
+def _show_crop(place: int, found: "Prediction") -> None:
+    """Show what the network saw of a digit of a page, framed as on the page, and what it was read as."""
+    from digit_recognizer.recognition import marks
+
+    words = "no digit" if found.digit is None else f"{marks.label(found)}, {percent(found.confidence)}"
+    words += f", {found.doubt}" if found.doubt else ""
+    frame = marks.COLOURS[marks.certainty(found)]
+    crop = ImageOps.expand(magnify(found.image, 2 * THUMBNAIL_SIDE).convert("RGB"), 6, frame)
+    st.image(crop, f"#{place}: {words}", THUMBNAIL_SIDE, alt=f"What the network saw of #{place}, read as {words}")
+
+
+def describe_number(number: "Number") -> str:
+    """Return in words how sure all of a number is, and which of its digits is the least sure."""
+    sure = f"{percent(number.confidence)} sure"
+    if len(number.predictions) < 2:
+        return sure
+    weakest = number.predictions[number.weakest]
+    if weakest.digit is None:
+        return f"{sure} of all that was read; #{number.weakest + 1} was not read"
+    doubt = f", {weakest.doubt}" if weakest.doubt else ""
+    least = f"#{number.weakest + 1}: {weakest.digit}, {percent(weakest.confidence)}{doubt}"
+    return f"{sure} of all of it; least sure of {least}"
+
+
+def _show_heading(text: str, label: str, sure: str, alternatives: Sequence[int] = ()) -> None:
     """Show the answer as a large heading; by its role and order a screen reader says it as one sentence."""
     lines = "<br>".join(map(html.escape, text.split("\n")))
-    size = "6rem" if len(text) == 1 else "3.5rem"
+    lines += "".join(f'<span style="font-size:2rem">, or {digit}</span>' for digit in alternatives)
+    size = "6rem" if len(text) == 1 else "3.5rem" if text.count("\n") < 3 else "2rem"
     st.html(
         f'<div role="status" class="answer"><h2 style="margin:0;padding:0">'
         f'<span style="font-size:1.1rem;font-weight:400">{label}</span> '
@@ -240,7 +280,7 @@ def _show_heading(text: str, label: str, sure: str) -> None:
 def _show_steps(answer: "Answer") -> None:
     """Show picture, foreground, network input and ten bars, side by side where the screen is wide enough."""
     prediction, width = answer.prediction, IMAGE_SIDE // 2
-    foreground = answer.page.foreground.mask
+    foreground = answer.page.mask
     digit = prediction.preprocessed.component.mask(foreground.shape) if answer.number is None else foreground
     with st.container(horizontal=True, key="steps"):
         st.image(_fit_square(answer.page.image), "Your picture.", width, alt="Your picture as it was read")
@@ -289,30 +329,54 @@ def magnify(digit: np.ndarray, side: int = IMAGE_SIDE) -> Image.Image:
 
 
 def draw_boxes(number: "Number") -> Image.Image:
-    """Draw a numbered box around each digit of a page; orange and with a question mark where it was not read."""
+    """Draw a box around each digit of a page and what it was read as; doubtful digits and rows are marked."""
+    from digit_recognizer.recognition import marks
+
+    digits, rows = marks.mark_digits(number), marks.mark_rows(number)
     image = number.page.image
-    factor = max(1, round(2 * IMAGE_SIDE / max(image.size)))
-    image = image.resize([side * factor for side in image.size], Image.Resampling.NEAREST)
-    scale = factor / number.page.scale  # the boxes are measured in the original's pixels
-    size = max(image.size) / 22
-    font = ImageFont.load_default(size)
-    border = round(1.5 * size)
-    page = ImageOps.expand(image.convert("RGB"), border, "white")
+    scale = max(1, round(PAGE_SIDE / max(image.size)))
+    image = image.resize([side * scale for side in image.size], Image.Resampling.NEAREST)
+    height = statistics.median(scale * (mark.box[3] - mark.box[1]) for mark in digits)
+    size = min(max(0.6 * height, MIN_FONT_SIZE), max(image.size) / 22)
+    font, line = ImageFont.load_default(size), max(2, round(size / 10))
+    edges = _room_for_labels(image, scale, size, digits, rows)
+    page, (left, above, *_) = ImageOps.expand(image.convert("RGB"), edges, "white"), edges
     pen = ImageDraw.Draw(page)
-    for place, (box, prediction) in enumerate(zip(number.boxes, number.predictions, strict=True), 1):
-        left, top, right, bottom = (round(side * scale) + border for side in box)
-        colour = ORANGE if prediction.digit is None else BLUE
-        pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), outline=colour, width=3)
-        label = _box_label(place, prediction)
-        above = top - 3 - 1.3 * size
-        pen.rectangle((left - 3, above, left + 3 + pen.textlength(label, font), top - 3), fill=colour)
-        pen.text((left, above), label, "white", font)
+    for row in rows:
+        x0, y0, x1, y1 = (scale * value + edge for value, edge in zip(row.line, (left, above) * 2, strict=True))
+        for colour, width in (("white", 2 * line), ("#555555", line // 2)):  # seen on dark paper as well
+            pen.line((x0, y0, x1, y1), colour, width)
+        x, y = scale * row.start[0] + left - 0.4 * size, scale * row.start[1] + above
+        _draw_label(pen, (x, y), row.name, font, "rm", "white", "#333333")
+    for mark in digits:
+        x0, y0, x1, y1 = (scale * value + edge for value, edge in zip(mark.box, (left, above) * 2, strict=True))
+        pen.rectangle((x0 - line, y0 - line, x1 + line, y1 + line), outline=mark.colour, width=line)
+        _draw_label(pen, (x0, y0 - 2 * line), mark.text, font, "ld", mark.colour, mark.text_colour)
+        small = ImageFont.load_default(0.8 * size)
+        _draw_label(pen, (x0, y1 + 2 * line), mark.place, small, "la", mark.colour, mark.text_colour)
     return page
 
 
-def _box_label(place: int, prediction: "Prediction") -> str:
-    """Return the label of a box; the sign keeps the place, from 1, from being taken for the digit."""
-    return f"#{place}?" if prediction.digit is None else f"#{place}"
+def _room_for_labels(
+    image: Image.Image, scale: float, size: float, digits: Sequence["Mark"], rows: Sequence["Row"]
+) -> tuple[int, int, int, int]:
+    """Pixels to add to a page at left, top, right and bottom, so that no label is cut off. size: of the letters."""
+    font, (width, height) = ImageFont.load_default(size), image.size
+    left = [font.getlength(row.name) + 0.8 * size - scale * row.start[0] for row in rows]
+    top = [1.5 * size - scale * mark.box[1] for mark in digits]
+    right = [scale * mark.box[0] + 2 * size - width for mark in digits]
+    bottom = [scale * mark.box[3] + 1.5 * size - height for mark in digits]
+    return round(max(0, *left)), round(max(0, *top)), round(max(0, *right)), round(max(0, *bottom))
+
+
+def _draw_label(
+    pen: ImageDraw.ImageDraw, place: tuple[float, float], text: str, font: Any, anchor: str, ground: str, ink: str
+) -> None:
+    """Write a text on a ground of one colour. anchor: as Pillow has it."""
+    if text:
+        left, top, right, bottom = pen.textbbox(place, text, font, anchor)
+        pen.rectangle((left - 3, top - 2, right + 3, bottom + 2), ground)
+        pen.text(place, text, ink, font, anchor)
 
 
 def _fit_square(image: Image.Image) -> Image.Image:

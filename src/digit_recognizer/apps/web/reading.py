@@ -3,21 +3,13 @@
 Independent of Streamlit.
 """
 
-import csv
-import io
-import re
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from digit_recognizer.preprocessing.page import Page, analyze
-from digit_recognizer.recognition.recognizer import UNLIKE, Number, Prediction, Recognizer
+from digit_recognizer.recognition import table
+from digit_recognizer.recognition.prediction import UNLIKE, Number, Prediction
+from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
-from digit_recognizer.runtime.text import one_line, percent
-
-COLUMNS = ("file", "read", "confidence", "note")
-NOTES = {"blank": "refused: there is no ink", UNLIKE: "refused: does not look like a digit"}
-# The start of a formula, at the beginning of a cell or behind a character that some spreadsheets take for a delimiter.
-FORMULA = re.compile(r"""((?:^|[,;|])["'\s]*)(?=[=+\-@＝＋－＠])""")
 
 
 class Answer(NamedTuple):
@@ -38,12 +30,17 @@ class Answer(NamedTuple):
         """The digit, or the rows of the number as lines; empty where nothing was read."""
         if self.reason:
             return ""
-        return str(self.prediction.digit) if self.number is None else "\n".join(self.number.rows)
+        return str(self.prediction.digit) if self.number is None else "\n".join(self.number.lines)
 
     @property
     def confidence(self) -> float:
-        """The confidence, 0 to 1, in the least sure digit; 0 where nothing was read."""
+        """The confidence, 0 to 1, that all of it is right; 0 where nothing was read."""
         return 0.0 if self.reason else (self.number or self.prediction).confidence
+
+    @property
+    def doubt(self) -> str:
+        """What else it may be, in words; empty where that is no question or nothing was read."""
+        return "" if self.reason else (self.number or self.prediction).doubt
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -66,24 +63,11 @@ def read(recognizer: Recognizer, source: Any, as_number: bool = False) -> Answer
     return Answer(page, prediction, number, None if 2 * digits > len(number.predictions) else UNLIKE)
 
 
-def table_row(recognizer: Recognizer, name: str, source: Any, as_number: bool = False) -> dict[str, str]:
-    """Read one image of many as a row of the table; the note says why an image could not be read."""
-    name = one_line(name)
+def table_row(recognizer: Recognizer, name: str, source: Any, as_number: bool = False) -> table.Row:
+    """Read one image of many as a row of the table."""
     try:
         answer = read(recognizer, source, as_number)
     except UserError as error:
-        return dict(zip(COLUMNS, (name, "", "", one_line(str(error))), strict=True))
-    note = [NOTES[answer.reason]] if answer.reason else []
-    confidence = "" if answer.reason else percent(answer.confidence)
-    text = answer.text.replace("\n", " / ")
-    return dict(zip(COLUMNS, (name, text, confidence, "; ".join([*note, *answer.warnings])), strict=True))
-
-
-def to_csv(rows: Iterable[dict[str, str]]) -> bytes:
-    """Return the table as a CSV file. A quote is put in front of whatever a spreadsheet would run as a formula."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS)
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: FORMULA.sub(r"\1'", value) for name, value in row.items()})
-    return text.getvalue().encode("utf-8-sig")  # without the byte order mark Excel takes it for Latin-1
+        return table.unreadable_row(name, error)
+    notes = (*([answer.doubt] if answer.doubt else []), *answer.warnings)
+    return table.make_row(name, answer.text.split("\n"), answer.confidence, answer.reason, notes)

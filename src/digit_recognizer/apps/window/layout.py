@@ -2,7 +2,7 @@
 
 import functools
 import tkinter as tk
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from tkinter import font, ttk
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from digit_recognizer.apps.window.window import Window
 
 RED = "#A61C00"
+SEEN = "What the network sees"
+MAX_NUMBER = 8  # characters that fit in a line of large letters
+MAX_LINES, MAX_LONG_NUMBER = 3, 60  # of small letters, and the characters that fit in them
 SMALL_SCREEN = (800, 560)  # the smallest supported, in 1/96 inch; a title bar takes some of 600
 
 
@@ -59,6 +62,25 @@ class Layout:
         """Show a message at the bottom of the window, an error in red."""
         self.status_label.configure(text=text, foreground=RED if error else TEXT)
 
+    def show_digit(self, text: str, style: str) -> None:
+        """Show a digit, or a sign that there is none, large and to the left of its confidence."""
+        self.digit_label.configure(text=text, style=style)
+        self.digit_label.pack_configure(side="left", anchor="n", pady=0)
+        self.confidence_label.configure(wraplength=self.px(150))
+        self.confidence_label.pack_configure(pady=(self.px(14), 0))
+        self.seen_label.configure(text=SEEN)
+
+    def show_number(self, lines: Sequence[str], place: int) -> None:
+        """Show rows of numbers above their confidence. place: from 1, of the digit whose bars and pixels are shown."""
+        text = ("\n" if len(lines) <= MAX_LINES else " / ").join(lines)
+        is_short = len(lines) == 1 and len(text) <= MAX_NUMBER
+        text = text if len(text) <= MAX_LONG_NUMBER else f"{text[: MAX_LONG_NUMBER - 1]}…"
+        self.digit_label.configure(text=text, style="Number.TLabel" if is_short else "LongNumber.TLabel")
+        self.digit_label.pack_configure(side="top", anchor="w", pady=(0, self.px(2)))
+        self.confidence_label.configure(wraplength=self.px(180))
+        self.confidence_label.pack_configure(pady=0)
+        self.seen_label.configure(text=f"{SEEN} of #{place}")
+
     def _configure_styles(self) -> None:
         root, size = self.root, 13
         family = font.nametofont("TkDefaultFont", root=root).actual("family")
@@ -69,6 +91,7 @@ class Layout:
             ("TkHeadingFont", size, True),
             ("SmallFont", 11, False),
             ("EmphasisFont", size, True),
+            ("NumberFont", 30, True),
             ("DigitFont", 64, True),
         ):
             if name not in font.names(root):
@@ -85,6 +108,8 @@ class Layout:
         style.configure("TScale", background=PAPER, troughcolor=PALE, arrowsize=self.px(14), sliderlength=self.px(24))
         style.configure("Quiet.TLabel", foreground="#5A5A5A", font="SmallFont")
         style.configure("Digit.TLabel", font="DigitFont", foreground=BLUE)
+        style.configure("Number.TLabel", font="NumberFont", foreground=BLUE)
+        style.configure("LongNumber.TLabel", font="EmphasisFont", foreground=BLUE)
         style.configure("NoDigit.TLabel", font="DigitFont", foreground=GREY)
 
     def _buttons(self, parent: tk.Misc, *buttons: tuple[str, Callable[[], None]]) -> list[ttk.Button]:
@@ -124,7 +149,7 @@ class Layout:
         answer = ttk.Frame(frame, height=self.px(100))
         answer.pack_propagate(False)  # the bars keep their place, whatever stands above
         answer.pack(fill="x")
-        self.digit_label = ttk.Label(answer, text="–", style="NoDigit.TLabel")
+        self.digit_label = ttk.Label(answer, text="–", style="NoDigit.TLabel", wraplength=self.px(180))
         self.digit_label.pack(side="left", anchor="n", padx=(0, self.px(12)))
         self.confidence_label = ttk.Label(answer, font="EmphasisFont", wraplength=self.px(150))
         self.confidence_label.pack(anchor="w", pady=(self.px(14), 0))
@@ -136,13 +161,14 @@ class Layout:
 
     def _make_training_column(self, parent: tk.Misc, actions: "Window") -> ttk.Frame:
         frame = ttk.Frame(parent)
+        self.seen_label = ttk.Label(frame, text=SEEN, font="EmphasisFont")
         self.network_input = widgets.NetworkInput(frame, self.scale)
         self.training_label = ttk.Label(frame, style="Quiet.TLabel", wraplength=self.px(190), text="No training yet")
         self.curve = widgets.TrainingCurve(frame, self.scale)
         self.progress_bar = ttk.Progressbar(frame, maximum=1.0)
         self.train_button = ttk.Button(frame, text="Train a new model", command=actions.training.start_or_stop)
         rows = (
-            (ttk.Label(frame, text="What the network sees", font="EmphasisFont"), "w"),
+            (self.seen_label, "w"),
             (self.network_input, "nw"),
             (ttk.Frame(frame, height=self.px(5)), "w"),
             (ttk.Label(frame, text="Training accuracy", font="EmphasisFont"), "w"),

@@ -2,7 +2,7 @@
 
 import io
 import tkinter as tk
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from tkinter import font
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from digit_recognizer.apps.window.drawing import Drawing, Stroke
+from digit_recognizer.recognition.marks import Mark
 from digit_recognizer.runtime.text import percent
 
 BLUE, GREY, PALE, TEXT, PAPER = "#0072B2", "#A6A6A6", "#E3E3E3", "#222222", "#FAFAFA"
@@ -30,6 +31,8 @@ class DrawingPad(tk.Frame):
         self._side, self._line = side, 0
         self._photo: tk.PhotoImage | None = None  # tkinter itself keeps no reference to it
         self._stroke = Stroke(0, [])
+        self._marks: Sequence[Mark] = ()
+        self._marked_size = (1, 1)
         self.canvas = tk.Canvas(self, background="black", highlightthickness=0, cursor="crosshair")
         self.canvas.place(x=0, y=0, width=side, height=side)
         self.bind("<Configure>", self._resize)
@@ -45,6 +48,26 @@ class DrawingPad(tk.Frame):
             self.canvas.create_image(self._side / 2, self._side / 2, image=self._photo)
         for stroke in self._drawing.strokes:
             self._draw_stroke(stroke)
+        self.show_marks(self._marks, self._marked_size)
+
+    def show_marks(self, marks: Sequence[Mark], size: tuple[int, int] = (1, 1)) -> None:
+        """Show boxes over the drawing, in place of the earlier ones. size: of the picture in whose pixels they are."""
+        self.canvas.delete("marks")
+        self._marks, self._marked_size = marks, size
+        scale = self._side / max(size)
+        across, down = ((self._side - length * scale) / 2 for length in size)
+        lowest = font.nametofont("EmphasisFont", root=self).metrics("linespace")  # of a text at the upper edge
+        for mark in marks:
+            left, top, right, bottom = (side * scale for side in mark.box)
+            left, top, right, bottom = left + across - 2, top + down - 2, right + across + 2, bottom + down + 2
+            self.canvas.create_rectangle(left, top, right, bottom, outline=mark.colour, width=2, tags="marks")
+            text = self.canvas.create_text(
+                (left + 2, max(top, lowest)), text=mark.text, anchor="sw", font="EmphasisFont", fill=mark.text_colour,
+                tags="marks",
+            )  # fmt: skip
+            ground = self.canvas.bbox(text)
+            self.canvas.create_rectangle(*ground, fill=mark.colour, width=0, tags="marks")
+            self.canvas.tag_raise(text)
 
     def _resize(self, event: tk.Event) -> None:
         self._side = max(1, min(event.width, event.height))

@@ -10,13 +10,16 @@ from digit_recognizer.apps.window.drawing import Drawing, save_drawing
 from digit_recognizer.apps.window.layout import Layout, shorten
 from digit_recognizer.apps.window.learning import TrainingControl
 from digit_recognizer.preprocessing import image_io
-from digit_recognizer.recognition.recognizer import Prediction, Recognizer
+from digit_recognizer.recognition import marks
+from digit_recognizer.recognition.prediction import BLANK, SEVERAL, Number, Prediction
+from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import percent
 
 DELAY = 18  # milliseconds from a mouse movement to the prediction; the next movement, 1/60 s later, restarts it
 MAX_DELAY = 0.08  # seconds after which it is no longer restarted; a prediction, about 20 ms, blocks the mouse
-REASONS = {"blank": "Nothing to read here", "several digits": "Several digits; one at a time"}
+REST = 250  # milliseconds without a movement after which several digits are read, which takes longer
+REASONS = {BLANK: "Nothing to read here", SEVERAL: "Several digits…"}
 HINT = "Draw a digit with the mouse.   Enter: predict   Escape: clear   Ctrl-Z: undo"
 IMAGE_PATTERNS: str | tuple[str, ...] = ("*.png", "*.jpg", "*.jpeg", "*.gif", "*.bmp", "*.tif", "*.tiff", "*.webp")
 
@@ -33,6 +36,7 @@ class Window:
         self.training = TrainingControl(self, data_dir)
         self._scheduled: str | None = None  # Tk's identifier of the scheduled prediction
         self._scheduled_since = 0.0
+        self._scheduled_number: str | None = None  # the same of reading several digits
         root.title("Digit Recognizer")
         root.report_callback_exception = self._show_error
         root.protocol("WM_DELETE_WINDOW", self.close)
@@ -55,6 +59,7 @@ class Window:
     def schedule_prediction(self) -> None:
         """Predict soon: once the mouse rests, or after MAX_DELAY."""
         now = time.monotonic()
+        self._forget_number()
         if self._scheduled is None:
             self._scheduled_since = now
             self.training.pause()
@@ -87,7 +92,7 @@ class Window:
         types = [("Pictures", IMAGE_PATTERNS), ("All files", "*")]
         if path := filedialog.askopenfilename(parent=self.root, title="Open image", filetypes=types):
             picture = image_io.read(path)
-            self.drawing.add(picture.image)
+            self.drawing.add(picture.fine or picture.image)  # digits on a page may be small
             self._redraw()
             self.layout.set_status("; ".join((f"Opened {path}", *picture.warnings)))
 
@@ -114,26 +119,71 @@ class Window:
         if self._scheduled is not None:
             self.root.after_cancel(self._scheduled)
             self._scheduled = None
+        self._forget_number()
         self.training.pause()
         try:
-            self._show_prediction(self.recognizer.predict(self.drawing.render()))
+            prediction = self.recognizer.predict(self.drawing.render())
+            self._show_prediction(prediction)
         finally:
             self.training.resume()
+        if prediction.reason == SEVERAL:
+            self._scheduled_number = self.root.after(REST, self._update_number)
+
+    def _forget_number(self) -> None:
+        """Take back the boxes of several digits, and read no others for now."""
+        self.layout.pad.show_marks(())
+        if self._scheduled_number is not None:
+            self.root.after_cancel(self._scheduled_number)
+            self._scheduled_number = None
+
+    def _update_number(self) -> None:
+        """Read several digits and show them, each in a box on the drawing."""
+        self._scheduled_number = None
+        picture = self.drawing.render()
+        self.training.pause()
+        try:
+            number = self.recognizer.read_number(picture)
+        finally:
+            self.training.resume()
+        if number.predictions:
+            self._show_number(number)
+            pairs = zip(number.boxes, marks.mark_digits(number), strict=True)
+            # The picture is shown as it lies, even where it was turned to be read.
+            self.layout.pad.show_marks([mark._replace(box=box) for box, mark in pairs], picture.size)
+        else:
+            self.layout.confidence_label.configure(text="Several shapes; none like a digit")
+
+    def _show_number(self, number: Number) -> None:
+        """Show a number; bars and network input are of the digit that it is least sure of."""
+        layout, weakest = self.layout, number.predictions[number.weakest]
+        place = number.weakest + 1
+        layout.show_number(number.lines, place)
+        sure = f"{percent(number.confidence)} sure of all"
+        least = "" if weakest.digit is None else f"{weakest.digit}, {percent(weakest.confidence)}{_others(weakest)}"
+        least = f"least of #{place}: {least}" if least else f"#{place} was not read"
+        layout.confidence_label.configure(text=f"{sure},\n{least}")
+        self._show_details(weakest, number.unread)
 
     def _show_prediction(self, prediction: Prediction) -> None:
         digit, layout = prediction.digit, self.layout
-        is_blank = prediction.reason == "blank"
         if digit is None:
-            layout.digit_label.configure(text="–" if is_blank else "?", style="NoDigit.TLabel")
+            layout.show_digit("–" if prediction.reason == BLANK else "?", "NoDigit.TLabel")
             reason = REASONS.get(prediction.reason or "", (prediction.reason or "").capitalize())
             layout.confidence_label.configure(text="Draw a digit" if self.drawing.is_empty else reason)
         else:
-            layout.digit_label.configure(text=str(digit), style="Digit.TLabel")
-            layout.confidence_label.configure(text=f"{percent(prediction.confidence)} sure")
-        layout.bars.show((0.0,) * 10 if is_blank else prediction.probabilities, digit)
-        layout.network_input.show(prediction.image)
-        warnings = "; ".join(prediction.warnings)
-        layout.warnings_label.configure(text=warnings[:1].upper() + warnings[1:])
+            layout.show_digit(str(digit), "Digit.TLabel")
+            sure = f"{percent(prediction.confidence)} sure"
+            others = _others(prediction).replace(", ", ",\n", 1)
+            layout.confidence_label.configure(text=sure + others)
+        self._show_details(prediction, prediction.warnings)
+
+    def _show_details(self, prediction: Prediction, warnings: tuple[str, ...]) -> None:
+        """Show the ten probabilities, what the network saw, and warnings."""
+        is_blank = prediction.reason == BLANK
+        self.layout.bars.show((0.0,) * 10 if is_blank else prediction.probabilities, prediction.digit)
+        self.layout.network_input.show(prediction.image)
+        text = "; ".join(warnings)
+        self.layout.warnings_label.configure(text=text[:1].upper() + text[1:])
 
     # models
 
@@ -168,3 +218,8 @@ class Window:
             self.layout.set_status(str(error), error=True)
         else:
             self.layout.set_status(f"That failed: {kind.__name__}: {error}", error=True)
+
+
+def _others(prediction: Prediction) -> str:
+    """The alternatives, such as ", or 9"; empty where there are none."""
+    return "".join(f", or {other}" for other in prediction.alternatives)

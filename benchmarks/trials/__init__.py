@@ -1,0 +1,5 @@
+"""Trials behind choices in the library, kept so that they can be repeated.
+
+refusal_scores   which score of the shipped network tells digits from what is no digit
+page_reading     what the constants of page reading do
+"""

@@ -1,0 +1,91 @@
+"""What the constants of page reading do: each is changed alone, and pages are read again. Nothing is trained.
+
+    python -m benchmarks.trials.page_reading --pictures DIR
+
+The pages are synthetic, of MNIST's validation digits, with pairs of them that touch; DIR holds strangers' pictures, as
+benchmarks.reading takes them. The record is results/trials/page_reading.json; docs/experiments.md tells it. It takes
+ten minutes with one thread.
+"""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from benchmarks import reading
+from digit_recognizer.cli.parser import Parser, run_main
+
+PAGE_SEED, PAGES, PAIRS = 5_000_000, 400, 150
+# A constant of recognition.page_reading or page_reader.detection, and the values that are tried.
+CHANGES = {
+    "WEIGHT": (0, 0.2, 0.5, 0.65, 1),
+    "MIN_READ_SCORE": (0.35, 0.4, 0.5),
+    "MIN_EVIDENCE": (0, 1.1, 1.3),
+    "MAX_OTHER": (0.5, 0.7),
+}
+
+
+def main() -> None:
+    """Read all pages as the library does, and with each change; print and save."""
+    parser = Parser(prog="python -m benchmarks.trials.page_reading", description=__doc__)
+    parser.add_argument("--pictures", metavar="DIR", help="folder of strangers' pictures")
+    parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    options = parser.parse_args()
+
+    from digit_recognizer import data, records
+    from digit_recognizer.page_reader import detection
+    from digit_recognizer.recognition import page_reading
+    from digit_recognizer.recognition.recognizer import Recognizer
+    from digit_recognizer.runtime import device, provenance
+
+    device.choose_device("cpu", 1)
+    digits, recognizer = data.load("mnist", options.data_dir, validation=True), Recognizer.load()
+    pictures = _pictures(digits.validation, Path(options.pictures) if options.pictures else None)
+    rows = {"as it is": _count(recognizer, pictures)}
+    for name, values in CHANGES.items():
+        module = detection if hasattr(detection, name) else page_reading
+        kept = getattr(module, name)
+        for value in values:
+            setattr(module, name, value)
+            rows[f"{name} = {value} instead of {kept}"] = _count(recognizer, pictures)
+        setattr(module, name, kept)
+    for name, row in rows.items():
+        print(name, row)
+    record = {"right": rows, "made_with": provenance.collect(recognizer.model, None)}
+    records.save(Path(options.out) / "trials" / "page_reading.json", record)
+
+
+def _pictures(source: Any, folder: Path | None) -> dict[str, list[tuple[Any, list[str]]]]:
+    """By kind, pages and the rows that are on them."""
+    from digit_recognizer.page_reader import measurement
+    from digit_recognizer.preprocessing.page import analyze
+
+    kinds = {
+        "synthetic pages": list(measurement.readable_pages(source, PAGE_SEED, PAGES)),
+        "touching pairs": [(pair.image, [pair.text]) for pair in reading.make_pairs(source, PAIRS)],
+    }
+    if folder is not None:
+        for kind, table in (("numbers", "multi.csv"), ("single digits", "digits.csv")):
+            rows = csv.DictReader((folder / table).read_text(encoding="utf-8").splitlines())
+            kinds[kind] = [(folder / row["file"], row["label"].split("/")) for row in rows]
+        kinds["without a digit"] = [
+            (folder / row["file"], [])
+            for row in csv.DictReader((folder / "nondigits.csv").read_text(encoding="utf-8").splitlines())
+        ]
+    return {kind: [(analyze(picture), rows) for picture, rows in each] for kind, each in kinds.items()}
+
+
+def _count(recognizer: Any, kinds: dict[str, list[tuple[Any, list[str]]]]) -> dict[str, str]:
+    """How many pages of each kind are read exactly, of how many; for numbers, rows as well."""
+    counts = {}
+    for kind, pages in kinds.items():
+        read = [(list(recognizer.read_number(page).rows), rows) for page, rows in pages]
+        counts[kind] = f"{sum(got == rows for got, rows in read)} of {len(read)}"
+        if kind == "numbers":
+            right = sum(row in got for got, rows in read for row in rows)
+            counts["rows"] = f"{right} of {sum(len(rows) for _, rows in read)}"
+    return counts
+
+
+if __name__ == "__main__":
+    run_main(main)

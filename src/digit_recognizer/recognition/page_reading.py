@@ -1,0 +1,281 @@
+"""Read the digits of a page: PageNet finds them, and the network of single digits reads each of them again."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from digit_recognizer.page_reader import detection, rows
+from digit_recognizer.page_reader.checkpoints import PageReader
+from digit_recognizer.page_reader.detection import Glyph
+from digit_recognizer.preprocessing.components import Component
+from digit_recognizer.preprocessing.page import Page, PreprocessedDigit
+from digit_recognizer.recipes.page_reader import OTHER
+from digit_recognizer.recognition.prediction import BLANK, SEVERAL, UNLIKE, Number, Prediction
+
+# Greatest probability that a digit is none, as PageNet sees it, by what the network of single digits says of it.
+MAX_OTHER = 0.6
+MAX_OTHER_REFUSED = 0.3  # where it refuses it
+MIN_UNDISPUTED = 0.98  # confidence of the network of single digits, from which on it is believed
+WEIGHT = 0.35  # of the network of single digits in the logarithmic probabilities; PageNet has the rest
+MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
+MIN_EVIDENCE = 1.2  # mean of score and confidence together, of a row
+MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
+MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands out on the page
+MIN_SAME = 0.5  # intersection over union of two boxes of the same digit
+MIN_NEAR = 0.35  # the same, of a box that may hold the digit
+SMALL = 22  # pixels, longest side of digits, below which a page is enlarged if it can be
+TELLING = (2, 3, 4, 5, 6, 7, 9)  # digits that tell how a page lies: a turned 1 is a dash
+MIN_TURNED = 3  # such digits; fewer are not enough
+SURE = 0.7  # mean probability of the digits, above which a page lies upright
+TURN_GAIN = 1.3  # times the evidence of digits that a turned page must give
+MIN_UNREAD_EXTENT = 0.4  # of a row's height, from which on a shape in it is writing
+MAX_UNREAD_EXTENT = 2.0  # of the same; what is larger is an edge or a shadow
+MIN_COVERED = 0.4  # of a shape, by the boxes of glyphs that were found
+
+ReadDigits = Callable[[Sequence[PreprocessedDigit]], list[Prediction]]
+
+
+class Reading(NamedTuple):
+    """A glyph and what both networks read in it."""
+
+    glyph: Glyph
+    prediction: Prediction
+
+    @property
+    def character(self) -> str:
+        """The digit, or "?"."""
+        return "?" if self.prediction.digit is None else str(self.prediction.digit)
+
+
+def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
+    """Read the digits of a row, or of rows. Rows of which more than half is not like a digit are left out.
+
+    reader: finds the digits. read_digits: the network of single digits; see Recognizer.read.
+    """
+    page, glyphs = find(page, reader)
+    kept: list[list[Reading]] = []
+    unread: list[str] = []
+    unread_count, left_out = 0, 0
+    for row in find_rows(page, glyphs, read_digits):
+        missing = sum(reading.character == "?" for reading in row)
+        if not _is_writing(row) and _is_grain(row):
+            continue
+        if not _is_writing(row) or 2 * missing > len(row):
+            left_out += len(row)
+            continue
+        kept.append(row)
+        dropped = _count_unread(page, [reading.glyph for reading in row], glyphs)
+        unread_count += missing + dropped
+        if dropped:
+            unread.append(f"{_shapes(dropped)} in row {len(kept)} {_was(dropped)} not read")
+    if left_out:
+        digits = "that is not like a digit was" if left_out == 1 else "that are not like digits were"
+        unread.append(f"{_shapes(left_out)} {digits} left out")
+    readings = list(itertools.chain.from_iterable(kept))
+    features = confidence_features(readings, unread_count)
+    return Number(
+        reason=None if kept else (UNLIKE if left_out else BLANK),
+        rows=tuple("".join(reading.character for reading in row) for row in kept),
+        numbers=tuple(_split(row) for row in kept),
+        predictions=tuple(
+            reading.prediction._replace(preprocessed=reading.prediction.preprocessed._replace(row=number))
+            for number, row in enumerate(kept)
+            for reading in row
+        ),
+        confidence=_confidence(features, reader.calibration) if kept else 0.0,
+        page=page,
+        unread=tuple(unread),
+        features=features,
+    )
+
+
+def find_rows(page: Page, glyphs: list[Glyph], read_digits: ReadDigits) -> list[list[Reading]]:
+    """The glyphs by row, each read by both networks."""
+    readings = read_glyphs(page, glyphs, read_digits)
+    return [[readings[index] for index in row] for row in rows.find_rows(_boxes(glyphs))]
+
+
+def _is_writing(row: list[Reading]) -> bool:
+    """Whether a row is more than what PageNet sees at times in a texture: faint, and not much like any digit."""
+    return bool(np.mean([reading.glyph.score + reading.prediction.confidence for reading in row]) >= MIN_EVIDENCE)
+
+
+def _is_grain(row: list[Reading]) -> bool:
+    """Whether a row that is no writing is so faint that nobody would take it for any."""
+    return bool(np.mean([reading.glyph.score for reading in row]) < MIN_CLEAR_SCORE)
+
+
+def _split(row: list[Reading]) -> tuple[str, ...]:
+    """The numbers of a row as text."""
+    numbers = rows.split_numbers(_boxes([reading.glyph for reading in row]))
+    return tuple("".join(row[place].character for place in places) for places in numbers)
+
+
+def confidence_features(readings: Sequence[Reading], unread: int) -> tuple[float, ...]:
+    """What tells how likely a number is right.
+
+    They are 1, the log-odds of all digits being right if their confidences were independent, the sum of the logarithms
+    of the scores of the glyphs, and the number of shapes that were not read.
+    """
+    product = float(np.prod([reading.prediction.confidence for reading in readings]))
+    product = min(max(product, 1e-6), 1 - 1e-6)
+    scores = sum(math.log(reading.glyph.score) for reading in readings)
+    return 1.0, math.log(product / (1 - product)), scores, float(unread)
+
+
+def _confidence(features: Sequence[float], weights: Sequence[float] | None) -> float:
+    """The probability that a number is right. weights: fitted by recognition.calibration; else the product itself."""
+    return 1 / (1 + math.exp(-float(np.dot(features, weights or (0, 1, 0, 0)))))
+
+
+def find(page: Page, reader: PageReader) -> tuple[Page, list[Glyph]]:
+    """Find the glyphs of a page that are sure enough to be read.
+
+    The page is enlarged where its digits are small or none is found, and turned where they lie on their side or upside
+    down.
+    """
+    glyphs = find_glyphs(page, reader)
+    if not glyphs or np.median([_longest(glyph) for glyph in glyphs]) < SMALL:
+        larger = page.enlarge()
+        found = find_glyphs(larger, reader) if larger else []
+        if larger and _evidence(found) > _evidence(glyphs):
+            page, glyphs = larger, found
+    if len(glyphs) >= MIN_TURNED and _evidence(glyphs) < SURE * len(glyphs):
+        turned = [page.turn(quarters) for quarters in (1, 2, 3)]
+        all_found = [find_glyphs(each, reader) for each in turned]
+        best = max(range(3), key=lambda index: _evidence(all_found[index], TELLING))
+        evidence = _evidence(all_found[best], TELLING)
+        if evidence > max(MIN_TURNED * SURE, TURN_GAIN * _evidence(glyphs, TELLING)):
+            return turned[best], all_found[best]
+    return page, glyphs
+
+
+def _longest(glyph: Glyph) -> float:
+    left, top, right, bottom = glyph.box
+    return max(right - left, bottom - top)
+
+
+def find_glyphs(
+    page: Page, reader: PageReader, size: float | None = None, min_score: float | None = None
+) -> list[Glyph]:
+    """The glyphs of a page, the surest first. size: in the page's pixels, where it is known.
+
+    min_score: by default that of glyphs that are read.
+    """
+    least = detection.MIN_READ_SCORE if min_score is None else min_score
+    return [glyph for glyph in detection.find_glyphs(reader.model, page.grey, size) if glyph.score >= least]
+
+
+def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: ReadDigits) -> Prediction:
+    """Hold the reading of a page as one digit against what PageNet finds on it, and return the better one.
+
+    Where PageNet sees a glyph in the same place, the prediction stays; it is refused where PageNet takes the glyph for
+    a letter and the prediction is not sure. Where PageNet finds one digit elsewhere, that one is read. Where it finds
+    nothing that the prediction might be, there is none.
+    """
+    top, left, bottom, right = prediction.preprocessed.component.bbox
+    box, size = (left, top, right, bottom), max(bottom - top, right - left)
+    if prediction.digit is not None:
+        clear = find_glyphs(page, reader, size, MIN_CLEAR_SCORE)
+        same = [glyph for glyph in clear if detection.iou(box, glyph.box) >= MIN_SAME]
+        if same:
+            return prediction if _is_digit(same[0], prediction) else prediction._replace(digit=None, reason=UNLIKE)
+    glyphs = find_glyphs(page, reader, min_score=MIN_TRACE)
+    if prediction.digit is not None and not any(detection.iou(box, glyph.box) >= MIN_NEAR for glyph in glyphs):
+        prediction = prediction._replace(digit=None, reason=BLANK)
+    if prediction.digit is not None and prediction.confidence >= MIN_UNDISPUTED:
+        return prediction
+    sure = [reading for reading in read_glyphs(page, glyphs, read_digits) if _is_sure_digit(reading)]
+    if len(sure) == 1 and detection.iou(box, sure[0].glyph.box) < MIN_SAME:
+        return sure[0].prediction
+    if len(sure) > 1 and prediction.reason == BLANK:
+        return prediction._replace(reason=SEVERAL)
+    return prediction
+
+
+def _is_sure_digit(reading: Reading) -> bool:
+    """Whether a glyph is read although it is not what stands out on the page."""
+    return reading.prediction.digit is not None and reading.glyph.score >= MIN_SURE and _is_writing([reading])
+
+
+def _evidence(glyphs: list[Glyph], digits: Sequence[int] = range(10)) -> float:
+    """How many of these digits there seem to be, each counted with its probability."""
+    return float(sum(glyph.probabilities[list(digits)].max() for glyph in glyphs))
+
+
+def read_glyphs(page: Page, glyphs: list[Glyph], read_digits: ReadDigits) -> list[Reading]:
+    """Read each glyph of a page with both networks."""
+    boxes = _boxes(glyphs)
+    predictions = read_digits([page.cut(glyph.box, _neighbours(glyph, boxes)) for glyph in glyphs])
+    return [Reading(glyph, combine(glyph, each)) for glyph, each in zip(glyphs, predictions, strict=True)]
+
+
+def _neighbours(glyph: Glyph, boxes: np.ndarray) -> list[list[float]]:
+    """Those of the boxes that come nearer to a glyph than its own size, without its own."""
+    left, top, right, bottom = glyph.box
+    reach = _longest(glyph)
+    near = (boxes[:, 0] < right + reach) & (boxes[:, 2] > left - reach)
+    near &= (boxes[:, 1] < bottom + reach) & (boxes[:, 3] > top - reach)
+    return boxes[near & (boxes != glyph.box).any(1)].tolist()
+
+
+def combine(glyph: Glyph, prediction: Prediction) -> Prediction:
+    """One answer of both networks: the weighted mean of their logarithmic probabilities."""
+    digits = glyph.probabilities[:OTHER] / max(float(glyph.probabilities[:OTHER].sum()), 1e-6)
+    logits = (1 - WEIGHT) * np.log(digits + 1e-6)
+    if prediction.image.any():  # else nothing could be cut out
+        logits = logits + WEIGHT * np.log(np.array(prediction.probabilities) + 1e-4)
+    probabilities = np.exp(logits - logits.max())
+    probabilities /= probabilities.sum()
+    is_digit = _is_digit(glyph, prediction)
+    return prediction._replace(
+        digit=int(probabilities.argmax()) if is_digit else None,
+        confidence=float(probabilities.max()),
+        probabilities=tuple(probabilities.tolist()),
+        reason=None if is_digit else UNLIKE,
+    )
+
+
+def _is_digit(glyph: Glyph, prediction: Prediction) -> bool:
+    """Whether a glyph is a digit. prediction: of the network of single digits, which is believed where it is sure."""
+    if prediction.digit is None:
+        return bool(glyph.probabilities[OTHER] <= MAX_OTHER_REFUSED)
+    return bool(prediction.confidence >= MIN_UNDISPUTED or glyph.probabilities[OTHER] <= MAX_OTHER)
+
+
+def _count_unread(page: Page, row: list[Glyph], glyphs: list[Glyph]) -> int:
+    """Count the shapes in a row, or at its ends, that are as large as writing and that no glyph covers."""
+    boxes = _boxes(row)
+    height = float(np.median(boxes[:, 3] - boxes[:, 1]))
+    (left, top), (right, bottom) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
+    count = 0
+    for component in page.components:
+        placed = component.shifted(page.foreground.top, page.foreground.left)
+        y0, x0, y1, x1 = placed.bbox
+        in_row = top <= (y0 + y1) / 2 <= bottom and left - 2 * height <= (x0 + x1) / 2 <= right + 2 * height
+        is_writing = MIN_UNREAD_EXTENT * height <= max(y1 - y0, x1 - x0) <= MAX_UNREAD_EXTENT * height
+        count += in_row and is_writing and not any(_covers(glyph, placed) for glyph in glyphs)
+    return count
+
+
+def _covers(glyph: Glyph, component: Component) -> bool:
+    """Whether a glyph's box covers enough of a component's."""
+    top, left, bottom, right = component.bbox
+    across = min(glyph.box[2], right) - max(glyph.box[0], left)
+    down = min(glyph.box[3], bottom) - max(glyph.box[1], top)
+    return bool(across > 0 and down > 0 and across * down > MIN_COVERED * (bottom - top) * (right - left))
+
+
+def _boxes(glyphs: Sequence[Glyph]) -> np.ndarray:
+    return np.array([glyph.box for glyph in glyphs]).reshape(-1, 4)
+
+
+def _shapes(count: int) -> str:
+    return "1 shape" if count == 1 else f"{count} shapes"
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
