@@ -51,12 +51,16 @@ def validate(backend: str, scheduler: str | None, workers: int | None) -> None:
 
 
 def _run_joblib(function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    jobs, count = list(jobs), 0
     with contextlib.ExitStack() as stack:
         with _signals_of_this_process():
             results = joblib.Parallel(return_as="generator_unordered")(joblib.delayed(function)(*job) for job in jobs)
             stack.callback(_stop, results)
-        for result in results:  # noqa: UP028 - "yield from" closes them itself, with a warning
+        for result in results:
             yield result
+            count += 1
+    if count < len(jobs):  # a cluster that has gone may end the results without an error
+        raise concurrent.futures.CancelledError
 
 
 def _stop(results: Generator[Any, None, None]) -> None:
