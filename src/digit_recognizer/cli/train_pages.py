@@ -17,7 +17,7 @@ CALIBRATION_PAGES = 1500
 
 def run(options: argparse.Namespace) -> None:
     """Train on synthetic pages, measure on others, save the network and its record. Raises UserError."""
-    from digit_recognizer import data
+    from digit_recognizer import data, records
     from digit_recognizer.page_reader import checkpoints, measurement, training
     from digit_recognizer.page_reader.checkpoints import PageReader
     from digit_recognizer.recipes import page_reader
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     print(measurement.summary(record))
     path = out / f"{digits.name}_page_reader.pth"
     checkpoints.save(path, model, recipe, record)
-    measurement.save(record_path, record)
+    records.save(record_path, record)
     progress.unlink(missing_ok=True)
     print(f"saved {path} and {record_path}")
 

@@ -1,12 +1,10 @@
 """How well digits are found and read on synthetic pages that no training has seen; the record of a training."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from digit_recognizer import records
 from digit_recognizer.data import pages
 from digit_recognizer.data.digits import Digits, Split
 from digit_recognizer.page_reader import detection
@@ -104,8 +102,3 @@ def summary(record: dict[str, Any]) -> str:
         f"{written['found'] / written['digits']:.2%} found, {written['correct'] / written['digits']:.2%} read\n"
         f"{empty['pages']} synthetic photographs of empty paper: {empty['given_a_digit']} given a digit"
     )
-
-
-def save(path: str | Path, record: dict[str, Any]) -> None:
-    """Write a record as JSON, atomically."""
-    records.save(path, record)

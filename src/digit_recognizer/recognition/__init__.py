@@ -1,6 +1,8 @@
 """From a picture to a digit with a calibrated confidence.
 
 recognizer    Recognizer: pictures to Prediction and Number
+prediction    Prediction, of one digit, and Number, of a page
+page_reading  pages read by two networks: the page reader and the one of single digits
 calibration   temperature, rejection threshold and calibration error
 table         the table of many pictures, as a CSV file
 marks         how the digits of a page are marked where it is shown
