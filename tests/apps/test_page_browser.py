@@ -92,15 +92,21 @@ def draw_a_seven(page) -> None:
     page.mouse.up()
 
 
+def pictures(visit, selector: str, count: int):
+    """So many pictures of an answer, as soon as all of them are loaded."""
+    visit.get_by_text("Noticed in the picture").wait_for()  # the last to come
+    found = visit.locator(selector)
+    found.nth(count - 1).wait_for()
+    visit.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    return found
+
+
 @on_both_sizes
 def test_uploaded_pictures_are_read(visit):
     width = visit.viewport_size["width"]
     upload(visit, {"seven.png": picture("7")})
     assert re.fullmatch(r"Read as the digit 7 [\d.>]+% sure: .+", answer(visit))
-    visit.get_by_text("Noticed in the picture").wait_for()  # the last to come
-    steps = visit.locator(".st-key-steps img")
-    steps.nth(2).wait_for()
-    visit.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    steps = pictures(visit, ".st-key-steps img", 3)
     assert [bool(image.get_attribute("alt")) for image in steps.all()] == [True] * 3
     boxes = [image.bounding_box() for image in steps.all()] + [visit.locator("table.bars").bounding_box()]
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
@@ -118,10 +124,7 @@ def test_uploaded_pictures_are_read(visit):
 def test_a_number_is_shown_in_boxes_beside_its_crops(visit):
     upload(visit, {"number.png": picture("470")})
     assert re.fullmatch(r"Read as the number 470 [\d.>]+% sure of all of it; least sure of #\d: .+", answer(visit))
-    visit.get_by_text("Noticed in the picture").wait_for()  # the last to come
-    images = visit.locator("[data-testid=stImage] img")
-    images.nth(3).wait_for()
-    visit.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    images = pictures(visit, "[data-testid=stImage] img", 4)
     page, *crops = images.all()
     assert page.get_attribute("alt") == "Your picture with boxes around the 3 digits that were found"
     assert [crop.get_attribute("alt").split("read as ")[1][0] for crop in crops] == list("470")

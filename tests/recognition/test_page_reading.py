@@ -136,6 +136,16 @@ def test_the_confidence_in_numbers_is_calibrated(mnist, network):
     assert confidences[correct == 1].mean() > confidences[correct == 0].mean() + 0.2
 
 
+def test_a_reading_that_pagenet_does_not_share_is_said(network, monkeypatch):
+    picture = np.pad(np.zeros((40, 6), np.uint8), 20, constant_values=255)
+    agreed = network.predict(picture)
+    assert agreed.digit == 1 and not any("page reader" in warning for warning in agreed.warnings)
+    seven = Glyph((20, 20, 26, 60), 0.9, np.eye(11)[7])
+    monkeypatch.setattr(page_reading, "find_glyphs", lambda *_, **__: [seven])
+    disputed = network.predict(picture)
+    assert disputed.digit == 1 and disputed.warnings[-1] == "the page reader takes it for 7"
+
+
 def test_weights_of_confidence_that_were_put_in_are_found():
     random = np.random.default_rng(0)
     features = np.stack([np.ones(6000), random.normal(0, 2, 6000), random.normal(-1, 1, 6000)], axis=1)

@@ -3,6 +3,7 @@
 main            finds the command that was asked for and calls it
 parser          the argument parser, flags that several commands share, exit statuses
 train           train a network: the flags of mnist_recognition.py
+train_pages     train the page reader
 predict         reads images by `predict`, in this process or in others, and scores them
 answers         what `predict` says of an image: a line, a row of a table, a figure
 labelled_files  images by name, folder or pattern, and their labels

@@ -6,6 +6,8 @@ download        downloads with pooch, one process at a time
 augmentation    random changes of training digits, a batch at a time
 strokes         strokes drawn into a batch: flags, feet, bars, scribbles
 outliers        images without a digit, added to each batch
+pages           synthetic pages: digits in rows, among what is to be left alone
+paper           the paper of these pages, its light, and what a camera makes of it
 """
 
 from digit_recognizer.data.digits import TITLES, Digits, Split, batches, load, root_of, to_pixels

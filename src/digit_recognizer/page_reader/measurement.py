@@ -34,7 +34,7 @@ def count_digits(model: PageNet, source: Split, count: int = PAGE_COUNT) -> Coun
     total, found, correct = 0, 0, 0
     for index in range(count):
         page = pages.make_page(source, PAGE_SEED, index, PAGE_SIDE)
-        glyphs = read_glyphs(model, page.image)
+        glyphs = find_sure_glyphs(model, page.image)
         counted = _can_be_read(page)
         for box, label in zip(page.boxes[counted], page.labels[counted], strict=True):
             total += 1
@@ -49,7 +49,7 @@ def count_empty(model: PageNet, source: Split, count: int = EMPTY_COUNT) -> int:
     wrong = 0
     for index in range(count):
         page = pages.make_page(source, PAGE_SEED + 1, index, EMPTY_SIDE, empty=True)
-        wrong += any(glyph.probabilities.argmax() != OTHER for glyph in read_glyphs(model, page.image))
+        wrong += any(glyph.probabilities.argmax() != OTHER for glyph in find_sure_glyphs(model, page.image))
     return wrong
 
 
@@ -67,7 +67,7 @@ def _can_be_read(page: pages.Page) -> np.ndarray:
     return page.visible & (page.labels != OTHER) & (longest >= MIN_SIZE) & (longest <= MAX_SIZE)
 
 
-def read_glyphs(model: PageNet, image: np.ndarray) -> list[Glyph]:
+def find_sure_glyphs(model: PageNet, image: np.ndarray) -> list[Glyph]:
     """The glyphs of an image, uint8 (height, width), that are sure enough to be read."""
     found = detection.find_glyphs(model, image.astype(np.float32) / 255)
     return [glyph for glyph in found if glyph.score >= detection.MIN_READ_SCORE]

@@ -111,7 +111,7 @@ class Page:
         preprocessed = self._preprocess(self.foreground.strength, mask, digit, offset, dark, warnings)
         return preprocessed._replace(reason=reason)
 
-    def cut(self, box: Sequence[float], others: Sequence[Sequence[float]], row: int = 0) -> PreprocessedDigit:
+    def cut(self, box: Sequence[float], others: Sequence[Sequence[float]]) -> PreprocessedDigit:
         """Return what is written in a box as one digit. Boxes: left, top, right, bottom in the page's pixels.
 
         others: boxes of its neighbours, whose strokes are left out.
@@ -119,12 +119,10 @@ class Page:
         glyph = segmentation.cut_glyph(self.grey, box, others)
         if glyph is None:
             left, top, right, bottom = map(round, box)
-            return self._nothing(None)._replace(box=self._box((top, left, bottom, right)), row=row)
+            return self._nothing(None)._replace(box=self._box((top, left, bottom, right)))
         mask = glyph.component.mask(glyph.strength.shape)
         offset = glyph.top, glyph.left
-        return self._preprocess(glyph.strength, mask, glyph.component, offset, glyph.dark_on_light, [])._replace(
-            row=row
-        )
+        return self._preprocess(glyph.strength, mask, glyph.component, offset, glyph.dark_on_light, [])
 
     def _nothing(self, reason: str | None) -> PreprocessedDigit:
         nothing = Component((0, 0, 0, 0), np.zeros((0, 0), bool), 0)

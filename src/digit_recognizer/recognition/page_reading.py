@@ -24,6 +24,7 @@ MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
 MIN_EVIDENCE = 1.2  # mean of score and confidence together, of a row
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
 MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands out on the page
+MIN_DISSENT = 0.5  # probability of another digit, with which PageNet's reading is said
 MIN_SAME = 0.5  # intersection over union of two boxes of the same digit
 MIN_NEAR = 0.1  # the same, of a box that may hold the digit
 SMALL = 22  # pixels, longest side of digits, below which a page is enlarged if it can be
@@ -94,7 +95,7 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
 
 def find_rows(page: Page, glyphs: list[Glyph], read_digits: ReadDigits) -> list[list[Reading]]:
     """The glyphs by row, each read by both networks."""
-    readings = read_glyphs(page, glyphs, read_digits)
+    readings = read_glyphs(page, glyphs, glyphs, read_digits)
     return [[readings[index] for index in row] for row in rows.find_rows(_boxes(glyphs))]
 
 
@@ -182,13 +183,15 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
         clear = find_glyphs(page, reader, size, MIN_CLEAR_SCORE)
         same = [glyph for glyph in clear if detection.iou(box, glyph.box) >= MIN_SAME]
         if same:
-            return prediction if _is_digit(same[0], prediction) else prediction._replace(digit=None, reason=UNLIKE)
+            is_digit = _is_digit(same[0], prediction)
+            return _warn(prediction, same[0]) if is_digit else prediction._replace(digit=None, reason=UNLIKE)
     glyphs = find_glyphs(page, reader, min_score=MIN_TRACE)
     if prediction.digit is not None and not any(detection.iou(box, glyph.box) >= MIN_NEAR for glyph in glyphs):
         prediction = prediction._replace(digit=None, reason=BLANK)
     if prediction.digit is not None and prediction.confidence >= MIN_UNDISPUTED:
         return prediction
-    sure = [reading for reading in read_glyphs(page, glyphs, read_digits) if _is_sure_digit(reading)]
+    clear = [glyph for glyph in glyphs if glyph.score >= MIN_SURE]
+    sure = [reading for reading in read_glyphs(page, clear, glyphs, read_digits) if _is_sure_digit(reading)]
     if len(sure) == 1 and detection.iou(box, sure[0].glyph.box) < MIN_SAME:
         return sure[0].prediction
     if len(sure) > 1 and prediction.reason == BLANK:
@@ -198,7 +201,17 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
 
 def _is_sure_digit(reading: Reading) -> bool:
     """Whether a glyph is read although it is not what stands out on the page."""
-    return reading.prediction.digit is not None and reading.glyph.score >= MIN_SURE and _is_writing([reading])
+    return reading.prediction.digit is not None and _is_writing([reading])
+
+
+def _warn(prediction: Prediction, glyph: Glyph) -> Prediction:
+    """The prediction, with a warning where PageNet rather reads another digit in the same glyph."""
+    other = int(glyph.probabilities.argmax())
+    if other in (prediction.digit, OTHER) or glyph.probabilities[other] < MIN_DISSENT:
+        return prediction
+    digit = prediction.preprocessed
+    warnings = (*digit.warnings, f"the page reader takes it for {other}")
+    return prediction._replace(preprocessed=digit._replace(warnings=warnings))
 
 
 def _evidence(glyphs: list[Glyph], digits: Sequence[int] = range(10)) -> float:
@@ -206,9 +219,9 @@ def _evidence(glyphs: list[Glyph], digits: Sequence[int] = range(10)) -> float:
     return float(sum(glyph.probabilities[list(digits)].max() for glyph in glyphs))
 
 
-def read_glyphs(page: Page, glyphs: list[Glyph], read_digits: ReadDigits) -> list[Reading]:
-    """Read each glyph of a page with both networks."""
-    boxes = _boxes(glyphs)
+def read_glyphs(page: Page, glyphs: list[Glyph], others: list[Glyph], read_digits: ReadDigits) -> list[Reading]:
+    """Read glyphs of a page with both networks. others: all of the page, whose strokes are not theirs."""
+    boxes = _boxes(others)
     predictions = read_digits([page.cut(glyph.box, _neighbours(glyph, boxes)) for glyph in glyphs])
     return [Reading(glyph, combine(glyph, each)) for glyph, each in zip(glyphs, predictions, strict=True)]
 

@@ -49,8 +49,8 @@ def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
 def keep_memory() -> None:
     """Keep freed memory in this process and in those that it forks from here on, where the C library is glibc.
 
-    By default it gives every large tensor back to the system, which then clears the same memory for the next one: two
-    fifths of the time of a training on pages.
+    By default it gives every large tensor back to the system, which then clears the same memory for the next one,
+    which takes much of the time of a training on pages.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
