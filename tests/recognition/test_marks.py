@@ -20,7 +20,7 @@ def prediction(page: Page, box: tuple, row: int, digit: int | None, *probabiliti
     rest = (1 - sum(probabilities)) / (10 - len(probabilities))
     every = (*probabilities, *[rest] * (10 - len(probabilities)))
     reason = None if digit is not None else "not like a digit"
-    return Prediction(digit, max(every), every, reason, page.cut(box, [], row))
+    return Prediction(digit, max(every), every, reason, page.cut(box, [])._replace(row=row))
 
 
 @pytest.fixture

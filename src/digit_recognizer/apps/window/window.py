@@ -10,6 +10,7 @@ from digit_recognizer.apps.window.drawing import Drawing, save_drawing
 from digit_recognizer.apps.window.layout import Layout, shorten
 from digit_recognizer.apps.window.learning import TrainingControl
 from digit_recognizer.preprocessing import image_io
+from digit_recognizer.preprocessing.page import analyze
 from digit_recognizer.recognition import marks
 from digit_recognizer.recognition.prediction import BLANK, SEVERAL, Number, Prediction
 from digit_recognizer.recognition.recognizer import Recognizer
@@ -18,7 +19,7 @@ from digit_recognizer.runtime.text import percent
 
 DELAY = 18  # milliseconds from a mouse movement to the prediction; the next movement, 1/60 s later, restarts it
 MAX_DELAY = 0.08  # seconds after which it is no longer restarted; a prediction, about 20 ms, blocks the mouse
-REST = 250  # milliseconds without a movement after which several digits are read, which takes longer
+REST = 250  # milliseconds without a movement after which the page reader has its say, which takes longer
 REASONS = {BLANK: "Nothing to read here", SEVERAL: "Several digits…"}
 HINT = "Draw a digit with the mouse.   Enter: predict   Escape: clear   Ctrl-Z: undo"
 IMAGE_PATTERNS: str | tuple[str, ...] = ("*.png", "*.jpg", "*.jpeg", "*.gif", "*.bmp", "*.tif", "*.tiff", "*.webp")
@@ -36,7 +37,7 @@ class Window:
         self.training = TrainingControl(self, data_dir)
         self._scheduled: str | None = None  # Tk's identifier of the scheduled prediction
         self._scheduled_since = 0.0
-        self._scheduled_number: str | None = None  # the same of reading several digits
+        self._scheduled_at_rest: str | None = None  # the same of what waits until the mouse rests
         root.title("Digit Recognizer")
         root.report_callback_exception = self._show_error
         root.protocol("WM_DELETE_WINDOW", self.close)
@@ -67,7 +68,7 @@ class Window:
             self.root.after_cancel(self._scheduled)
         else:
             return
-        self._scheduled = self.root.after(DELAY, self._update_prediction)
+        self._scheduled = self.root.after(DELAY, self._preview)
 
     def predict(self) -> None:
         """Predict now."""
@@ -115,7 +116,25 @@ class Window:
         self.layout.pad.redraw()
         self._update_prediction()
 
-    def _update_prediction(self) -> None:
+    def _preview(self) -> None:
+        """Show what the network of single digits reads, which is quick; the page reader waits until the mouse rests.
+
+        Tk drops the movements of the mouse while it is kept busy, and a stroke would lose its corners.
+        """
+        self._scheduled = None
+        try:
+            prediction = self.recognizer.read([analyze(self.drawing.render()).digit()])[0]
+            self._show_prediction(prediction)
+        finally:
+            self.training.resume()
+        self._scheduled_at_rest = self.root.after(REST, self._read_at_rest)
+
+    def _read_at_rest(self) -> None:
+        self._scheduled_at_rest = None
+        self._update_prediction(wait=0)
+
+    def _update_prediction(self, wait: int = REST) -> None:
+        """Read the drawing. wait: milliseconds before several digits are read."""
         if self._scheduled is not None:
             self.root.after_cancel(self._scheduled)
             self._scheduled = None
@@ -127,18 +146,18 @@ class Window:
         finally:
             self.training.resume()
         if prediction.reason == SEVERAL:
-            self._scheduled_number = self.root.after(REST, self._update_number)
+            self._scheduled_at_rest = self.root.after(wait, self._update_number)
 
     def _forget_number(self) -> None:
         """Take back the boxes of several digits, and read no others for now."""
         self.layout.pad.show_marks(())
-        if self._scheduled_number is not None:
-            self.root.after_cancel(self._scheduled_number)
-            self._scheduled_number = None
+        if self._scheduled_at_rest is not None:
+            self.root.after_cancel(self._scheduled_at_rest)
+            self._scheduled_at_rest = None
 
     def _update_number(self) -> None:
         """Read several digits and show them, each in a box on the drawing."""
-        self._scheduled_number = None
+        self._scheduled_at_rest = None
         picture = self.drawing.render()
         self.training.pause()
         try:
