@@ -50,7 +50,7 @@ def main() -> None:
         "touching_pairs": measure_pairs(recognizer, digits.test, counts["pairs"]),
         "empty_paper": measure_empty(recognizer, digits.validation, counts["empty"]),
         "pictures": [measure_pictures(recognizer, Path(folder)) for folder in options.pictures],
-        "made_with": provenance.collect(recognizer.model, None),
+        "made_with": provenance.collect(None),
     }
     print(json.dumps(record, indent=1))
     if not options.quick:

@@ -51,7 +51,7 @@ def main() -> None:
         setattr(module, name, kept)
     for name, row in rows.items():
         print(name, row)
-    record = {"right": rows, "made_with": provenance.collect(recognizer.model, None)}
+    record = {"right": rows, "made_with": provenance.collect(None)}
     records.save(Path(options.out) / "trials" / "page_reading.json", record)
 
 

@@ -30,9 +30,9 @@ from digit_recognizer.cli.parser import run_main
 from digit_recognizer.data import augmentation, outliers
 from digit_recognizer.preprocessing.mnist_format import normalize_strokes
 from digit_recognizer.preprocessing.page import analyze
-from digit_recognizer.recognition.calibration import rejection_score
 from digit_recognizer.recognition.prediction import MIN_ALTERNATIVE
 from digit_recognizer.recognition.recognizer import SHIPPED, Recognizer
+from digit_recognizer.recognition.scores import rejection_score as score_of_array
 from digit_recognizer.runtime import files, provenance
 
 LOSSES = (0.01, 0.005)  # fractions of the digits that a threshold refuses
@@ -44,7 +44,7 @@ TEX_FONTS = ("cmr10", "cmmi10", "cmss10", "cmtt10")  # Latin letters only stand 
 LATIN = "".join(letter for letter in outliers.LETTERS if letter.isascii() and letter.isalpha())
 GREEK = "".join(letter for letter in outliers.LETTERS if "Α" <= letter <= "ω")
 SIGNS = "−×÷∞√♥♪∫∂∈∩∪⊂⊥∠≠±≈∑∏→←↑★☺€£¥©"
-CHOSEN = "divergence from uniform, T = 1"  # calibration.rejection_score
+CHOSEN = "divergence from uniform, T = 1"  # rejection_score
 COMBINED = (
     CHOSEN, "largest logit", "three largest probabilities, T = 1", "cosine to the nearest class mean",
     "cosine to the 10th nearest of 10,000 digits",
@@ -74,6 +74,11 @@ def _turn(pixels: Tensor, degrees: float, size: float) -> Tensor:
 
 
 # scores: higher for digits
+
+
+def rejection_score(logits: Tensor) -> Tensor:
+    """The score that reading uses."""
+    return torch.from_numpy(score_of_array(logits.numpy()))
 
 
 def make_scores(temperature: float, reference: Seen, labels: Tensor) -> dict[str, Callable[[Seen], Tensor]]:

@@ -1,7 +1,8 @@
 """A trained network as a file, and back. A file is data: nothing in it is ever run.
 
 Our files hold plain types only: format number, recipe, weights, the record of the run, and a checksum of it all. State
-dicts of linear layers by other programs are read too, bare or nested as training scripts and Lightning save them.
+dicts of linear layers by other programs are read too, bare or nested as training scripts and Lightning save them, and
+safetensors files, as `digits export` writes them.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from digit_recognizer.recipes import page_reader
 from digit_recognizer.recipes.recipe import Published, Recipe, from_plain_types
 from digit_recognizer.runtime import model_file
 from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.runtime.packages import missing_package
 
 MAX_TENSORS = 1000  # of a network
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -51,8 +53,9 @@ def load(path: str | Path, mean: float | None = None, std: float | None = None) 
     mean, std: of the pixels in [0, 1], with which a state dict of another program was trained; our files hold theirs.
     Raises UserError for a file that holds neither a network of ours nor linear layers, or is not what was saved.
     """
-    content = model_file.read(path)
-    if model_file.is_ours(content):
+    is_exported = Path(path).suffix == ".safetensors"
+    content = _read_safetensors(path) if is_exported else model_file.read(path)
+    if "recipe" in content if is_exported else model_file.is_ours(content):
         if mean is not None or std is not None:
             raise UserError(f"{path} holds its own normalisation; leave out --mean and --std")
         return _rebuild(path, content)
@@ -66,7 +69,7 @@ def pretrained(recipe: str) -> Checkpoint:
     """
     path = PRETRAINED / f"{recipe}.pth"
     if not path.exists():
-        names = ", ".join(sorted(other.stem for other in PRETRAINED.glob("*.pth") if other.stem != page_reader.NAME))
+        names = ", ".join(sorted(other.stem for other in PRETRAINED.glob("*.pth")))
         raise UserError(f"no pretrained network '{recipe}'; there are {names}")
     return load(path)
 
@@ -130,6 +133,23 @@ def _rebuild(path: str | Path, content: Mapping[str, Any]) -> Checkpoint:
     except Exception as error:  # whatever a stranger's content leads to
         raise UserError(f"{path} is damaged: its parts do not make a network") from error
     return Checkpoint(_ready(path, model), recipe, record)
+
+
+def _read_safetensors(path: str | Path) -> Mapping[str, Any]:
+    """What `digits export` wrote, as in a file of ours; of another program's file the weights alone."""
+    try:
+        from safetensors import safe_open
+    except ImportError as error:
+        raise missing_package(error) from error
+    try:
+        with safe_open(path, "pt") as file:
+            state, about = {name: file.get_tensor(name) for name in list(file.keys())}, file.metadata() or {}
+        if "recipe_fields" not in about:
+            return state
+        record = {"dataset": about["dataset"], "calibration": json.loads(about["calibration"])}
+        return {"recipe": json.loads(about["recipe_fields"]), "state": state, "record": record}
+    except Exception as error:  # whatever a stranger's content leads to
+        raise UserError(f"{path} is no safetensors file of a network, or is damaged; export it again") from error
 
 
 def _recipe(fields: Mapping[str, Any]) -> Recipe:

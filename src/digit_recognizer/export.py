@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from digit_recognizer import checkpoints, data, evaluation
-from digit_recognizer.runtime import files
+from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.errors import UserError
 
 PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "safetensors": ("safetensors",)}  # that each format needs
@@ -47,7 +47,7 @@ def write(path: str | Path, model: nn.Module, format: str, about: dict[str, str]
     Returns the largest difference, as a fraction of the largest logit, or of 1 where all are smaller. Raises UserError,
     leaving what was at path, where that is above TOLERANCE, packages are missing or writing fails.
     """
-    _check_packages(format)
+    check_packages(format)
     model = copy.deepcopy(model).cpu().eval()
     images = data.load("optdigits").train.images[:DIGITS]
     expected = evaluation.predict(model, images)
@@ -63,15 +63,21 @@ def write(path: str | Path, model: nn.Module, format: str, about: dict[str, str]
 
 
 def description(checkpoint: checkpoints.Checkpoint) -> dict[str, str]:
-    """What a file says of its training, as text: recipe, its fields as JSON, data set. Empty for a bare state dict."""
+    """What a file says of its training, as text: recipe, its fields, data set, calibration. Empty for a state dict."""
     if checkpoint.recipe is None:
         return {}
     fields = json.dumps(dataclasses.asdict(checkpoint.recipe), default=str)
-    dataset = (checkpoint.record or {}).get("dataset", checkpoint.recipe.dataset)
-    return {"recipe": checkpoint.recipe.name, "recipe_fields": fields, "dataset": dataset}
+    record = checkpoint.record or {}
+    return {
+        "recipe": checkpoint.recipe.name,
+        "recipe_fields": fields,
+        "dataset": record.get("dataset", checkpoint.recipe.dataset),
+        "calibration": json.dumps(record.get("calibration")),
+        "weights": provenance.weights_hash(checkpoint.model),
+    }
 
 
-def _check_packages(format: str) -> None:
+def check_packages(format: str) -> None:
     """Raise UserError where the format is unknown or what it needs is not installed."""
     if format not in PACKAGES:
         raise UserError(f"unknown format '{format}'; there are {' and '.join(PACKAGES)}")
@@ -85,19 +91,33 @@ def _check_packages(format: str) -> None:
 
 def _onnx(model: nn.Module, about: dict[str, str]) -> bytes:
     """The network as an ONNX file; about becomes its metadata."""
+    example = torch.zeros(2, 1, 28, 28)  # two digits: a single one would be taken for a fixed number
+    proto = to_onnx(model, example, ({0: torch.export.Dim("n")},), ["pixels"], ["logits"], about)
+    return proto.SerializeToString(deterministic=True)
+
+
+def to_onnx(
+    model: nn.Module,
+    example: Tensor,
+    dynamic_shapes: tuple[dict[int, Any], ...],
+    input_names: list[str],
+    output_names: list[str],
+    about: dict[str, str],
+) -> Any:
+    """A network as ONNX's ModelProto; about becomes its metadata."""
     from onnx import helper
 
-    example = torch.zeros(2, 1, 28, 28)  # two digits: a single one would be taken for a fixed number
-    shapes = ({0: torch.export.Dim("n")},)
-    names: dict[str, Any] = {"input_names": ["pixels"], "output_names": ["logits"]}
-    program: Any = torch.onnx.export(model, (example,), **names, dynamic_shapes=shapes, dynamo=True, verbose=False)
+    names: dict[str, Any] = {"input_names": input_names, "output_names": output_names}
+    program: Any = torch.onnx.export(
+        model, (example,), **names, dynamic_shapes=dynamic_shapes, dynamo=True, verbose=False
+    )
     proto = program.model_proto  # a new one at each reading
     graph = proto.graph
     # PyTorch notes in whose folders each layer was defined; no reader needs to know.
     for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("metadata_props")
     helper.set_model_props(proto, about)
-    return proto.SerializeToString(deterministic=True)
+    return proto
 
 
 def _onnx_logits(content: bytes, images: Tensor) -> Tensor:

@@ -4,19 +4,23 @@ Two colours carry meaning: blue for correct, orange for wrong (Okabe and Ito: co
 digits also have a frame. Digits are drawn dark on light.
 """
 
+from __future__ import annotations
+
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from digit_recognizer.runtime import files
 from digit_recognizer.runtime.text import percent
+
+if TYPE_CHECKING:  # a figure of a picture that was read needs no PyTorch
+    from torch import Tensor
 
 RIGHT, WRONG, QUIET = "#0072B2", "#D55E00", "#555555"
 

@@ -12,8 +12,9 @@ import torch
 from digit_recognizer import data
 from digit_recognizer.cli import main, train_pages
 from digit_recognizer.data import pages, sources
-from digit_recognizer.page_reader import checkpoints, measurement, training
-from digit_recognizer.page_reader.network import CLASSES, STRIDE, Maps, PageNet
+from digit_recognizer.page_reader import checkpoints, detection, measurement, reader, training
+from digit_recognizer.page_reader.maps import STRIDE, Maps
+from digit_recognizer.page_reader.network import CLASSES, PageNet
 from digit_recognizer.recipes import page_reader
 from digit_recognizer.recipes.page_reader import PageRecipe
 from digit_recognizer.runtime import provenance
@@ -132,23 +133,21 @@ def test_what_cannot_be_trained_is_refused(changes, message):
 def test_a_page_reader_is_saved_in_half_the_bytes_and_read_again(tmp_path):
     model = PageNet(TINY)
     checkpoints.save(tmp_path / "a.pth", model, TINY, {"seed": 0})
-    reader = checkpoints.load(tmp_path / "a.pth")
-    loaded, record = reader.model, reader.record
+    loaded, record = checkpoints.load(tmp_path / "a.pth")
     assert provenance.weights_hash(loaded) == provenance.weights_hash(checkpoints.round_weights(model))
     assert record == {"seed": 0} and not loaded.training
     for one, other in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True):
         assert torch.allclose(one.float(), other.float(), rtol=1e-3)
     with pytest.raises(UserError, match="not a page reader"):
-        checkpoints.load(checkpoints.SHIPPED.with_name("cnn_best.pth"))
-    assert checkpoints.SHIPPED.stat().st_size < 2_000_000
+        checkpoints.load(reader.SHIPPED.with_name("cnn_best.pth"))
 
 
 def test_the_shipped_page_reader_is_the_one_of_the_record():
     record = json.loads((ROOT / "results/page_reader/mnist-seed0.json").read_text())
-    reader = checkpoints.pretrained()
-    assert provenance.weights_hash(reader.model) == record["weights"] == reader.record["weights"]
+    assert reader.SHIPPED.stat().st_size < 2_000_000
+    assert reader.pretrained().record == record
     assert record["settings"] == page_reader.get().settings and record["md5"] == sources.MNIST_MD5
-    assert sum(parameter.numel() for parameter in reader.model.parameters()) == 909_456
+    assert sum(parameter.numel() for parameter in PageNet(page_reader.get()).parameters()) == 909_456
     assert record["synthetic_pages"]["found"] > 0.9 * record["synthetic_pages"]["digits"]
     assert record["empty_pages"]["given_a_digit"] <= 0.03 * record["empty_pages"]["pages"]
 
@@ -161,10 +160,31 @@ def test_the_command_trains_saves_and_resumes(optdigits, tmp_path, monkeypatch):
     monkeypatch.setattr(train_pages, "_calibrate", lambda *_: [0.0, 1.0, 0.0, 0.0])
     monkeypatch.setattr("sys.argv", ["digits", "train", "--recipe", "page_reader", "--quiet", "--out", str(tmp_path)])
     main.main()
-    reader = checkpoints.load(tmp_path / "optdigits_page_reader.pth")
+    model, saved = checkpoints.load(tmp_path / "optdigits_page_reader.pth")
     record = json.loads((tmp_path / "runs/page_reader/optdigits-seed0.json").read_text())
-    assert reader.record == record and len(record["history"]) == 2 and reader.calibration == [0, 1, 0, 0]
+    assert saved == record and len(record["history"]) == 2
+    assert reader.of_network(model, saved).calibration == [0, 1, 0, 0]
     assert not (tmp_path / "runs/page_reader/optdigits-seed0.progress.pth").exists()
     monkeypatch.setattr("sys.argv", [*sys.argv, "--resume"])
     with pytest.raises(UserError, match="nothing to resume"):
         main.main()
+
+
+def test_an_exported_page_reader_finds_what_pytorch_finds_and_keeps_its_record(command, tmp_path):
+    torch.manual_seed(0)
+    model = PageNet(TINY).eval()
+    checkpoints.save(tmp_path / "a.pth", model, TINY, {"calibration": [1, 2, 3, 4], "weights": "abc"})
+    status, out, err = command("export", tmp_path / "a.pth", "--format", "onnx", "--out", tmp_path / "a.onnx")
+    assert (status, err) == (0, "") and "maps as PyTorch's, weights in float16" in out and out.count("\n") == 1
+    exported = reader.load(tmp_path / "a.onnx")
+    assert exported.record == {"calibration": [1, 2, 3, 4], "weights": "abc"}
+    grey = np.random.default_rng(0).random((70, 130), np.float32)
+    for shape in ((32, 32), (64, 160)):
+        picture = np.ascontiguousarray(np.resize(grey, shape))[None, None]
+        pairs = zip(exported.compute_maps(picture), reader.of_network(model).compute_maps(picture), strict=True)
+        assert all(np.abs(one - other).max() < 0.02 * max(1, np.abs(other).max()) for one, other in pairs)
+    assert detection.find_glyphs(exported.compute_maps, grey) == []
+    status, _, err = command("predict", "--model", tmp_path / "a.onnx", tmp_path / "a.pth")
+    assert status == 2 and "reads no single digits" in err
+    with pytest.raises(UserError, match="finds no digits on pages"):
+        reader.load(reader.SHIPPED.with_name("cnn_handwriting.onnx"))

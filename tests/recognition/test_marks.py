@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from digit_recognizer.apps.web import page as web_page
-from digit_recognizer.page_reader import checkpoints, detection
+from digit_recognizer.page_reader import detection, reader
 from digit_recognizer.page_reader.detection import Glyph
 from digit_recognizer.preprocessing.page import Page, analyze
 from digit_recognizer.recognition import marks, plots
@@ -97,11 +97,11 @@ def test_the_page_says_how_sure_it_is_of_all_and_of_the_least_sure_digit(number)
 def test_the_heat_map_lies_over_the_picture_and_is_high_where_digits_are():
     sheet = np.full((130, 203), 1, np.float32)
     sheet[40:90, 140:148] = 0  # a 1
-    centres = detection.find_centres(checkpoints.pretrained().model, sheet)
+    centres = detection.find_centres(reader.pretrained().compute_maps, sheet)
     assert centres.shape == sheet.shape and centres.min() >= 0 and centres.max() <= 1
     row, column = np.unravel_index(centres.argmax(), centres.shape)
     assert abs(row - 65) < 12 and abs(column - 144) < 12
-    (surest, *_) = detection.find_glyphs(checkpoints.pretrained().model, sheet)
+    (surest, *_) = detection.find_glyphs(reader.pretrained().compute_maps, sheet)
     assert centres.max() == pytest.approx(surest.score, abs=0.1)
     figure = plots.glyphs(analyze(sheet), centres, [Glyph((140, 40, 148, 90), 0.5, np.eye(11)[10])], "")
     assert figure.axes[1].texts[0].get_text() == "no digit  0.50"

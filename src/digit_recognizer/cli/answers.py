@@ -8,6 +8,7 @@ import contextlib
 import functools
 import gc
 import json
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -73,17 +74,20 @@ def _load(model: Path | None, mean: float | None, std: float | None, _: tuple[in
     """The network, loaded once in each process."""
     with _without_collection():
         from digit_recognizer.recognition.recognizer import Recognizer
-        from digit_recognizer.runtime.device import choose_device
 
-        choose_device("cpu", threads=1)
-        return Recognizer.load(model, mean, std)
+        recognizer = Recognizer.load(model, mean, std)
+        if "torch" in sys.modules:  # the network is one of PyTorch's
+            from digit_recognizer.runtime.device import choose_device
+
+            choose_device("cpu", threads=1)
+        return recognizer
 
 
 @contextlib.contextmanager
 def _without_collection() -> Iterator[None]:
     """Keep the garbage collector from what is made within it, here by imports, and stays until the process ends.
 
-    To look through it takes 0.2 s while torch is imported and 0.4 s as the process ends.
+    To look through it takes 0.2 s where torch is imported, and 0.4 s as the process ends.
     """
     gc.disable()
     try:

@@ -56,5 +56,10 @@ def add_export_flags(parser: argparse.ArgumentParser) -> None:
 def export(options: argparse.Namespace) -> None:
     """Write a saved model for other programs, as ONNX or safetensors."""
     from digit_recognizer import export
+    from digit_recognizer.page_reader import checkpoints
+    from digit_recognizer.page_reader import export as page_reader_export
 
+    if options.format == "onnx" and checkpoints.holds_page_reader(options.model):
+        page_reader_export.run(options.model, options.out)
+        return
     export.run(options.model, options.format, options.out, options.mean, options.std)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.runtime.packages import missing_package
 from digit_recognizer.runtime.text import one_line
 
 
@@ -70,7 +71,8 @@ class Terminated(KeyboardInterrupt):
 def run_main(main: Callable[[], int | None]) -> None:
     """Call a command's main, which may return an exit status.
 
-    A UserError ends in one line and status 2, Ctrl-C in one line and 130, SIGTERM in one line and 143.
+    A UserError, or a package that is not installed, ends in one line and status 2, Ctrl-C in one line and 130, SIGTERM
+    in one line and 143.
     """
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -83,6 +85,8 @@ def run_main(main: Callable[[], int | None]) -> None:
         sys.exit(1)
     except UserError as error:
         sys.exit(fail(str(error)))
+    except ModuleNotFoundError as error:  # of an extra that is not installed
+        sys.exit(fail(str(missing_package(error))))
     except OSError as error:  # such as a folder without permission, or a full disk
         if error.filename is None:  # it was the output itself
             _drop_output()

@@ -9,7 +9,7 @@ from digit_recognizer.cli.parser import refuse_together
 
 if TYPE_CHECKING:
     from digit_recognizer.data.digits import Digits
-    from digit_recognizer.page_reader.checkpoints import PageReader
+    from digit_recognizer.page_reader.reader import PageReader
 
 CALIBRATION_SEED = 3_000_000  # of pages that are neither trained nor measured on
 CALIBRATION_PAGES = 1500
@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> None:
     """Train on synthetic pages, measure on others, save the network and its record. Raises UserError."""
     from digit_recognizer import data, records
     from digit_recognizer.page_reader import checkpoints, measurement, training
-    from digit_recognizer.page_reader.checkpoints import PageReader
+    from digit_recognizer.page_reader.reader import of_network
     from digit_recognizer.recipes import page_reader
     from digit_recognizer.runtime import device, files
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     model, history = training.fit(recipe, digits.train, options.seed, quiet=options.quiet, resume=resume, on_epoch=keep)
     model = checkpoints.round_weights(model)
     record = measurement.describe(recipe, digits, options.seed, model, history)
-    record["calibration"] = _calibrate(PageReader(model, {}), digits)
+    record["calibration"] = _calibrate(of_network(model), digits)
     print(measurement.summary(record))
     path = out / f"{digits.name}_page_reader.pth"
     checkpoints.save(path, model, recipe, record)

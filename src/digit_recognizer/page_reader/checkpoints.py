@@ -1,10 +1,7 @@
 """A trained PageNet as a file, and back. Weights are kept in float16: half the size, and the same answers."""
 
 import dataclasses
-import functools
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +11,6 @@ from digit_recognizer.page_reader.network import PageNet
 from digit_recognizer.recipes.page_reader import NAME, PageRecipe
 from digit_recognizer.runtime import model_file
 from digit_recognizer.runtime.errors import UserError
-
-SHIPPED = Path(__file__).parents[1] / "pretrained" / f"{NAME}.pth"
-
-
-@dataclass(frozen=True)
-class PageReader:
-    """A network with its record. record["calibration"] is of the confidence in numbers; see recognition.calibration."""
-
-    model: PageNet
-    record: dict[str, Any]
-
-    @property
-    def calibration(self) -> Sequence[float] | None:
-        """The weights of recognition.page_reading.confidence_features; None where there are none."""
-        return self.record.get("calibration")
 
 
 def round_weights(model: PageNet) -> PageNet:
@@ -42,7 +24,16 @@ def save(path: str | Path, model: PageNet, recipe: PageRecipe, record: dict[str,
     model_file.write(path, {NAME: dataclasses.asdict(recipe), "state": state, "record": json.loads(json.dumps(record))})
 
 
-def load(path: str | Path) -> PageReader:
+def holds_page_reader(path: str | Path) -> bool:
+    """Whether a file holds a PageNet; False also where it cannot be read."""
+    try:
+        content = model_file.read(path)
+    except UserError:
+        return False
+    return model_file.is_ours(content) and NAME in content and "state" in content
+
+
+def load(path: str | Path) -> tuple[PageNet, dict[str, Any]]:
     """Read a network, ready to find digits, and the record of its run. Raises UserError where a file holds none."""
     content = model_file.read(path)
     try:
@@ -59,13 +50,7 @@ def load(path: str | Path) -> PageReader:
         raise UserError(
             f"{path} is not a page reader of this project, or is damaged; take another copy of it"
         ) from error
-    return PageReader(model.eval().to(memory_format=torch.channels_last), record)
-
-
-@functools.cache
-def pretrained() -> PageReader:
-    """The page reader in the package."""
-    return load(SHIPPED)
+    return model.eval().to(memory_format=torch.channels_last), record
 
 
 def save_progress(path: str | Path, recipe: PageRecipe, seed: int, progress: dict[str, Any]) -> None:

@@ -1,15 +1,14 @@
 """Find glyphs in a picture with PageNet: a pyramid of resolutions, peaks of the maps, suppression of repetitions."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from PIL import Image
+from scipy import ndimage
 
-from digit_recognizer.page_reader.network import MULTIPLE, STRIDE, Maps, PageNet
+from digit_recognizer.page_reader.maps import MULTIPLE, STRIDE, Maps
 
 MIN_SIDE = 48  # pixels on the longest side of the pyramid's smallest level
 MAX_PIXELS = 410_000  # of a level that is larger than the picture
@@ -24,6 +23,9 @@ MAX_PART_INSIDE = 0.5  # the same, where one is MIN_RATIO times as long as the o
 MIN_RATIO = 1.4
 MAX_OVERLAP = 0.45  # intersection over union of two glyphs
 
+# PageNet, computed by whatever can: float32 (1, 1, height, width), both sides multiples of MULTIPLE, to arrays.
+ComputeMaps = Callable[[np.ndarray], Maps]
+
 
 @dataclass(frozen=True)
 class Glyph:
@@ -37,34 +39,31 @@ class Glyph:
     probabilities: np.ndarray
 
 
-def find_glyphs(model: PageNet, grey: np.ndarray, size: float | None = None) -> list[Glyph]:
+def find_glyphs(compute_maps: ComputeMaps, grey: np.ndarray, size: float | None = None) -> list[Glyph]:
     """All glyphs of a picture, the surest first. grey: float32 (height, width), 0 black to 1 white.
 
     size: of the glyphs in pixels where it is known, which saves time; else a pyramid of all resolutions is searched.
     """
-    image = torch.from_numpy(np.ascontiguousarray(grey))[None, None]
-    height, width = grey.shape
-    found = [_of_level(model, image, scale) for scale in _scales(height, width, size)]
+    found = [_of_level(compute_maps, grey, scale) for scale in _scales(grey.shape, size)]
     boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return _suppress(boxes, scores, classes)
 
 
-@torch.inference_mode()
-def find_centres(model: PageNet, grey: np.ndarray) -> np.ndarray:
+def find_centres(compute_maps: ComputeMaps, grey: np.ndarray) -> np.ndarray:
     """How probable it is that a glyph's centre is at each pixel: float32 (height, width), the highest of all levels."""
-    image = torch.from_numpy(np.ascontiguousarray(grey))[None, None]
-    centres = torch.zeros_like(image)
-    height, width = grey.shape
-    for scale in _scales(height, width, None):
-        scaled = _scale(image, scale)
-        centre = F.interpolate(_maps(model, scaled).centre.sigmoid(), scale_factor=STRIDE, mode="bilinear")
-        centre = centre[..., : scaled.shape[2], : scaled.shape[3]]
-        centres = torch.maximum(centres, F.interpolate(centre, size=(height, width), mode="bilinear"))
-    return centres[0, 0].numpy()
+    centres = np.zeros(grey.shape, np.float32)
+    for scale in _scales(grey.shape, None):
+        scaled = _resize(grey, scale)
+        centre = _sigmoid(_maps(compute_maps, scaled).centre[0, 0])
+        centre = _resize(centre, STRIDE)[: scaled.shape[0], : scaled.shape[1]]
+        image = Image.fromarray(np.ascontiguousarray(centre))
+        centres = np.maximum(centres, np.asarray(image.resize(grey.shape[::-1], Image.Resampling.BILINEAR)))
+    return centres
 
 
-def _scales(height: int, width: int, size: float | None) -> list[float]:
+def _scales(shape: tuple[int, ...], size: float | None) -> list[float]:
     """Of the levels of the pyramid, each half of the one before. Small pictures are enlarged."""
+    height, width = shape
     enlarged = min(2.0, math.sqrt(MAX_PIXELS / (height * width)))
     largest = enlarged if enlarged > 1.4 else 1.0
     if size is not None:
@@ -74,40 +73,43 @@ def _scales(height: int, width: int, size: float | None) -> list[float]:
     return [largest / 2**level for level in range(count)]
 
 
-@torch.inference_mode()
-def _of_level(model: PageNet, image: Tensor, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _of_level(compute_maps: ComputeMaps, grey: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes (n, 4) in the picture's pixels, scores (n,) and class probabilities (n, CLASSES) of one level."""
-    scaled = _scale(image, scale)
-    height, width = scaled.shape[2:]
-    maps = _maps(model, scaled)
-    centre = maps.centre.sigmoid()
-    peaks = centre * (F.max_pool2d(centre, 3, 1, 1) == centre)
-    scores, places = peaks.flatten().topk(min(MAX_PEAKS, peaks.numel()))
-    scores, places = scores[scores > MIN_SCORE], places[scores > MIN_SCORE]
-    columns = places % centre.shape[3]
-    rows = places.div(centre.shape[3], rounding_mode="floor")
-    offset, size = (maps_[0, :, rows, columns] for maps_ in (maps.offset, maps.size))
-    middle = (torch.stack([columns, rows]) + 0.5 + offset) * STRIDE
-    half = size.exp() * STRIDE / 2
-    boxes = torch.cat([middle - half, middle + half])
-    boxes[0::2] = boxes[0::2].clamp(0, width)
-    boxes[1::2] = boxes[1::2].clamp(0, height)
+    scaled = _resize(grey, scale)
+    height, width = scaled.shape
+    maps = _maps(compute_maps, scaled)
+    centre = _sigmoid(maps.centre[0, 0])
+    is_peak = (centre > MIN_SCORE) & (ndimage.maximum_filter(centre, 3, mode="nearest") == centre)
+    rows, columns = is_peak.nonzero()
+    surest = np.argsort(-centre[rows, columns], kind="stable")[:MAX_PEAKS]
+    rows, columns = rows[surest], columns[surest]
+    offset, size = (each[0, :, rows, columns].T for each in (maps.offset, maps.size))  # (2, n)
+    middle = (np.stack([columns, rows]) + 0.5 + offset) * STRIDE
+    half = np.exp(size) * STRIDE / 2
+    boxes = np.clip(np.concatenate([middle - half, middle + half]), 0, np.array([[width], [height]] * 2))
     sides = boxes[2:] - boxes[:2]
-    kept = (sides.amax(0) >= MIN_SIZE) & (sides.amax(0) <= MAX_SIZE) & (sides.amin(0) >= MIN_WIDTH)
-    ratio = torch.tensor([image.shape[3] / width, image.shape[2] / height] * 2)[:, None]
-    classes = maps.classes[0, :, rows, columns].softmax(0)
-    return (boxes * ratio)[:, kept].T.numpy(), scores[kept].numpy(), classes[:, kept].T.numpy()
+    kept = (sides.max(0) >= MIN_SIZE) & (sides.max(0) <= MAX_SIZE) & (sides.min(0) >= MIN_WIDTH)
+    ratio = np.array([[grey.shape[1] / width], [grey.shape[0] / height]] * 2)
+    logits = maps.classes[0, :, rows, columns]  # (n, CLASSES)
+    classes = np.exp(logits - logits.max(1, keepdims=True))
+    classes /= classes.sum(1, keepdims=True)
+    return (boxes * ratio)[:, kept].T, centre[rows, columns][kept], classes[kept]
 
 
-def _scale(image: Tensor, scale: float) -> Tensor:
-    size = [max(1, round(side * scale)) for side in image.shape[2:]]
-    return F.interpolate(image, size=size, mode="bilinear", antialias=True, align_corners=False)
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
 
 
-def _maps(model: PageNet, image: Tensor) -> Maps:
+def _resize(grey: np.ndarray, scale: float) -> np.ndarray:
+    """The picture in another size; where it gets smaller, all pixels count."""
+    height, width = (max(1, round(side * scale)) for side in grey.shape)
+    return np.asarray(Image.fromarray(np.ascontiguousarray(grey)).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _maps(compute_maps: ComputeMaps, grey: np.ndarray) -> Maps:
     """Of a picture whose right and lower edge are repeated until PageNet takes it."""
-    height, width = image.shape[2:]
-    return model(F.pad(image, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate"))
+    height, width = grey.shape
+    return compute_maps(np.pad(grey, ((0, -height % MULTIPLE), (0, -width % MULTIPLE)), mode="edge")[None, None])
 
 
 def _suppress(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> list[Glyph]:

@@ -10,6 +10,7 @@ from digit_recognizer.data.digits import Digits, Split
 from digit_recognizer.page_reader import detection
 from digit_recognizer.page_reader.detection import Glyph
 from digit_recognizer.page_reader.network import PageNet
+from digit_recognizer.page_reader.reader import PageReader, of_network
 from digit_recognizer.recipes.page_reader import OTHER, PageRecipe
 from digit_recognizer.runtime import provenance
 
@@ -29,12 +30,12 @@ class Count(NamedTuple):
     correct: int
 
 
-def count_digits(model: PageNet, source: Split, count: int = PAGE_COUNT) -> Count:
+def count_digits(reader: PageReader, source: Split, count: int = PAGE_COUNT) -> Count:
     """Count the digits of synthetic pages that are found and read."""
     total, found, correct = 0, 0, 0
     for index in range(count):
         page = pages.make_page(source, PAGE_SEED, index, PAGE_SIDE)
-        glyphs = find_sure_glyphs(model, page.image)
+        glyphs = find_sure_glyphs(reader, page.image)
         counted = _can_be_read(page)
         for box, label in zip(page.boxes[counted], page.labels[counted], strict=True):
             total += 1
@@ -44,12 +45,12 @@ def count_digits(model: PageNet, source: Split, count: int = PAGE_COUNT) -> Coun
     return Count(total, found, correct)
 
 
-def count_empty(model: PageNet, source: Split, count: int = EMPTY_COUNT) -> int:
+def count_empty(reader: PageReader, source: Split, count: int = EMPTY_COUNT) -> int:
     """How many of so many photographs of empty paper are given a digit."""
     wrong = 0
     for index in range(count):
         page = pages.make_page(source, PAGE_SEED + 1, index, EMPTY_SIDE, empty=True)
-        wrong += any(glyph.probabilities.argmax() != OTHER for glyph in find_sure_glyphs(model, page.image))
+        wrong += any(glyph.probabilities.argmax() != OTHER for glyph in find_sure_glyphs(reader, page.image))
     return wrong
 
 
@@ -67,9 +68,9 @@ def _can_be_read(page: pages.Page) -> np.ndarray:
     return page.visible & (page.labels != OTHER) & (longest >= MIN_SIZE) & (longest <= MAX_SIZE)
 
 
-def find_sure_glyphs(model: PageNet, image: np.ndarray) -> list[Glyph]:
+def find_sure_glyphs(reader: PageReader, image: np.ndarray) -> list[Glyph]:
     """The glyphs of an image, uint8 (height, width), that are sure enough to be read."""
-    found = detection.find_glyphs(model, image.astype(np.float32) / 255)
+    found = detection.find_glyphs(reader.compute_maps, image.astype(np.float32) / 255)
     return [glyph for glyph in found if glyph.score >= detection.MIN_READ_SCORE]
 
 
@@ -77,7 +78,7 @@ def describe(
     recipe: PageRecipe, digits: Digits, seed: int, model: PageNet, history: list[dict[str, float]]
 ) -> dict[str, Any]:
     """Everything about a finished training, in plain types."""
-    source = digits.validation or digits.test
+    source, reader = digits.validation or digits.test, of_network(model)
     return {
         "format": FORMAT,
         "recipe": recipe.name,
@@ -85,8 +86,8 @@ def describe(
         "seed": seed,
         "dataset": digits.name,
         "md5": dict(digits.md5),
-        "synthetic_pages": {"pages": PAGE_COUNT, **count_digits(model, source)._asdict()},
-        "empty_pages": {"pages": EMPTY_COUNT, "given_a_digit": count_empty(model, source)},
+        "synthetic_pages": {"pages": PAGE_COUNT, **count_digits(reader, source)._asdict()},
+        "empty_pages": {"pages": EMPTY_COUNT, "given_a_digit": count_empty(reader, source)},
         "history": history,
         "seconds": sum(metrics["seconds"] for metrics in history),
         "weights": provenance.weights_hash(model),

@@ -1,29 +1,11 @@
 """PageNet: a fully convolutional network that finds digits anywhere in a picture: where, how large, and which."""
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from digit_recognizer.page_reader.maps import Maps
 from digit_recognizer.recipes.page_reader import CLASSES, PageRecipe
-
-STRIDE = 4  # pixels per cell of the maps
-MULTIPLE = 16  # of which height and width of a picture must be
-
-
-class Maps(NamedTuple):
-    """What PageNet returns, in cells of STRIDE pixels.
-
-    centre: (n, 1, h, w), logits that a glyph's centre is there. classes: (n, CLASSES, h, w), logits.
-    offset: (n, 2, h, w), from the cell's middle to the centre, x and y, in cells. size: (n, 2, h, w), logarithm of
-    width and height in cells.
-    """
-
-    centre: Tensor
-    classes: Tensor
-    offset: Tensor
-    size: Tensor
 
 
 class LocalContrast(nn.Module):

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from digit_recognizer.data import pages
 from digit_recognizer.data.digits import Split
-from digit_recognizer.page_reader.network import STRIDE, Maps, PageNet
+from digit_recognizer.page_reader.maps import STRIDE, Maps
+from digit_recognizer.page_reader.network import PageNet
 from digit_recognizer.recipes.page_reader import PageRecipe
 from digit_recognizer.runtime.device import training_precision
 from digit_recognizer.runtime.errors import UserError

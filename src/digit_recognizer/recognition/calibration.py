@@ -1,6 +1,4 @@
-"""Calibration of a network: temperature scaling, the rejection score and its threshold, the calibration error."""
-
-import math
+"""Calibration of a network: temperature scaling, the rejection threshold, the calibration error."""
 
 import numpy as np
 import torch
@@ -10,6 +8,7 @@ from torch import Tensor, nn
 from digit_recognizer import data, evaluation
 from digit_recognizer.data import augmentation
 from digit_recognizer.recipes.recipe import Augmentation
+from digit_recognizer.recognition.scores import rejection_score
 
 AUGMENTED_COPIES = 4  # of each validation digit: more mistakes give a steadier temperature and threshold
 MAX_REJECTION_RATE = 0.01  # of the augmented validation digits; about half of that of digits as MNIST has them
@@ -24,24 +23,14 @@ def calibrate(model: nn.Module, digits: data.Digits, settings: Augmentation) -> 
     if digits.validation is None:
         return None
     logits, labels = _predict_augmented(model, digits.validation, settings)
-    scores = rejection_score(logits)
-    rejection_threshold = float(scores.sort().values[int(MAX_REJECTION_RATE * len(scores))])
-    scores = rejection_score(evaluation.predict(model, digits.validation.images))
+    scores = np.sort(rejection_score(logits.numpy()))
+    rejection_threshold = float(scores[int(MAX_REJECTION_RATE * len(scores))])
+    scores = rejection_score(evaluation.predict(model, digits.validation.images).numpy())
     return {
         "temperature": fit_temperature(logits, labels),
         "rejection_threshold": rejection_threshold,
-        "rejection_rate": float((scores < rejection_threshold).double().mean()),
+        "rejection_rate": float((scores < rejection_threshold).mean()),
     }
-
-
-def rejection_score(logits: Tensor) -> Tensor:
-    """How unlike an outlier an image is, in nats: the divergence of its softmax from ten equal probabilities.
-
-    logits: float (..., 10), as the network gives them, without temperature. Outliers were trained towards equal
-    probabilities, a score of 0. A doubt between two digits scores high: the other eight are ruled out.
-    """
-    divergence = -logits.log_softmax(-1).mean(-1) - math.log(logits.shape[-1])
-    return divergence.clamp(min=0)  # by rounding it may be less
 
 
 def _predict_augmented(model: nn.Module, split: data.Split, settings: Augmentation) -> tuple[Tensor, Tensor]:

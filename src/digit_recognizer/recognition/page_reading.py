@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from digit_recognizer.page_reader import detection, rows
-from digit_recognizer.page_reader.checkpoints import PageReader
 from digit_recognizer.page_reader.detection import Glyph
+from digit_recognizer.page_reader.reader import PageReader
 from digit_recognizer.preprocessing.components import Component
 from digit_recognizer.preprocessing.page import Page, PreprocessedDigit
 from digit_recognizer.recipes.page_reader import OTHER
@@ -167,7 +167,7 @@ def find_glyphs(
     min_score: by default that of glyphs that are read.
     """
     least = detection.MIN_READ_SCORE if min_score is None else min_score
-    return [glyph for glyph in detection.find_glyphs(reader.model, page.grey, size) if glyph.score >= least]
+    return [glyph for glyph in detection.find_glyphs(reader.compute_maps, page.grey, size) if glyph.score >= least]
 
 
 def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: ReadDigits) -> Prediction:

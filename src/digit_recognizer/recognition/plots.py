@@ -1,7 +1,9 @@
 """Figures of pictures as they were read, of how confident a network is, and of what it rejects."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +11,6 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from PIL import Image
-from torch import Tensor
 
 from digit_recognizer.page_reader.detection import Glyph
 from digit_recognizer.plots import QUIET, RIGHT, WRONG, tile
@@ -19,6 +20,9 @@ from digit_recognizer.recognition import marks
 from digit_recognizer.recognition.prediction import Number, Prediction
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import percent
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 HEAT = LinearSegmentedColormap.from_list("heat", [f"{WRONG}00", f"{WRONG}FF"])  # transparent where there is none
 
@@ -151,18 +155,18 @@ def reliability(before: Tensor, after: Tensor, labels: Tensor, title: str) -> Fi
     return figure
 
 
-def rejection(digits: Tensor, outliers: Tensor, threshold: float, title: str) -> Figure:
+def rejection(digits: np.ndarray, outliers: np.ndarray, threshold: float, title: str) -> Figure:
     """Histograms of the rejection scores of digits and of outliers, with the rejection threshold.
 
-    digits, outliers: float (n,), see calibration.rejection_score.
+    digits, outliers: float (n,), see scores.rejection_score.
     """
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     edges = np.linspace(0, max(float(digits.max()), float(outliers.max())), 41)
     for values, name, colour in ((digits, "digits", RIGHT), (outliers, "outliers", WRONG)):
         shares = [100 / len(values)] * len(values)
-        label = f"{name}: {float((values < threshold).double().mean()):.1%} rejected"
-        axes.hist(values.numpy(), list(edges), weights=shares, color=colour, alpha=0.6, label=label)
+        label = f"{name}: {float((values < threshold).mean()):.1%} rejected"
+        axes.hist(values, list(edges), weights=shares, color=colour, alpha=0.6, label=label)
     axes.axvline(threshold, color=QUIET, linestyle="--", label="rejection threshold")
     _label(axes, "rejection score, nats", "share, %", title)
     return figure

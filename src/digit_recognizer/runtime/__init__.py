@@ -7,4 +7,5 @@ model_file      plain types and tensors in a file, inspected before they are rea
 provenance      versions, machine and commit behind a number; the hash of weights
 text            numbers and tables as text; any text on one line
 errors          UserError: one line about what the user can correct
+packages        which optional packages a missing module belongs to
 """

@@ -16,12 +16,13 @@ from digit_recognizer.runtime import distributed
 from digit_recognizer.runtime.device import training_precision
 
 
-def collect(model: nn.Module, precision: str | None = None) -> dict[str, Any]:
+def collect(model: nn.Module | None, precision: str | None = None) -> dict[str, Any]:
     """Return versions, machine, threads, processes and commit.
 
-    precision: the one that a recipe asks for; what it is on this device is returned too. None for no training.
+    model: None for reading on the CPU. precision: the one that a recipe asks for; what it is on this device is returned
+    too. None for no training.
     """
-    device = next(model.parameters()).device
+    device = torch.device("cpu") if model is None else next(model.parameters()).device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "package": __version__,

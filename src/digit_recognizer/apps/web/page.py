@@ -20,7 +20,7 @@ from digit_recognizer.apps.web import model_list
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import one_line, percent
 
-if TYPE_CHECKING:  # both import torch, which takes seconds: the functions below import them once the widgets are shown
+if TYPE_CHECKING:  # these take a while: the functions below import them once the widgets are shown
     from digit_recognizer.apps.web.reading import Answer
     from digit_recognizer.recognition.marks import Mark, Row
     from digit_recognizer.recognition.prediction import Number, Prediction
@@ -141,12 +141,14 @@ def _get_recognizer(path: Path | None) -> "Recognizer | None":
 @st.cache_resource(max_entries=4, show_spinner="Loading the network ...")
 def _load_recognizer(path: Path | None, identity: model_list.Identity | None) -> "Recognizer":
     """Load a recognizer, which all visitors share; again once the file's identity has changed."""
-    import torch
-
     from digit_recognizer.recognition.recognizer import Recognizer
 
-    torch.set_num_threads(1)  # in each visitor's thread: many visitors share the cores
-    return Recognizer.load(path)
+    recognizer = Recognizer.load(path)
+    if path is not None:
+        import torch
+
+        torch.set_num_threads(1)  # in each visitor's thread: many visitors share the cores
+    return recognizer
 
 
 # answers

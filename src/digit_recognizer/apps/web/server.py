@@ -12,7 +12,7 @@ from digit_recognizer.runtime.errors import UserError
 
 DEFAULT_PORT = 8501
 MAX_FILE_MB = 20  # of an uploaded picture
-PAGE = Path(__file__).with_name("page.py")  # not imported: Streamlit and torch take seconds, errors come before
+PAGE = Path(__file__).with_name("page.py")  # not imported: Streamlit takes seconds, errors come before
 OPTIONS = {  # Streamlit's defaults among them: the user's settings file may say otherwise
     "server.address": "127.0.0.1",
     "server.enableCORS": "true",
@@ -41,7 +41,7 @@ def run(port: int | None = None, models: str | None = None) -> None:
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give --models the folder with your models")
     if not all(importlib.util.find_spec(name) for name in ("streamlit", "streamlit_drawable_canvas")):
-        raise UserError("the page lacks packages: pip install streamlit streamlit-drawable-canvas")
+        raise UserError("the page needs more packages; in the folder of this project, run: pip install '.[apps]'")
     port = DEFAULT_PORT if port is None else port
     _check_port(port)
     os.environ[model_list.FOLDER_VARIABLE] = str(folder.resolve())

@@ -39,12 +39,10 @@ def open_window(model: str | None = None, data_dir: str | None = None) -> "Windo
         raise UserError(f"there is no display to open a window on; {_INSTEAD}") from error
     root.withdraw()  # until the layout is complete
 
-    from digit_recognizer.apps.window import drawing, layout  # these import torch, which takes seconds
+    from digit_recognizer.apps.window import drawing, layout  # these take a while
     from digit_recognizer.apps.window.window import Window
     from digit_recognizer.recognition.recognizer import Recognizer
-    from digit_recognizer.runtime.device import choose_device
 
-    choose_device("cpu", threads=1)
     try:
         recognizer = Recognizer.load(model)
     except UserError:

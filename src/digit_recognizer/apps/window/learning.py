@@ -1,22 +1,24 @@
 """Training beside the window: in a thread, shown while it runs, used when it is done, saved when asked."""
 
+from __future__ import annotations
+
 import queue
 import threading
 from pathlib import Path
 from tkinter import filedialog, messagebox
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import nn
-
-from digit_recognizer import checkpoints, data, evaluation, models, recipes, records, training
+from digit_recognizer import recipes
 from digit_recognizer.apps.window.layout import shorten
 from digit_recognizer.recipes.recipe import Recipe
-from digit_recognizer.recognition import calibration
 from digit_recognizer.recognition.recognizer import Recognizer
-from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.runtime.packages import missing_package
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the window opens without PyTorch
+    from torch import nn
+
+    from digit_recognizer import data
     from digit_recognizer.apps.window.window import Window
 
 RECIPE = "mlp_128_64_adam_10ep"  # of tkinter-mnist, the project whose window this reproduces
@@ -29,9 +31,6 @@ class TrainedModel(NamedTuple):
     model: nn.Module
     recipe: Recipe
     record: dict[str, Any]
-
-
-Event = data.Digits | dict[str, Any] | TrainedModel | UserError
 
 
 class _Stopped(Exception):
@@ -49,7 +48,7 @@ class TrainingThread(threading.Thread):
     def __init__(self, recipe: Recipe, dataset: str, data_dir: str | None) -> None:
         super().__init__(daemon=True)  # a download that hangs must not keep the program from ending
         self.recipe, self.dataset, self.data_dir = recipe, dataset, data_dir
-        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[data.Digits | dict[str, Any] | TrainedModel | UserError] = queue.SimpleQueue()
         self.unpaused = threading.Event()
         self.unpaused.set()
         self.progress = 0.0
@@ -68,10 +67,16 @@ class TrainingThread(threading.Thread):
             pass
         except UserError as error:
             self.events.put(error)
+        except ImportError as error:
+            self.events.put(missing_package(error))
         except Exception as error:  # the window must learn of any end
             self.events.put(UserError(f"the training failed: {error}"))
 
     def _train(self) -> TrainedModel:
+        from digit_recognizer import data, evaluation, models, records, training
+        from digit_recognizer.recognition import calibration
+        from digit_recognizer.runtime.device import choose_device
+
         device = choose_device("cpu", threads=1)
         digits = data.load(self.dataset, self.data_dir, fall_back=True)
         self.events.put(digits)
@@ -101,7 +106,7 @@ class TrainingControl:
     trained: a network that is not saved yet.
     """
 
-    def __init__(self, window: "Window", data_dir: str | None) -> None:
+    def __init__(self, window: Window, data_dir: str | None) -> None:
         self.window, self.dataset, self.data_dir = window, "mnist", data_dir
         self.recipe = recipes.get(RECIPE)
         self.thread: TrainingThread | None = None
@@ -159,16 +164,16 @@ class TrainingControl:
                 self.window.layout.progress_bar.configure(value=thread.progress)
                 self.window.root.after(POLL_INTERVAL, self._poll, thread)
                 return
-            if isinstance(event, data.Digits):
-                self._show_start(event)
-            elif isinstance(event, TrainedModel):
+            if isinstance(event, TrainedModel):
                 self._finish(event)
             elif isinstance(event, UserError):
                 self._end("Failed")
                 raise event
-            else:
+            elif isinstance(event, dict):
                 self.history.append(event)
                 self._show_history()
+            else:
+                self._show_start(event)
 
     def _show_start(self, digits: data.Digits) -> None:
         layout = self.window.layout
@@ -185,6 +190,8 @@ class TrainingControl:
         self.window.layout.training_label.configure(text=text)
 
     def _finish(self, trained: TrainedModel) -> None:
+        from digit_recognizer import data
+
         scores, title = trained.record["scores"], data.TITLES[trained.record["dataset"]]
         self._end(f"Done: {self.history[-1]['train_accuracy']:.2%}")
         self.trained = trained
@@ -210,6 +217,8 @@ class TrainingControl:
         )  # fmt: skip
         if not path:
             return
+        from digit_recognizer import checkpoints
+
         checkpoints.save(path, trained.model, trained.recipe, trained.record)
         if self.window.recognizer.model is trained.model:  # no other was loaded since
             self.window.layout.model_label.configure(text=f"Network: {shorten(Path(path).name)}")
