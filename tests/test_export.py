@@ -151,5 +151,6 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(command, saved, forma
     monkeypatch.setitem(sys.modules, package, None)
     status, out, err = command("export", saved, "--format", format, "--out", tmp_path / "new")
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert f"{format} needs more packages" in err and f"pip install {' '.join(export.PACKAGES[format])}" in err
+    extra = "." if package == "onnxruntime" else "'.[export]'"
+    assert f"{package} is not installed" in err and f"pip install {extra}" in err
     assert not (tmp_path / "new").exists()

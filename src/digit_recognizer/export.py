@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from digit_recognizer import checkpoints, data, evaluation
 from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.runtime.packages import missing_package
 
 PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "safetensors": ("safetensors",)}  # that each format needs
 DIGITS = 1000  # are compared: of optdigits, which is always there
@@ -85,8 +86,7 @@ def check_packages(format: str) -> None:
         for name in PACKAGES[format]:
             importlib.import_module(name)
     except ImportError as error:
-        needed = " ".join(PACKAGES[format])
-        raise UserError(f"{format} needs more packages ({error}): pip install {needed}") from error
+        raise missing_package(error) from error
 
 
 def _onnx(model: nn.Module, about: dict[str, str]) -> bytes:

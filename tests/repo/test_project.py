@@ -18,6 +18,7 @@ from packaging.version import Version
 
 import digit_recognizer
 from digit_recognizer import export
+from digit_recognizer.runtime import packages
 
 ROOT = Path(__file__).parents[2]
 SOURCES, TESTS, BENCHMARKS = "src/**/*.py", "tests/**/*.py", "benchmarks/**/*.py"
@@ -33,6 +34,8 @@ CONSTRAINTS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DEPENDENCIES = bounds(PROJECT["dependencies"])
 EXTRAS = {name: bounds(requirements) for name, requirements in PROJECT["optional-dependencies"].items()}
+CLONE_EXTRAS = ("train", "apps", "export", "cluster", "notebooks", "dev")
+ASKED = {**DEPENDENCIES, **{name: bound for extra in EXTRAS.values() for name, bound in extra.items()}}
 REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 CLONE = bounds(REQUIREMENTS)
 # Packages whose import has another name, and those that are used as commands.
@@ -74,28 +77,32 @@ def import_names(packages: Iterable[str]) -> set[str]:
 
 
 def test_library_and_extras_ask_for_what_is_imported():
-    optional = import_names({**EXTRAS["export"], **EXTRAS["cluster"], "distributed": ""})
-    assert imported(SOURCES) - optional == import_names(DEPENDENCIES)
-    assert set(EXTRAS["export"]) == {name for names in export.PACKAGES.values() for name in names}
-    assert set(EXTRAS["cluster"]) <= imported(SOURCES)
+    optional = {name for extra in ("train", "apps", "export", "cluster") for name in import_names(EXTRAS[extra])}
+    assert imported(SOURCES) - optional - {"distributed"} == import_names(DEPENDENCIES)
+    assert optional - {"onnxscript"} <= imported(SOURCES)  # which torch.onnx imports
+    needed = {name for names in export.PACKAGES.values() for name in names}
+    assert set(EXTRAS["export"]) == needed - set(DEPENDENCIES)
+    for extra in ("train", "apps", "export", "cluster"):
+        assert import_names(EXTRAS[extra]) <= set(packages.EXTRAS[extra]), extra
     assert set(EXTRAS["frameworks"]) <= imported(BENCHMARKS)
     brought = {"distributed", "IPython", "nbformat", "packaging", "websockets"}  # by dask, jupyter, pytest, streamlit
-    asked = import_names([*DEPENDENCIES, *CLONE, *(name for extra in EXTRAS.values() for name in extra)])
+    asked = import_names(ASKED)
     assert imported("*.py", "*.ipynb", "notebooks/*.ipynb", TESTS, BENCHMARKS) <= asked | brought
 
 
 def test_the_list_for_a_clone_agrees_with_the_package_and_is_used():
-    assert {"torch", "torchvision", "numpy", "matplotlib", "jupyter", "nbval"} <= set(CLONE)
-    assert {name: bound for name, bound in CLONE.items() if DEPENDENCIES.get(name, bound) != bound} == {}
-    assert REQUIREMENTS[-1] == "-e .[export,cluster]"
-    assert set(CLONE) - set(DEPENDENCIES) - imported(TESTS) == set(COMMANDS)
+    assert {"torch", "torchvision", "numpy", "matplotlib", "jupyter", "nbval"} == set(CLONE)
+    assert {name: bound for name, bound in CLONE.items() if ASKED[name] != bound} == {}
+    assert REQUIREMENTS[-1] == f"-e .[{','.join(extra for extra in CLONE_EXTRAS)}]"
+    assert set(EXTRAS) - set(CLONE_EXTRAS) == {"frameworks"}
+    assert {*EXTRAS["notebooks"], *EXTRAS["dev"]} - imported(TESTS) == set(COMMANDS)
     texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", "tests/repo/test_notebooks.py")]
     calls = "".join(texts).replace('", "', " ")
     assert {package for package, call in COMMANDS.items() if call not in calls} == set()
 
 
 def test_the_constraints_are_versions_within_the_bounds():
-    for package, bound in {**DEPENDENCIES, **CLONE, **EXTRAS["export"], **EXTRAS["cluster"]}.items():
+    for package, bound in {name: bound for name, bound in ASKED.items() if name not in EXTRAS["frameworks"]}.items():
         assert Version(CONSTRAINTS[package]) >= Version(bound), package
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
@@ -135,4 +142,5 @@ def test_the_wheel_holds_code_script_and_trained_networks(tmp_path):
     sources = {path.relative_to(tmp_path / "src") for path in (tmp_path / "src").rglob("*") if path.is_file()}
     files = {path.as_posix() for path in sources if "egg-info" not in path.parts[0]} | {"mnist_recognition.py"}
     assert {name for name in names if ".dist-info/" not in name} == files
-    assert {f"digit_recognizer/pretrained/{name}.pth" for name in ("cnn_best", "cnn_handwriting")} <= names
+    trained = ("cnn_best.pth", "cnn_handwriting.pth", "cnn_handwriting.onnx", "page_reader.onnx")
+    assert {f"digit_recognizer/pretrained/{name}" for name in trained} <= names

@@ -27,6 +27,7 @@ MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands o
 MIN_DISSENT = 0.5  # probability of another digit, with which PageNet's reading is said
 MIN_SAME = 0.5  # intersection over union of two boxes of the same digit
 MIN_NEAR = 0.1  # the same, of a box that may hold the digit
+MAX_PART = 0.3  # the same, of a digit in a shape that was refused; more of it is a part of a letter
 SMALL = 22  # pixels, longest side of digits, below which a page is enlarged if it can be
 TELLING = (2, 3, 4, 5, 6, 7, 9)  # digits that tell how a page lies: a turned 1 is a dash
 MIN_TURNED = 3  # such digits; fewer are not enough
@@ -192,7 +193,9 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
         return prediction
     clear = [glyph for glyph in glyphs if glyph.score >= MIN_SURE]
     sure = [reading for reading in read_glyphs(page, clear, glyphs, read_digits) if _is_sure_digit(reading)]
-    if len(sure) == 1 and detection.iou(box, sure[0].glyph.box) < MIN_SAME:
+    if len(sure) == 1 and detection.iou(box, sure[0].glyph.box) < (
+        MAX_PART if prediction.reason == UNLIKE else MIN_SAME
+    ):
         return sure[0].prediction
     if len(sure) > 1 and prediction.reason == BLANK:
         return prediction._replace(reason=SEVERAL)
