@@ -42,6 +42,11 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
+# Must come before the first import of onnxruntime. From 1.29 on it reports each session to its makers, and writes an
+# identifier of the machine into the home folder; a picture that is read here concerns nobody else.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used (PEP 562): importing the package alone does not import torch."""
     if name == "Recognizer":

@@ -23,6 +23,7 @@ class OnnxModel:
             import onnxruntime
         except ImportError as error:
             raise missing_package(error) from error
+        onnxruntime.disable_telemetry_events()  # on Windows; elsewhere the package has done so as it was imported
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = LOG_ERRORS_ONLY

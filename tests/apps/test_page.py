@@ -205,7 +205,9 @@ def test_a_file_that_is_not_a_model_or_has_gone_is_one_line(app, tmp_path):
     assert not app.error
 
 
-def test_a_prediction_computes_with_one_thread(app):
+def test_a_prediction_computes_with_one_thread(app, tmp_path, trained, small_recipe):
+    """By a network of one's own, which PyTorch computes; the one in the package always has one thread."""
+    checkpoints.save(tmp_path / page.DEFAULT_MODEL, trained[0], small_recipe, {"dataset": "optdigits"})
     st.cache_resource.clear()
     torch.set_num_threads(2)
     upload(app, {"seven.png": picture("7")})
@@ -236,5 +238,5 @@ def test_what_the_server_cannot_do_is_one_line(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"there is no folder .*absent; give --models"):
         server.run(models=str(tmp_path / "absent"))
     monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"the page lacks packages: pip install streamlit"):
+    with pytest.raises(UserError, match=r"the page needs more packages; .* pip install .\.\[apps\]"):
         server.run()
