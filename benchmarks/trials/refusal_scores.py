@@ -16,19 +16,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import ImageFont
-from scipy import ndimage, stats
-from skimage.morphology import skeletonize
+from scipy import stats
 from torch import Tensor, nn
 
 from digit_recognizer import checkpoints, data
 from digit_recognizer.cli.parser import run_main
 from digit_recognizer.data import augmentation, outliers
-from digit_recognizer.preprocessing.mnist_format import normalize_strokes
 from digit_recognizer.preprocessing.page import analyze
 from digit_recognizer.recognition.prediction import MIN_ALTERNATIVE
 from digit_recognizer.recognition.recognizer import SHIPPED, Recognizer
@@ -43,7 +39,7 @@ NEW_FONTS = ("DejaVuSerif", "DejaVuSans-BoldOblique", "STIXGeneralBol", "STIXGen
 TEX_FONTS = ("cmr10", "cmmi10", "cmss10", "cmtt10")  # Latin letters only stand at their usual places
 LATIN = "".join(letter for letter in outliers.LETTERS if letter.isascii() and letter.isalpha())
 GREEK = "".join(letter for letter in outliers.LETTERS if "Α" <= letter <= "ω")
-SIGNS = "−×÷∞√♥♪∫∂∈∩∪⊂⊥∠≠±≈∑∏→←↑★☺€£¥©"
+SIGNS = "−♥♪∫∂∈∩⊂⊥∠≠∑∏→←↑☺£¥©"
 CHOSEN = "divergence from uniform, T = 1"  # rejection_score
 COMBINED = (
     CHOSEN, "largest logit", "three largest probabilities, T = 1", "cosine to the nearest class mean",
@@ -178,39 +174,21 @@ def make_all(pixels: Tensor, labels: Tensor, generator: torch.Generator) -> dict
         make.__name__.strip("_"): make(pixels, labels, OUTLIERS, generator)
         for make in (
             outliers._halves, outliers._turned, outliers._pairs, outliers._scribbles, outliers._textures,
-            outliers._letters,
+            outliers._letters, outliers._blobs, outliers._written,
         )
     }  # fmt: skip
-    every = (*outliers.FONTS, *NEW_FONTS)
     drawn = {
-        "letters in other fonts": _render(NEW_FONTS, LATIN) + _render(TEX_FONTS, LATIN),
-        "thin letters": _render((*every, *TEX_FONTS), LATIN, thin=True),
-        "Greek letters in other fonts": _render(NEW_FONTS, GREEK),
-        "thin Greek letters": _render(every, GREEK, thin=True),
-        "signs": _render(("DejaVuSans", "STIXGeneral"), SIGNS),
+        "letters in other fonts": outliers.render_letters(LATIN, NEW_FONTS + TEX_FONTS),
+        "written letters, other fonts": outliers.render_letters(LATIN, NEW_FONTS + TEX_FONTS, written=True),
+        "Greek letters in other fonts": outliers.render_letters(GREEK, NEW_FONTS),
+        "written Greek letters, other fonts": outliers.render_letters(GREEK, NEW_FONTS, written=True),
+        "signs": outliers.render_letters(SIGNS, ("DejaVuSans", "STIXGeneral")),
     }
-    new = {}
-    for kind, images in drawn.items():
-        chosen = torch.randint(len(images), (OUTLIERS,), generator=generator)
-        new[kind] = data.to_pixels(torch.from_numpy(np.stack(images))[chosen])
+    new = {
+        kind: data.to_pixels(images[torch.randint(len(images), (OUTLIERS,), generator=generator)])
+        for kind, images in drawn.items()
+    }
     return {"trained": trained, "new": new}
-
-
-def _render(fonts: Iterable[str], letters: str, thin: bool = False) -> list[np.ndarray]:
-    """Each letter in each font that has it, uint8 (28, 28). thin: its skeleton, drawn with a pen."""
-    folder = Path(matplotlib.get_data_path()) / "fonts/ttf"
-    made = []
-    for font in (ImageFont.truetype(str(folder / f"{name}.ttf"), 96) for name in fonts):
-        missing = outliers._render_letter(font, "\uffff")
-        for letter in letters:
-            strength = outliers._render_letter(font, letter)
-            if not strength.any() or np.array_equal(strength, missing):
-                continue
-            if thin:
-                pen = ndimage.binary_dilation(skeletonize(strength > 0.5), iterations=3)
-                strength = ndimage.gaussian_filter(pen.astype(np.float32), 1)
-            made.append(normalize_strokes(strength, strength > 0.5)[0])
-    return made
 
 
 # pictures of strangers

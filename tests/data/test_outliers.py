@@ -26,29 +26,61 @@ def test_a_stroke_lies_where_it_was_drawn():
     assert drawn.sum() == pytest.approx(16 * 2 + 3.14, rel=0.15)  # a bar and two half discs
 
 
-def test_only_ones_and_sevens_get_a_style_as_often_as_the_probability_says(batch):
+def test_only_some_digits_get_a_style_as_often_as_the_probability_says(batch):
     pixels, labels = batch
     styled = strokes.add_styles(pixels, labels, 1.0, seeded())
-    gained, chosen = (styled - pixels).sum((1, 2, 3)), (labels == 1) | (labels == 7)
-    assert torch.all(gained[chosen] > 0) and gained[chosen].median() > 5 and torch.all(gained[~chosen] == 0)
-    assert torch.all(styled >= pixels) and styled.max() <= 1
+    changed = (styled != pixels).any(dim=(1, 2, 3))
+    for digit, share in ((0, 0.4), (1, 1), (7, 1), (9, 0.6)):
+        assert abs(changed[labels == digit].float().mean() - share) < 0.35, digit
+    others = ~torch.isin(labels, torch.tensor([0, 1, 7, 9]))
+    assert not changed[others].any() and styled.min() >= 0 and styled.max() <= 1
+    ones = labels == 1
+    assert torch.all(styled[ones] >= pixels[ones]) and (styled - pixels)[ones].sum((1, 2, 3)).median() > 5
     strengths = Augmentation(styles=0.5)
     assert augmentation.augment(pixels, strengths, seeded()) is pixels  # without labels there are none
     some = (augmentation.augment(pixels, strengths, seeded(), labels) != pixels).any(dim=(1, 2, 3)).sum()
-    assert 0 < some < chosen.sum()
+    assert 0 < some < changed.sum()
+
+
+def test_zeros_get_a_slash_through_the_middle_and_nines_a_hook_at_the_bottom_left():
+    zeros = strokes.add_styles(torch.zeros(50, 1, 28, 28), torch.zeros(50, dtype=torch.long), 1.0, seeded())
+    slashed = zeros[zeros.any(dim=(1, 2, 3))]
+    assert 10 <= len(slashed) <= 30 and slashed[:, :, 12:16, 12:16].amax((1, 2, 3)).min() > 0.9
+    assert slashed[:, :, :14, 14:].sum() > 10 * slashed[:, :, :14, :13].sum()  # from the lower left to the upper right
+    stem = torch.zeros(1, 1, 28, 28)
+    stem[:, :, 4:24, 14:16] = 1
+    hooked = strokes.add_styles(stem.expand(50, -1, -1, -1), torch.full((50,), 9), 1.0, seeded()) - stem
+    assert hooked[:, :, 16:, :14].sum() > 0.8 * hooked.sum() > 0
+
+
+def test_blobs_are_filled_and_in_the_middle():
+    blobs = strokes.draw_blobs(50, seeded())
+    assert blobs.shape == (50, 1, 28, 28) and blobs[:, :, 11:17, 11:17].min() == 1
+    assert blobs.sum((1, 2, 3)).min() > 60 and blobs.sum((1, 2, 3)).max() < 450
 
 
 def test_a_flag_is_left_of_the_top_and_a_bar_in_the_middle():
     one = torch.zeros(1, 1, 28, 28)
     one[:, :, 4:24, 14:16] = 1
-    flagged, barred = (
+    flagged, seven = (
         strokes.add_styles(one.expand(50, -1, -1, -1), torch.full((50,), label), 1.0, seeded()) - one
         for label in (1, 7)
     )
     assert flagged[:, :, :14, :13].sum() > 10 * flagged[:, :, :14, 18:].sum()
     assert flagged[:, :, :14, 10:14].sum((1, 2, 3)).min() > 0  # beside the stroke
+    barred = seven[seven.sum((1, 2, 3)) > 0]  # the others became narrow
+    assert 15 <= len(barred) <= 45
     rows, columns = barred.sum((0, 1, 3)), barred.sum((0, 1, 2))
     assert rows[10:20].sum() > 0.95 * rows.sum() and columns[7:22].sum() > 0.95 * columns.sum()
+
+
+def test_sevens_become_narrow():
+    seven = torch.zeros(1, 1, 28, 28)
+    seven[:, :, 4:6, 6:22] = 1
+    narrow = strokes._narrow(seven.expand(50, -1, -1, -1), seeded())
+    width = (narrow[:, 0, 4] > 0.5).sum(1)
+    assert 7 <= width.min() < 10 < width.max() <= 13
+    assert torch.all(narrow[:, 0, :3] == 0) and torch.all(narrow[:, 0, 8:] == 0)
 
 
 @pytest.mark.parametrize("count", [1, 7, 40, 199])
@@ -70,7 +102,9 @@ def test_outliers_follow_the_batch_and_are_fewer_without_digits_to_turn(batch):
 
 
 def test_letters_are_rendered_and_none_looks_like_a_digit():
-    assert len(outliers.render_letters()) > 300 and outliers.render_letters().shape[1:] == (28, 28)
+    printed, written = outliers.render_letters(), outliers.render_letters(written=True)
+    assert len(printed) > 300 and printed.shape[1:] == (28, 28)
+    assert len(written) == len(printed) * len(outliers.PEN_WIDTHS)  # each with each pen
     assert not set(outliers.LETTERS) & set("0123456789oOsSlIzZbBqgGDiIjJtT|!")
     assert len(set(outliers.LETTERS)) == len(outliers.LETTERS)
 

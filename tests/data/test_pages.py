@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 
 from digit_recognizer.data import pages, paper
 from digit_recognizer.data.digits import Split
-from digit_recognizer.data.strokes import slash_zeros
 from digit_recognizer.recipes.page_reader import OTHER
 
 
@@ -69,12 +67,3 @@ def test_lines_boxes_and_discs_are_where_they_were_put():
     assert stroke[10, 30] == 1 and stroke[10, 5] == 0 and stroke[15, 30] == 0
     lines = paper.draw_lines((100, 100), 20, 0, np.random.default_rng(0))
     assert 0 < lines.mean() < 0.5 and lines.max() > 0.5
-
-
-def test_zeros_are_slashed_and_nothing_else():
-    zeros = torch.zeros(6, 1, 28, 28)
-    labels = torch.tensor([0, 1, 0, 2, 0, 9])
-    slashed = slash_zeros(zeros, labels, 1.0, torch.Generator().manual_seed(0))
-    assert [bool(image.any()) for image in slashed] == [True, False, True, False, True, False]
-    assert not zeros.any()
-    assert slash_zeros(zeros, labels, 0.0, torch.Generator()) is zeros

@@ -1,4 +1,4 @@
-"""Outliers: halves of digits, turned digits, pairs of digits, scribbles, textures and printed letters.
+"""Outliers: halves of digits, turned digits, pairs of digits, scribbles, blobs, textures, printed and written letters.
 
 Outlier exposure (Hendrycks, Mazeika and Dietterich 2019): a network that learns a uniform output for them can reject
 images without a digit. They are made of the batch's digits, of random numbers and of matplotlib's fonts alone.
@@ -12,14 +12,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 from torch import Tensor
 
 from digit_recognizer import data
-from digit_recognizer.data import strokes
+from digit_recognizer.data import augmentation, strokes
+from digit_recognizer.recipes.recipe import Augmentation
 
 # Without letters that are written like a digit: o, s, l, z, b, q, g, i, j, t and similar ones.
-LETTERS = "ACEFHKMNPRVWXYacdefhkmnpruvwxyαβγδεζηθκλμνξπρφχψωΓΔΘΛΞΠΣΦΨΩ?#&%@$*+=~<>{}§ÄÖÜßæø"
+LETTERS = "ACEFHKMNPRVWXYacdefhkmnpruvwxyαβγδεζηθϑκλμνξπρφϕχψωΓΔΘΛΞΠΣΦΨΩ?#&%@$*+=~<>{}§ÄÖÜßæ×÷±√∞∪★€"
 FONTS = ("DejaVuSans", "DejaVuSerif-Italic", "DejaVuSansMono", "STIXGeneral", "STIXGeneralItalic")
+PEN_WIDTHS = (0.1, 0.16)  # of written letters, as a fraction of their height
+BENT = Augmentation(rotation=10, scale=0.2, shear=0.25, elastic=2.5)  # of written letters, before the recipe's own
+FONT_SIZE = 96  # pixels
 MIRRORED = (3, 4, 6, 7, 9)  # digits whose mirror image is no digit
 TURNED = (2, 3, 4, 5, 6, 7, 8, 9)  # digits that are none when rotated by 90 degrees
 
@@ -30,7 +35,7 @@ def make_outliers(pixels: Tensor, labels: Tensor, count: int, generator: torch.G
     There are fewer where the batch has no digit that can be turned.
     """
     makers: tuple[Callable[[Tensor, Tensor, int, torch.Generator], Tensor], ...] = (
-        _halves, _turned, _pairs, _scribbles, _textures, _letters, _letters,
+        _halves, _turned, _pairs, _scribbles, _blobs, _textures, _letters, _written, _written, _written,
     )  # fmt: skip
     parts = torch.tensor_split(torch.arange(count), len(makers))
     made = [make(pixels, labels, len(part), generator) for make, part in zip(makers, parts, strict=True) if len(part)]
@@ -89,27 +94,49 @@ def _textures(pixels: Tensor, labels: Tensor, count: int, generator: torch.Gener
     return F.pad(((grown - level) * hard).clamp(0, 1), (4, 4, 4, 4))
 
 
+def _blobs(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return strokes.draw_blobs(count, generator)
+
+
 def _letters(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
     letters = render_letters()
     return data.to_pixels(letters[_pick(count, len(letters), generator)])
 
 
+def _written(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Letters drawn with a pen, each bent in another way."""
+    letters = render_letters(written=True)
+    return augmentation.augment(data.to_pixels(letters[_pick(count, len(letters), generator)]), BENT, generator)
+
+
 @functools.cache
-def render_letters(letters: str = LETTERS, fonts: tuple[str, ...] = FONTS) -> Tensor:
-    """Each letter in each of matplotlib's fonts, in MNIST's format: uint8 (n, 28, 28)."""
+def render_letters(letters: str = LETTERS, fonts: tuple[str, ...] = FONTS, written: bool = False) -> Tensor:
+    """Each letter in each of matplotlib's fonts, in MNIST's format: uint8 (n, 28, 28).
+
+    written: with pens of several widths along the middle of the printed strokes.
+    """
     import matplotlib
 
     from digit_recognizer.preprocessing import mnist_format  # both here, since only outliers need them
 
     folder = Path(matplotlib.get_data_path()) / "fonts/ttf"
     made = []
-    for font in (ImageFont.truetype(str(folder / f"{name}.ttf"), 96) for name in fonts):
+    for font in (ImageFont.truetype(str(folder / f"{name}.ttf"), FONT_SIZE) for name in fonts):
         missing = _render_letter(font, "\uffff")
         for letter in letters:
             strength = _render_letter(font, letter)
             if strength.any() and not np.array_equal(strength, missing):
-                made.append(mnist_format.normalize_strokes(strength, strength > 0.5)[0])
+                drawn = _write(strength) if written else [strength]
+                made += [mnist_format.normalize_strokes(each, each > 0.5)[0] for each in drawn]
     return torch.from_numpy(np.stack(made))
+
+
+def _write(strength: np.ndarray) -> list[np.ndarray]:
+    """The letter as pens of the PEN_WIDTHS draw it. strength: float32, 0 background to 1 foreground."""
+    from skimage.morphology import skeletonize
+
+    distance = ndimage.distance_transform_edt(~skeletonize(strength > 0.5))
+    return [np.clip(width * FONT_SIZE / 2 - distance + 0.5, 0, 1).astype(np.float32) for width in PEN_WIDTHS]
 
 
 def _render_letter(font: ImageFont.FreeTypeFont, letter: str) -> np.ndarray:

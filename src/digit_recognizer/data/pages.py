@@ -26,9 +26,9 @@ SIDE = 192  # pixels of a page
 # Heights of digits in pixels, and how many pages have them: too small to be found, small, to be found, too large.
 SIZES = (((7, 13), 0.06), ((13, 20), 0.16), ((20, 84), 0.71), ((84, 170), 0.07))
 GLYPH_SIDE = 64  # pixels in which a glyph is drawn before it gets its size
-HAND = Augmentation(rotation=10, scale=0.12, shear=0.2, elastic=1.1, stroke=0.4, styles=0.35, shift=1)
+HAND = Augmentation(rotation=10, scale=0.12, shear=0.2, elastic=1.1, stroke=0.4, styles=0.5, shift=1)
 # Written with the same pens as the digits, so that the shape alone tells them apart.
-LETTERS = outliers.LETTERS.replace("ø", "") + "()[]÷×±√!-−π∞∑∂¿"
+LETTERS = outliers.LETTERS + "()[]!-−∑∂¿"
 # In a word, letters that look like digits are letters.
 WORD_LETTERS = LETTERS + "BDGIJLOQSTUZbgijloqstz"
 FONTS = (*outliers.FONTS, "DejaVuSans-Oblique", "DejaVuSerif", "STIXGeneralBolIta")
@@ -77,7 +77,7 @@ def make_page(source: Split, seed: int, index: int, side: int = SIDE, empty: boo
     slope = random.normal(0, 0.03) if random.random() < 0.6 else random.uniform(-0.27, 0.27)
     ink = np.zeros((side, side), np.float32)
     rows: list[list[tuple[int, int, _Glyph]]] = []
-    if random.random() > 0.12 and not empty:
+    if random.random() > 0.16 and not empty:
         pen = _pen(random)
         rows = _write(source, side, pen, height, slope, random)
         for row in rows:
@@ -88,6 +88,10 @@ def make_page(source: Split, seed: int, index: int, side: int = SIDE, empty: boo
             ink *= np.clip(pen.even + (1 - pen.even) * (0.5 + grain * 2), 0, 1)
     elif random.random() < 0.12 and not empty:
         ink = _texture(ink.shape, random)
+    elif random.random() < 0.5 and not empty:  # as a whole photograph is seen from afar
+        factor = int(random.integers(2, 4))
+        large, _ = _compose(np.zeros((factor * side, factor * side), np.float32), [], height, slope, False, random)
+        return Page(np.asarray(Image.fromarray(large).reduce(factor)), *_no_glyphs())
     page, contrast = _compose(ink, rows, height, slope, empty, random)
     boxes, labels, numbers, visible = [], [], [], []
     for number, row in enumerate(rows):
@@ -108,6 +112,12 @@ def make_page(source: Split, seed: int, index: int, side: int = SIDE, empty: boo
         np.array(numbers, np.int64)[kept],
         np.array(visible, bool)[kept],
     )
+
+
+def _no_glyphs() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes, labels, rows and visible of a page without any glyph."""
+    nothing = np.zeros(0, np.int64)
+    return np.zeros((0, 4), np.float32), nothing, nothing, nothing.astype(bool)
 
 
 # writing
@@ -216,7 +226,9 @@ def _make_glyphs(
         chosen = torch.where(torch.from_numpy(random.random(count) < 0.7), indices[chosen % len(indices)], chosen)
     labels = source.labels[chosen].clone()
     pixels = digit_sets.to_pixels(source.images[chosen])
-    pixels = augment(strokes.slash_zeros(pixels, labels, 0.25, generator), HAND, generator, labels)
+    pixels = augment(pixels, HAND, generator, labels)
+    if random.random() < 0.15:
+        pixels = _break_strokes(pixels, generator)
     others = torch.from_numpy(random.random(count) < others_of[0])
     if others.any():
         made = augment(_make_others(pixels, labels, int(others.sum()), others_of[1], generator), HAND, generator)
@@ -237,11 +249,23 @@ def _make_glyphs(
             yield glyph
 
 
+def _break_strokes(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Digits with a narrow gap across them, as of two strokes that do not meet, or of a pen that skips."""
+    count = len(pixels)
+    ends = 7 + 14 * torch.rand(2, count, 2, generator=generator)
+    gaps = strokes.draw_strokes(torch.zeros_like(pixels), ends[0], ends[1], torch.full((count,), 0.6))
+    broken = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
+    return torch.where(broken, pixels * (1 - gaps), pixels)
+
+
 def _make_others(pixels: Tensor, labels: Tensor, count: int, letters: str, generator: torch.Generator) -> Tensor:
     """Letters, signs, scribbles and mirrored digits: float32 (count, 1, 28, 28)."""
     printed = outliers.render_letters(letters, FONTS)
     made = digit_sets.to_pixels(printed[torch.randint(len(printed), (count,), generator=generator)])
     kinds = torch.rand(count, generator=generator)
+    bent = (kinds > 0.5).nonzero().flatten()
+    if len(bent):
+        made[bent] = augment(made[bent], outliers.BENT, generator)
     scribbled = (kinds < 0.2).nonzero().flatten()
     made[scribbled] = strokes.draw_scribbles(len(scribbled), generator)
     mirrored = (kinds > 0.9).nonzero().flatten()
@@ -380,7 +404,7 @@ def _distractors(
         if not _meets(rows, *(value - 1.3 * radius for value in centre), *(value + 1.3 * radius for value in centre)):
             ring = width if random.random() < 0.4 and 2 * radius > 1.3 * SIZES[-1][0][0] else None  # or it might be a 0
             made.append(paper.draw_ellipse(shape, centre, (radius, radius * random.uniform(0.8, 1.2)), ring))
-    if random.random() < 0.06:
+    if random.random() < 0.1:
         made.append(_text(shape, height, rows, random))
     return made
 

@@ -1,9 +1,10 @@
-"""Strokes drawn into a batch of images: flags, feet and bars, which people write and MNIST lacks; and scribbles.
+"""Strokes drawn into a batch of images: flags, feet, bars, slashes and hooks, which MNIST lacks; scribbles and blobs.
 
 Pixels are float32 (n, 1, 28, 28) in [0, 1], foreground bright; points are float32 (n, 2), x and y in pixels.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 SIZE = 28
@@ -22,37 +23,51 @@ def draw_strokes(pixels: Tensor, starts: Tensor, ends: Tensor, radii: Tensor) ->
 
 
 def add_styles(pixels: Tensor, labels: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Give 1s a flag, and half of these a foot, and 7s a bar, each with this probability. labels: int64 (n,)."""
-    chosen = torch.rand(len(labels), generator=generator) < probability
+    """Change digits to forms that other hands write, each at most with this probability. labels: int64 (n,).
+
+    1s get a flag, and half of these a foot; 7s get a bar or become narrow; 0s get a slash, 9s a hook.
+    """
+    amounts = torch.rand(len(labels), generator=generator) / max(probability, 1e-6)
     pixels = pixels.clone()
-    for digit, add in ((1, _flag_and_foot), (7, _bar)):
-        indices = (chosen.to(labels.device) & (labels == digit)).nonzero().flatten()
+    for digit, low, high, change in STYLES:
+        chosen = ((low <= amounts) & (amounts < high)).to(labels.device)
+        indices = (chosen & (labels == digit)).nonzero().flatten()
         if len(indices):
-            pixels[indices] = add(pixels[indices], generator)
+            pixels[indices] = change(pixels[indices], generator)
     return pixels
 
 
-def slash_zeros(pixels: Tensor, labels: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Draw a stroke through 0s, each with this probability. labels: int64 (n,)."""
-    chosen = (torch.rand(len(labels), generator=generator) < probability) & (labels.cpu() == 0)
-    indices = chosen.nonzero().flatten()
-    count = len(indices)
-    if not count:
-        return pixels
+def _slash(zeros: Tensor, generator: torch.Generator) -> Tensor:
+    count, device = len(zeros), zeros.device
     half, angle = _uniform(5, 11, generator, count), _uniform(0.5, 1.2, generator, count)  # pixels; radians up
-    stroke = torch.stack([half * angle.cos(), -half * angle.sin()], dim=1).to(pixels.device)
-    radii = _uniform(0.6, 1.3, generator, count).to(pixels.device)
+    stroke = torch.stack([half * angle.cos(), -half * angle.sin()], dim=1).to(device)
     centre = torch.full_like(stroke, (SIZE - 1) / 2)
-    pixels = pixels.clone()
-    pixels[indices] = draw_strokes(pixels[indices], centre - stroke, centre + stroke, radii)
-    return pixels
+    return draw_strokes(zeros, centre - stroke, centre + stroke, _uniform(0.6, 1.3, generator, count).to(device))
+
+
+def _hook(nines: Tensor, generator: torch.Generator) -> Tensor:
+    count, device = len(nines), nines.device
+    radii = _uniform(0.7, 1.5, generator, count).to(device)
+    length, angle = _uniform(3, 9, generator, count), _uniform(-0.2, 0.6, generator, count)  # pixels; radians up
+    bottoms = _stroke_end(nines, last=True)
+    tips = bottoms - torch.stack([length * angle.cos(), length * angle.sin()], dim=1).to(device)
+    return draw_strokes(nines, bottoms, tips, radii)
+
+
+def _narrow(sevens: Tensor, generator: torch.Generator) -> Tensor:
+    width = _uniform(0.5, 0.8, generator, len(sevens)).to(sevens.device)
+    matrices = torch.zeros(len(sevens), 2, 3, device=sevens.device)
+    matrices[:, 0, 0], matrices[:, 1, 1] = 1 / width, 1
+    grid = F.affine_grid(matrices, list(sevens.shape), align_corners=False)
+    return F.grid_sample(sevens, grid, align_corners=False)
 
 
 def _flag_and_foot(ones: Tensor, generator: torch.Generator) -> Tensor:
     count, device = len(ones), ones.device
     radii = _uniform(0.7, 1.5, generator, count).to(device)
     tops, bottoms = _stroke_end(ones, last=False), _stroke_end(ones, last=True)
-    length, angle = _uniform(4, 10, generator, count), _uniform(0.35, 1.1, generator, count)  # pixels; radians down
+    # A flatter flag would make a 7.
+    length, angle = _uniform(4, 10, generator, count), _uniform(0.6, 1.2, generator, count)  # pixels; radians down
     tips = tops + torch.stack([-length * angle.cos(), length * angle.sin()], dim=1).to(device)
     flagged = draw_strokes(ones, tops, tips, radii)
     half, tilt = _uniform(2.5, 6.5, generator, count), _uniform(-0.2, 0.2, generator, count)
@@ -70,6 +85,10 @@ def _bar(sevens: Tensor, generator: torch.Generator) -> Tensor:
     bar = torch.stack([half, tilt * half], dim=1).to(device)
     centres = torch.stack([_middle_of_row(sevens, rows.round().long()), rows], dim=1)
     return draw_strokes(sevens, centres - bar, centres + bar, _uniform(0.7, 1.5, generator, count).to(device))
+
+
+# Digit, and the part of the chosen ones, from and to, that get this change.
+STYLES = ((0, 0, 0.4, _slash), (1, 0, 1, _flag_and_foot), (7, 0, 0.6, _bar), (7, 0.6, 1, _narrow), (9, 0, 0.6, _hook))
 
 
 def _stroke_end(pixels: Tensor, last: bool) -> Tensor:
@@ -100,6 +119,15 @@ def draw_scribbles(count: int, generator: torch.Generator) -> Tensor:
         drawn = draw_strokes(pixels, start, end, radii)
         pixels = torch.where((strokes > number)[:, None, None, None], drawn, pixels)
     return pixels
+
+
+def draw_blobs(count: int, generator: torch.Generator) -> Tensor:
+    """Images of a filled disc or of a filled shape a little longer than wide: float32 (count, 1, 28, 28)."""
+    radii = _uniform(4.5, 9, generator, count)
+    turn, half = _uniform(0, 3.1416, generator, count), _uniform(0, 0.4, generator, count) * radii
+    along = torch.stack([half * turn.cos(), half * turn.sin()], dim=1)
+    centre = torch.full_like(along, (SIZE - 1) / 2)
+    return draw_strokes(torch.zeros(count, 1, SIZE, SIZE), centre - along, centre + along, radii)
 
 
 def _uniform(low: float, high: float, generator: torch.Generator, *shape: int) -> Tensor:

@@ -74,7 +74,7 @@ OURS = (
         epochs=18,
         augmentation=Augmentation(
             rotation=12, shift=2, scale=0.12, shear=0.15, elastic=1, stroke=0.5, blur=0.3, contrast=0.3,
-            hard_edges=0.15, styles=0.4,
+            hard_edges=0.15, styles=0.5,
         ),
         outlier_fraction=0.3, weight_decay=0.001, label_smoothing=0.05, validation=True,
     ),

@@ -59,7 +59,7 @@ class Augmentation:
     blur: float = 0.0  # weight, at most, of a 3x3 binomial filter
     contrast: float = 0.0  # strength, at most, of a change of gamma
     hard_edges: float = 0.0  # probability of a threshold at 0.5
-    styles: float = 0.0  # probability that a 1 gets a flag, or flag and foot, and a 7 a bar
+    styles: float = 0.0  # probability of strokes that MNIST lacks; see strokes.add_styles
     interpolation: str = "bilinear"  # or "bicubic", which blurs less
 
     def __post_init__(self) -> None:
