@@ -2,6 +2,7 @@
 
 onnx          the whole network: "pixels", float32 (n, 1, 28, 28) in [0, 1], to "logits", float32 (n, 10), for any n
 safetensors   its weights and buffers under PyTorch's names; the reader builds the layers
+html          a page to draw digits in, which reads them with the network (export_html)
 
 Normalisation is inside both. What is known of the training goes along as text.
 """
@@ -16,13 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from digit_recognizer import checkpoints, data, evaluation
+from digit_recognizer import checkpoints, data, evaluation, export_html
 from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 
-PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "safetensors": ("safetensors",)}  # that each format needs
+# that each format needs
+PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "safetensors": ("safetensors",), "html": ()}
 DIGITS = 1000  # are compared: of optdigits, which is always there
-TOLERANCE = 1e-5  # as a fraction of the largest logit, since float32 rounds in proportion
+TOLERANCE = 1e-5  # as a fraction of the largest logit, since float32 rounds in proportion; html has its own
 
 
 def run(path: str | Path, format: str, out: str | Path, mean: float | None = None, std: float | None = None) -> None:
@@ -45,7 +47,7 @@ def write(path: str | Path, model: nn.Module, format: str, about: dict[str, str]
 
     model: any that takes float32 (n, 1, 28, 28) and returns float32 (n, 10); unchanged. about: goes along as text.
     Returns the largest difference, as a fraction of the largest logit, or of 1 where all are smaller. Raises UserError,
-    leaving what was at path, where that is above TOLERANCE, packages are missing or writing fails.
+    leaving what was at path, where that is above the tolerance, packages are missing or writing fails.
     """
     _check_packages(format)
     model = copy.deepcopy(model).cpu().eval()
@@ -53,28 +55,37 @@ def write(path: str | Path, model: nn.Module, format: str, about: dict[str, str]
     expected = evaluation.predict(model, images)
     if not expected.isfinite().all():
         raise UserError(f"{path} is not written: the network's logits are not finite numbers; train it again")
-    content = (_onnx if format == "onnx" else _safetensors)(model, about)
-    logits = _onnx_logits(content, images) if format == "onnx" else _safetensors_logits(content, model, images)
+    content = {"onnx": _onnx, "safetensors": _safetensors, "html": export_html.write}[format](model, about)
+    if format == "html":
+        logits = export_html.logits(content, images)
+    else:
+        logits = _onnx_logits(content, images) if format == "onnx" else _safetensors_logits(content, model, images)
     difference = float((logits - expected).abs().max() / expected.abs().max().clamp(min=1))
-    if not difference <= TOLERANCE:  # written so that NaN fails too
+    if not difference <= (export_html.TOLERANCE if format == "html" else TOLERANCE):  # written so that NaN fails too
         raise UserError(f"{path} is not written: its logits would be off by {difference:.1e} of the largest; report it")
     files.write_atomically(path, content)
     return difference
 
 
 def description(checkpoint: checkpoints.Checkpoint) -> dict[str, str]:
-    """What a file says of its training, as text: recipe, its fields as JSON, data set. Empty for a bare state dict."""
+    """What a file says of its training, as text: recipe, its fields as JSON, data set, calibration where there is one.
+
+    Empty for a bare state dict.
+    """
     if checkpoint.recipe is None:
         return {}
     fields = json.dumps(dataclasses.asdict(checkpoint.recipe), default=str)
     dataset = (checkpoint.record or {}).get("dataset", checkpoint.recipe.dataset)
-    return {"recipe": checkpoint.recipe.name, "recipe_fields": fields, "dataset": dataset}
+    calibration = (checkpoint.record or {}).get("calibration") or {}
+    names = [name for name in ("temperature", "rejection_threshold") if name in calibration]
+    about = {"recipe": checkpoint.recipe.name, "recipe_fields": fields, "dataset": dataset}
+    return about | {name: repr(float(calibration[name])) for name in names}
 
 
 def _check_packages(format: str) -> None:
     """Raise UserError where the format is unknown or what it needs is not installed."""
     if format not in PACKAGES:
-        raise UserError(f"unknown format '{format}'; there are {' and '.join(PACKAGES)}")
+        raise UserError(f"unknown format '{format}'; there are onnx, safetensors and html")
     try:
         for name in PACKAGES[format]:
             importlib.import_module(name)
