@@ -1,7 +1,7 @@
 """A trained network as one HTML file to draw digits in: draw_page.html with the network in it.
 
-The page holds the layers by kind, their numbers in base85 (a quarter more than the bytes; base64 takes a third), and the
-calibration. Weights are float16; the few numbers of other names, which move whole channels, float32. The page runs
+The page holds the calibration and the layers by kind. Their numbers are in base85, a quarter longer than the bytes
+(base64: a third). Weights are float16; the few other numbers, which move whole channels, are float32. The page runs
 whatever layers `_describe` knows.
 """
 
@@ -21,8 +21,8 @@ from digit_recognizer.runtime.errors import UserError
 TEMPLATE = Path(__file__).parent / "draw_page.html"
 PLACE = "NETWORK"  # of the network in it
 MAX_NUMBERS = 4_000_000  # of a network: 10 MB of page, which a phone still opens
-# Of a logit, as a fraction of the largest one. float16 keeps 11 bits, so each weight is off by up to 5e-4 of itself, and
-# their errors partly cancel. With a largest logit of 10 and a temperature of 0.5, a probability is then off by 0.005.
+# Of a logit, as a fraction of the largest. float16 keeps 11 bits: each weight is off by up to 5e-4 of itself, and
+# the errors partly cancel. With a largest logit of 10 and a temperature of 0.5, a probability is off by 0.005 at most.
 TOLERANCE = 1e-3
 
 TYPES = {"weight": "<f2"}
@@ -43,7 +43,8 @@ def write(model: nn.Module, about: dict[str, str]) -> bytes:
         if count > MAX_NUMBERS:
             raise UserError(f"the network has more than {MAX_NUMBERS:,} numbers, too many for html; export it as onnx")
         for name, each in arrays.items():
-            numbers = each.detach().numpy().astype(TYPES.get(name, "<f4"))
+            with np.errstate(over="ignore"):
+                numbers = each.detach().numpy().astype(TYPES.get(name, "<f4"))
             if not np.isfinite(numbers).all():
                 raise UserError("the network has weights above 65,504, which html cannot hold; export it as onnx")
             packed += numbers.tobytes()
