@@ -30,7 +30,14 @@ def test_the_page_in_docs_is_what_the_command_writes(command, tmp_path):
     assert len(PAGE.read_bytes()) <= 800_000
 
 
-def test_the_calibration_travels_along(optdigits):
+@pytest.mark.parametrize("calibration", ["no", {"temperature": 1.0}, {"temperature": 0, "rejection_threshold": 0.1}])
+def test_a_calibration_that_is_none_is_refused_in_one_line(calibration, command, trained, small_recipe, tmp_path):
+    checkpoints.save(tmp_path / "model.pth", trained[0], small_recipe, {"calibration": calibration})
+    status, _, err = command("export", tmp_path / "model.pth", "--format", "html", "--out", tmp_path / "page.html")
+    assert status == 2 and "has no usable calibration" in err and err.count("\n") == 1
+
+
+def test_the_calibration_travels_along():
     checkpoint = checkpoints.load(SHIPPED)
     about, calibration = export.description(checkpoint), checkpoint.record["calibration"]
     network = network_in(export_html.write(checkpoint.model, about))

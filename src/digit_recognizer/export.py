@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import importlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +71,29 @@ def write(path: str | Path, model: nn.Module, format: str, about: dict[str, str]
 def description(checkpoint: checkpoints.Checkpoint) -> dict[str, str]:
     """What a file says of its training, as text: recipe, its fields as JSON, data set, calibration where there is one.
 
-    Empty for a bare state dict.
+    Empty for a bare state dict. Raises UserError for a calibration that recognition would not take.
     """
     if checkpoint.recipe is None:
         return {}
     fields = json.dumps(dataclasses.asdict(checkpoint.recipe), default=str)
     dataset = (checkpoint.record or {}).get("dataset", checkpoint.recipe.dataset)
-    calibration = (checkpoint.record or {}).get("calibration") or {}
-    names = [name for name in ("temperature", "rejection_threshold") if name in calibration]
     about = {"recipe": checkpoint.recipe.name, "recipe_fields": fields, "dataset": dataset}
-    return about | {name: repr(float(calibration[name])) for name in names}
+    return about | _calibration((checkpoint.record or {}).get("calibration"))
+
+
+def _calibration(calibration: Any) -> dict[str, str]:
+    """Temperature and rejection threshold of a record as text, {} without one. Raises UserError where not usable."""
+    if calibration is None:
+        return {}
+    names = ("temperature", "rejection_threshold")
+    values = [calibration.get(name) for name in names] if isinstance(calibration, dict) else [None, None]
+    if (
+        all(type(value) in (int, float) for value in values)
+        and 0.001 <= values[0] <= 1000
+        and 0 <= values[1] < math.inf
+    ):
+        return {name: repr(float(value)) for name, value in zip(names, values, strict=True)}
+    raise UserError("the model has no usable calibration of its confidence; take another copy of it, or train it again")
 
 
 def _check_packages(format: str) -> None:
