@@ -4,7 +4,7 @@ onnx          the whole network: "pixels", float32 (n, 1, 28, 28) in [0, 1], to 
 safetensors   its weights and buffers under PyTorch's names; the reader builds the layers
 html          a page to draw digits in, which reads them with the network (export_html)
 
-Normalisation is inside both. What is known of the training goes along as text.
+Normalisation is inside all of them. What is known of the training goes along as text.
 """
 
 import copy
@@ -83,16 +83,12 @@ def description(checkpoint: checkpoints.Checkpoint) -> dict[str, str]:
 
 def _calibration(calibration: Any) -> dict[str, str]:
     """Temperature and rejection threshold of a record as text, {} without one. Raises UserError where not usable."""
-    if calibration is None:
-        return {}
-    names = ("temperature", "rejection_threshold")
-    values = [calibration.get(name) for name in names] if isinstance(calibration, dict) else [None, None]
-    if (
-        all(type(value) in (int, float) for value in values)
-        and 0.001 <= values[0] <= 1000
-        and 0 <= values[1] < math.inf
-    ):
-        return {name: repr(float(value)) for name, value in zip(names, values, strict=True)}
+    match calibration:
+        case None:
+            return {}
+        case {"temperature": float(temperature), "rejection_threshold": float(threshold)}:
+            if 0.001 <= temperature <= 1000 and 0 <= threshold < math.inf:
+                return {"temperature": repr(temperature), "rejection_threshold": repr(threshold)}
     raise UserError("the model has no usable calibration of its confidence; take another copy of it, or train it again")
 
 
