@@ -86,9 +86,9 @@ def _calibration(calibration: Any) -> dict[str, str]:
     match calibration:
         case None:
             return {}
-        case {"temperature": float(temperature), "rejection_threshold": float(threshold)}:
+        case {"temperature": int() | float() as temperature, "rejection_threshold": int() | float() as threshold}:
             if 0.001 <= temperature <= 1000 and 0 <= threshold < math.inf:
-                return {"temperature": repr(temperature), "rejection_threshold": repr(threshold)}
+                return {"temperature": repr(float(temperature)), "rejection_threshold": repr(float(threshold))}
     raise UserError("the model has no usable calibration of its confidence; take another copy of it, or train it again")
 
 

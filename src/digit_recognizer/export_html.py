@@ -24,8 +24,7 @@ MAX_NUMBERS = 4_000_000  # of a network: 10 MB of page, which a phone still open
 # Of a logit, as a fraction of the largest. float16 keeps 11 bits: each weight is off by up to 5e-4 of itself, and
 # the errors partly cancel. With a largest logit of 10 and a temperature of 0.5, a probability is off by 0.005 at most.
 TOLERANCE = 1e-3
-
-TYPES = {"weight": "<f2"}
+TYPES = {"weight": "<f2"}  # of arrays by name; the others are "<f4"
 
 Layer = dict[str, Any]  # kind, what else the page needs, and shapes: how many numbers each of its arrays has, by name
 
