@@ -2,8 +2,9 @@
 
 onnx          the whole network: "pixels", float32 (n, 1, 28, 28) in [0, 1], to "logits", float32 (n, 10), for any n
 safetensors   its weights and buffers under PyTorch's names; the reader builds the layers
+html          a page to draw digits in, which reads them with the network (export_html)
 
-Normalisation is inside both. What is known of the training goes along as text.
+Normalisation is inside all of them. What is known of the training goes along as text.
 """
 
 import copy
@@ -16,14 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from digit_recognizer import checkpoints, data, evaluation
+from digit_recognizer import calibrated, checkpoints, data, evaluation, export_html
 from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.packages import missing_package
 
-PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "safetensors": ("safetensors",)}  # that each format needs
+# that each format needs
+PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "safetensors": ("safetensors",), "html": ()}
 DIGITS = 1000  # are compared: of optdigits, which is always there
-TOLERANCE = 1e-5  # as a fraction of the largest logit, since float32 rounds in proportion
+TOLERANCE = 1e-5  # as a fraction of the largest logit, since float32 rounds in proportion; html has its own
 
 
 def run(path: str | Path, format: str, out: str | Path, mean: float | None = None, std: float | None = None) -> None:
@@ -46,7 +48,7 @@ def write(path: str | Path, model: nn.Module, format: str, about: dict[str, str]
 
     model: any that takes float32 (n, 1, 28, 28) and returns float32 (n, 10); unchanged. about: goes along as text.
     Returns the largest difference, as a fraction of the largest logit, or of 1 where all are smaller. Raises UserError,
-    leaving what was at path, where that is above TOLERANCE, packages are missing or writing fails.
+    leaving what was at path, where that is above the tolerance, packages are missing or writing fails.
     """
     check_packages(format)
     model = copy.deepcopy(model).cpu().eval()
@@ -54,21 +56,28 @@ def write(path: str | Path, model: nn.Module, format: str, about: dict[str, str]
     expected = evaluation.predict(model, images)
     if not expected.isfinite().all():
         raise UserError(f"{path} is not written: the network's logits are not finite numbers; train it again")
-    content = (_onnx if format == "onnx" else _safetensors)(model, about)
-    logits = _onnx_logits(content, images) if format == "onnx" else _safetensors_logits(content, model, images)
+    content = {"onnx": _onnx, "safetensors": _safetensors, "html": export_html.write}[format](model, about)
+    if format == "html":
+        logits = export_html.logits(content, images)
+    else:
+        logits = _onnx_logits(content, images) if format == "onnx" else _safetensors_logits(content, model, images)
     difference = float((logits - expected).abs().max() / expected.abs().max().clamp(min=1))
-    if not difference <= TOLERANCE:  # written so that NaN fails too
+    if not difference <= (export_html.TOLERANCE if format == "html" else TOLERANCE):  # written so that NaN fails too
         raise UserError(f"{path} is not written: its logits would be off by {difference:.1e} of the largest; report it")
     files.write_atomically(path, content)
     return difference
 
 
 def description(checkpoint: checkpoints.Checkpoint) -> dict[str, str]:
-    """What a file says of its training, as text: recipe, its fields, data set, calibration. Empty for a state dict."""
+    """What a file says of its training, as text: recipe, its fields, data set, calibration, hash of the weights.
+
+    Empty for a bare state dict. Raises UserError for a calibration that recognition would not take.
+    """
     if checkpoint.recipe is None:
         return {}
     fields = json.dumps(dataclasses.asdict(checkpoint.recipe), default=str)
     record = checkpoint.record or {}
+    calibrated.usable("the model", record.get("calibration"))
     return {
         "recipe": checkpoint.recipe.name,
         "recipe_fields": fields,
@@ -81,7 +90,7 @@ def description(checkpoint: checkpoints.Checkpoint) -> dict[str, str]:
 def check_packages(format: str) -> None:
     """Raise UserError where the format is unknown or what it needs is not installed."""
     if format not in PACKAGES:
-        raise UserError(f"unknown format '{format}'; there are {' and '.join(PACKAGES)}")
+        raise UserError(f"unknown format '{format}'; there are onnx, safetensors and html")
     try:
         for name in PACKAGES[format]:
             importlib.import_module(name)

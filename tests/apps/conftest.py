@@ -1,6 +1,7 @@
-"""The page's true server, which the tests of trust and those in the browser share."""
+"""The page's true server, which the tests of trust and those in the browser share; and that browser."""
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from page_client import served
 
 from digit_recognizer import checkpoints
 
+CHROMIUM = "/usr/bin/chromium"
+QUIET = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
+)
 # Python's own audit of what a program opens, asks for and reaches, from its first line on.
 RECORDER = """
 import os, sys
@@ -49,3 +55,22 @@ def server(folder):
     with served(home, folder / "models", PYTHONPATH=path, DIGITS_TEST_RECORD=str(folder / "record")) as running:
         yield running
     assert [path for path in home.rglob("*") if path.is_file()] == [home / "log"]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """The browser. Where CI_SCREEN promises one, a test that needs it never skips.
+
+    It ends with this module: while playwright runs, other tests of this process can start no event loop.
+    """
+    missing = None if shutil.which(CHROMIUM) else f"there is no {CHROMIUM}; apt-get install chromium"
+    try:
+        from playwright import sync_api
+    except ImportError:
+        missing = "playwright is not installed"
+    if missing:
+        (pytest.fail if os.environ.get("CI_SCREEN") == "1" else pytest.skip)(missing)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
+        yield browser
+        browser.close()

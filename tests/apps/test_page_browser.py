@@ -1,9 +1,7 @@
 """The page in a real browser, Debian's Chromium, at the widths of a desk and of a telephone."""
 
 import asyncio
-import os
 import re
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,32 +9,8 @@ import pytest
 from page_client import Visitor, picture
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
-CHROMIUM = "/usr/bin/chromium"
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
-)
 SIZES = {"desk": {"width": 1200, "height": 1000}, "telephone": {"width": 390, "height": 844}}
 PATIENCE = 60_000  # milliseconds; the first visit imports torch, perhaps beside a busy process
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """The browser. Where CI_SCREEN promises one, a test that needs it never skips.
-
-    It ends with this module: while playwright runs, other tests of this process can start no event loop.
-    """
-    missing = None if shutil.which(CHROMIUM) else f"there is no {CHROMIUM}; apt-get install chromium"
-    try:
-        from playwright import sync_api
-    except ImportError:
-        missing = "playwright is not installed"
-    if missing:
-        (pytest.fail if os.environ.get("CI_SCREEN") == "1" else pytest.skip)(missing)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -49,12 +49,12 @@ def evaluate(options: argparse.Namespace) -> None:
 def add_export_flags(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `export`."""
     add_model(parser)
-    parser.add_argument("--format", metavar="NAME", required=True, help="onnx or safetensors")
+    parser.add_argument("--format", metavar="NAME", required=True, help="onnx, safetensors or html")
     parser.add_argument("--out", metavar="FILE", required=True, help="the file to write")
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write a saved model for other programs, as ONNX or safetensors."""
+    """Write a saved model for other programs, as ONNX or safetensors, or as a page to draw digits in."""
     from digit_recognizer import export
     from digit_recognizer.page_reader import checkpoints
     from digit_recognizer.page_reader import export as page_reader_export

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from digit_recognizer import calibrated
 from digit_recognizer.onnx_model import OnnxModel
 from digit_recognizer.page_reader.reader import PageReader, pretrained
 from digit_recognizer.preprocessing.page import PreprocessedDigit, analyze
@@ -74,9 +75,8 @@ class Recognizer:
         if is_onnx and (mean is not None or std is not None):
             raise UserError(f"{path} holds its own normalisation; leave out --mean and --std")
         model, output, calibration = _load_onnx(path) if is_onnx else _load_checkpoint(path, mean, std)
-        calibrated = _usable(path, calibration)
         return cls(
-            model, calibrated.get("temperature", 1.0), calibrated.get("rejection_threshold", 0.0), page_reader,
+            model, **calibrated.usable(path, calibration), page_reader=page_reader,
             gives_probabilities=output == "softmax",
         )  # fmt: skip
 
@@ -155,18 +155,6 @@ def _load_checkpoint(path: Path, mean: float | None, std: float | None) -> tuple
     checkpoint = checkpoints.load(path, mean, std)
     output = "logits" if checkpoint.recipe is None else checkpoint.recipe.output
     return checkpoint.model, output, (checkpoint.record or {}).get("calibration")
-
-
-def _usable(path: Path, calibration: Any) -> dict[str, float]:
-    """The calibration as Recognizer takes it, {} without one. Raises UserError where it is not usable."""
-    if calibration is None:
-        return {}
-    if isinstance(calibration, dict):
-        temperature, threshold = (calibration.get(name, "absent") for name in ("temperature", "rejection_threshold"))
-        are_numbers = type(temperature) in (int, float) and type(threshold) in (int, float)
-        if are_numbers and 0.001 <= temperature <= 1000 and 0 <= threshold < float("inf"):
-            return {"temperature": temperature, "rejection_threshold": threshold}
-    raise UserError(f"{path} has no usable calibration of its confidence; take another copy of it, or train it again")
 
 
 def load_model(path: str | Path, mean: float | None = None, std: float | None = None) -> Recognizer:
