@@ -32,8 +32,8 @@ Layer = dict[str, Any]  # kind, what else the page needs, and shapes: how many n
 def write(model: nn.Module, about: dict[str, str]) -> bytes:
     """The page of a network; the same bytes for the same network.
 
-    about: of export.description; without a calibration, temperature and rejection_threshold are 1 and 0. Raises UserError
-    where the network has other layers, is too large, or has weights that are too large for float16.
+    about: of export.description; without a calibration, temperature and rejection_threshold are 1 and 0. Raises
+    UserError where the network has other layers, is too large, or has weights that are too large for float16.
     """
     layers, packed, count = [], b"", 0
     for layer, arrays in _describe(model):
