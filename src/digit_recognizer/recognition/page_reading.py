@@ -16,10 +16,13 @@ from digit_recognizer.recipes.page_reader import OTHER
 from digit_recognizer.recognition.prediction import BLANK, SEVERAL, UNLIKE, Number, Prediction
 
 # Greatest probability that a digit is none, as PageNet sees it, by what the network of single digits says of it.
-MAX_OTHER = 0.6
+MAX_OTHER = 0.85
 MAX_OTHER_REFUSED = 0.3  # where it refuses it
 MIN_UNDISPUTED = 0.98  # confidence of the network of single digits, from which on it is believed
 WEIGHT = 0.35  # of the network of single digits in the logarithmic probabilities; PageNet has the rest
+MIN_FAINT = 0.3  # score of a glyph that is read because both networks are sure of it, beside clearer ones
+MIN_CONFIRMED = 0.99  # confidence of both together, which a faint glyph needs
+MAX_SHARED = 0.3  # of a faint glyph's box, in that of a clear one
 MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
 MIN_EVIDENCE = 1.2  # mean of score and confidence together, of a row
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
@@ -58,10 +61,12 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
     reader: finds the digits. read_digits: the network of single digits; see Recognizer.read.
     """
     page, glyphs = find(page, reader)
+    found = find_rows(page, glyphs, read_digits)
+    glyphs = [reading.glyph for reading in itertools.chain.from_iterable(found)]
     kept: list[list[Reading]] = []
     unread: list[str] = []
     unread_count, left_out = 0, 0
-    for row in find_rows(page, glyphs, read_digits):
+    for row in found:
         missing = sum(reading.character == "?" for reading in row)
         if not _is_writing(row) and _is_grain(row):
             continue
@@ -95,9 +100,21 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
 
 
 def find_rows(page: Page, glyphs: list[Glyph], read_digits: ReadDigits) -> list[list[Reading]]:
-    """The glyphs by row, each read by both networks."""
-    readings = read_glyphs(page, glyphs, glyphs, read_digits)
-    return [[readings[index] for index in row] for row in rows.find_rows(_boxes(glyphs))]
+    """The glyphs by row, each read by both networks; without faint ones of which they are not sure."""
+    clear = _clear(glyphs)
+    readings = [
+        reading
+        for reading in read_glyphs(page, glyphs, glyphs, read_digits)
+        if reading.glyph.score >= detection.MIN_READ_SCORE or _is_confirmed(reading, clear)
+    ]
+    return [[readings[index] for index in row] for row in rows.find_rows(_boxes([each.glyph for each in readings]))]
+
+
+def _is_confirmed(reading: Reading, clear: list[Glyph]) -> bool:
+    """Whether a faint glyph is a digit of which both networks are sure, and no part of a clear one."""
+    if reading.prediction.digit is None or reading.prediction.confidence < MIN_CONFIRMED:
+        return False
+    return not any(detection.share(reading.glyph.box, glyph.box) > MAX_SHARED for glyph in clear)
 
 
 def _is_writing(row: list[Reading]) -> bool:
@@ -134,25 +151,31 @@ def _confidence(features: Sequence[float], weights: Sequence[float] | None) -> f
 
 
 def find(page: Page, reader: PageReader) -> tuple[Page, list[Glyph]]:
-    """Find the glyphs of a page that are sure enough to be read.
+    """Find the glyphs of a page that are sure enough to be read, and faint ones beside them.
 
     The page is enlarged where its digits are small or none is found, and turned where they lie on their side or upside
     down.
     """
-    glyphs = find_glyphs(page, reader)
-    if not glyphs or np.median([_longest(glyph) for glyph in glyphs]) < SMALL:
+    glyphs = find_glyphs(page, reader, min_score=MIN_FAINT)
+    if not _clear(glyphs) or np.median([_longest(glyph) for glyph in _clear(glyphs)]) < SMALL:
         larger = page.enlarge()
-        found = find_glyphs(larger, reader) if larger else []
-        if larger and _evidence(found) > _evidence(glyphs):
+        found = find_glyphs(larger, reader, min_score=MIN_FAINT) if larger else []
+        if larger and _evidence(_clear(found)) > _evidence(_clear(glyphs)):
             page, glyphs = larger, found
-    if len(glyphs) >= MIN_TURNED and _evidence(glyphs) < SURE * len(glyphs):
+    clear = _clear(glyphs)
+    if len(clear) >= MIN_TURNED and _evidence(clear) < SURE * len(clear):
         turned = [page.turn(quarters) for quarters in (1, 2, 3)]
-        all_found = [find_glyphs(each, reader) for each in turned]
-        best = max(range(3), key=lambda index: _evidence(all_found[index], TELLING))
-        evidence = _evidence(all_found[best], TELLING)
-        if evidence > max(MIN_TURNED * SURE, TURN_GAIN * _evidence(glyphs, TELLING)):
-            return turned[best], all_found[best]
-    return page, glyphs
+        all_found = [find_glyphs(each, reader, min_score=MIN_FAINT) for each in turned]
+        best = max(range(3), key=lambda index: _evidence(_clear(all_found[index]), TELLING))
+        evidence = _evidence(_clear(all_found[best]), TELLING)
+        if evidence > max(MIN_TURNED * SURE, TURN_GAIN * _evidence(clear, TELLING)):
+            page, glyphs = turned[best], all_found[best]
+    return page, glyphs if _clear(glyphs) else []
+
+
+def _clear(glyphs: list[Glyph]) -> list[Glyph]:
+    """Those that are not faint."""
+    return [glyph for glyph in glyphs if glyph.score >= detection.MIN_READ_SCORE]
 
 
 def _longest(glyph: Glyph) -> float:
