@@ -21,7 +21,7 @@ MAX_PEAKS = 1500  # of a level
 MAX_INSIDE = 0.8  # of the smaller of two glyphs, in the box of the other
 MAX_PART_INSIDE = 0.5  # the same, where one is MIN_RATIO times as long as the other
 MIN_RATIO = 1.4
-MAX_REPEATED = 0.5  # of the smaller of two glyphs that look alike, in the box of the other: two findings of one stroke
+MAX_REPEATED = 0.7  # of the smaller of two glyphs that look alike, in the box of the other: two findings of one stroke
 MAX_OVERLAP = 0.45  # intersection over union of two glyphs
 
 # PageNet, computed by whatever can: float32 (1, 1, height, width), both sides multiples of MULTIPLE, to arrays.
@@ -139,13 +139,6 @@ def _suppress(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> lis
         probabilities = (classes[same] * weights).sum(0) / weights.sum()
         glyphs.append(Glyph(tuple(boxes[place].tolist()), float(scores[place]), probabilities))
     return glyphs
-
-
-def share(one: Sequence[float], other: Sequence[float]) -> float:
-    """How much of one box lies in the other: 0 to 1."""
-    across, down = (min(one[side + 2], other[side + 2]) - max(one[side], other[side]) for side in (0, 1))
-    area = (one[2] - one[0]) * (one[3] - one[1])
-    return float(max(0.0, across) * max(0.0, down) / area) if area > 0 else 0.0
 
 
 def iou(one: Sequence[float], other: Sequence[float]) -> float:

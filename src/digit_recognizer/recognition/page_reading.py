@@ -22,7 +22,6 @@ MIN_UNDISPUTED = 0.98  # confidence of the network of single digits, from which 
 WEIGHT = 0.35  # of the network of single digits in the logarithmic probabilities; PageNet has the rest
 MIN_FAINT = 0.3  # score of a glyph that is read because both networks are sure of it, beside clearer ones
 MIN_CONFIRMED = 0.99  # confidence of both together, which a faint glyph needs
-MAX_SHARED = 0.3  # of a faint glyph's box, in that of a clear one
 MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
 MIN_EVIDENCE = 1.2  # mean of score and confidence together, of a row
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
@@ -101,20 +100,15 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
 
 def find_rows(page: Page, glyphs: list[Glyph], read_digits: ReadDigits) -> list[list[Reading]]:
     """The glyphs by row, each read by both networks; without faint ones of which they are not sure."""
-    clear = _clear(glyphs)
-    readings = [
-        reading
-        for reading in read_glyphs(page, glyphs, glyphs, read_digits)
-        if reading.glyph.score >= detection.MIN_READ_SCORE or _is_confirmed(reading, clear)
-    ]
+    readings = [reading for reading in read_glyphs(page, glyphs, glyphs, read_digits) if _is_clear(reading)]
     return [[readings[index] for index in row] for row in rows.find_rows(_boxes([each.glyph for each in readings]))]
 
 
-def _is_confirmed(reading: Reading, clear: list[Glyph]) -> bool:
-    """Whether a faint glyph is a digit of which both networks are sure, and no part of a clear one."""
-    if reading.prediction.digit is None or reading.prediction.confidence < MIN_CONFIRMED:
-        return False
-    return not any(detection.share(reading.glyph.box, glyph.box) > MAX_SHARED for glyph in clear)
+def _is_clear(reading: Reading) -> bool:
+    """Whether a glyph is not faint, or is a digit of which both networks are sure."""
+    prediction = reading.prediction
+    is_confirmed = prediction.digit is not None and prediction.confidence >= MIN_CONFIRMED
+    return reading.glyph.score >= detection.MIN_READ_SCORE or is_confirmed
 
 
 def _is_writing(row: list[Reading]) -> bool:
