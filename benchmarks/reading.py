@@ -23,7 +23,7 @@ from digit_recognizer.cli.parser import Parser, run_main
 SEED = 2_000_000  # of pages and pairs that nothing was chosen on
 EMPTY_SIDE = 480  # pixels
 TURNS = (-10, -5, 5, 10)  # degrees
-COUNTS = {"pages": 2000, "pairs": 10_000, "empty": 500}
+COUNTS = {"pages": 5000, "pairs": 10_000, "empty": 500}
 QUICK = {"pages": 30, "pairs": 20, "empty": 5}
 BINS = 10  # of equal count, in the calibration error of numbers
 

@@ -21,7 +21,7 @@ MAX_PEAKS = 1500  # of a level
 MAX_INSIDE = 0.8  # of the smaller of two glyphs, in the box of the other
 MAX_PART_INSIDE = 0.5  # the same, where one is MIN_RATIO times as long as the other
 MIN_RATIO = 1.4
-MAX_REPEATED = 0.7  # of the smaller of two glyphs that look alike, in the box of the other: two findings of one stroke
+MAX_REPEATED = 0.5  # of the smaller of two glyphs that look alike, in the box of the other: two findings of one stroke
 MAX_OVERLAP = 0.45  # intersection over union of two glyphs
 
 # PageNet, computed by whatever can: float32 (1, 1, height, width), both sides multiples of MULTIPLE, to arrays.

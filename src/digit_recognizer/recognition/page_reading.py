@@ -37,6 +37,7 @@ SURE = 0.7  # mean probability of the digits, above which a page lies upright
 TURN_GAIN = 1.3  # times the evidence of digits that a turned page must give
 MIN_UNREAD_EXTENT = 0.4  # of a row's height, from which on a shape in it is writing
 MAX_UNREAD_EXTENT = 2.0  # of the same; what is larger is an edge or a shadow
+MAX_INCOMPLETE = 0.89  # confidence in a number beside which shapes were not read: it is not sure, whatever was read
 MIN_COVERED = 0.4  # of a shape, by the boxes of glyphs that were found
 
 ReadDigits = Callable[[Sequence[PreprocessedDigit]], list[Prediction]]
@@ -130,18 +131,19 @@ def _split(row: list[Reading]) -> tuple[str, ...]:
 def confidence_features(readings: Sequence[Reading], unread: int) -> tuple[float, ...]:
     """What tells how likely a number is right.
 
-    They are 1, the log-odds of all digits being right if their confidences were independent, the sum of the logarithms
-    of the scores of the glyphs, and the number of shapes that were not read.
+    They are 1, the log-odds of all digits being right if their confidences were independent, the mean of the logarithms
+    of the scores of the glyphs, and whether shapes were not read. unread: how many.
     """
     product = float(np.prod([reading.prediction.confidence for reading in readings]))
     product = min(max(product, 1e-6), 1 - 1e-6)
-    scores = sum(math.log(reading.glyph.score) for reading in readings)
-    return 1.0, math.log(product / (1 - product)), scores, float(unread)
+    scores = float(np.mean([math.log(reading.glyph.score) for reading in readings])) if readings else 0.0
+    return 1.0, math.log(product / (1 - product)), scores, float(unread > 0)
 
 
 def _confidence(features: Sequence[float], weights: Sequence[float] | None) -> float:
     """The probability that a number is right. weights: fitted by recognition.calibration; else the product itself."""
-    return 1 / (1 + math.exp(-float(np.dot(features, weights or (0, 1, 0, 0)))))
+    confidence = 1 / (1 + math.exp(-float(np.dot(features, weights or (0, 1, 0, 0)))))
+    return min(confidence, MAX_INCOMPLETE) if features[3] else confidence
 
 
 def find(page: Page, reader: PageReader) -> tuple[Page, list[Glyph]]:
