@@ -23,7 +23,7 @@ WEIGHT = 0.35  # of the network of single digits in the logarithmic probabilitie
 MIN_FAINT = 0.3  # score of a glyph that is read because both networks are sure of it, beside clearer ones
 MIN_CONFIRMED = 0.99  # confidence of both together, which a faint glyph needs
 MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
-MIN_EVIDENCE = 1.2  # mean of score and confidence together, of a row
+MIN_EVIDENCE = 1.1  # mean of score and confidence together, of a row
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
 MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands out on the page
 MIN_DISSENT = 0.5  # probability of another digit, with which PageNet's reading is said
@@ -82,7 +82,7 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
         digits = "that is not like a digit was" if left_out == 1 else "that are not like digits were"
         unread.append(f"{_shapes(left_out)} {digits} left out")
     readings = list(itertools.chain.from_iterable(kept))
-    features = confidence_features(readings, unread_count)
+    features = confidence_features(readings, unread_count + left_out)
     return Number(
         reason=None if kept else (UNLIKE if left_out else BLANK),
         rows=tuple("".join(reading.character for reading in row) for row in kept),
