@@ -152,16 +152,16 @@ def find(page: Page, reader: PageReader) -> tuple[Page, list[Glyph]]:
     The page is enlarged where its digits are small or none is found, and turned where they lie on their side or upside
     down.
     """
-    glyphs = find_glyphs(page, reader, min_score=MIN_FAINT)
+    glyphs = find_glyphs(page, reader, MIN_FAINT)
     if not _clear(glyphs) or np.median([_longest(glyph) for glyph in _clear(glyphs)]) < SMALL:
         larger = page.enlarge()
-        found = find_glyphs(larger, reader, min_score=MIN_FAINT) if larger else []
+        found = find_glyphs(larger, reader, MIN_FAINT) if larger else []
         if larger and _evidence(_clear(found)) > _evidence(_clear(glyphs)):
             page, glyphs = larger, found
     clear = _clear(glyphs)
     if len(clear) >= MIN_TURNED and _evidence(clear) < SURE * len(clear):
         turned = [page.turn(quarters) for quarters in (1, 2, 3)]
-        all_found = [find_glyphs(each, reader, min_score=MIN_FAINT) for each in turned]
+        all_found = [find_glyphs(each, reader, MIN_FAINT) for each in turned]
         best = max(range(3), key=lambda index: _evidence(_clear(all_found[index]), TELLING))
         evidence = _evidence(_clear(all_found[best]), TELLING)
         if evidence > max(MIN_TURNED * SURE, TURN_GAIN * _evidence(clear, TELLING)):
@@ -179,15 +179,9 @@ def _longest(glyph: Glyph) -> float:
     return max(right - left, bottom - top)
 
 
-def find_glyphs(
-    page: Page, reader: PageReader, size: float | None = None, min_score: float | None = None
-) -> list[Glyph]:
-    """The glyphs of a page, the surest first. size: in the page's pixels, where it is known.
-
-    min_score: by default that of glyphs that are read.
-    """
-    least = detection.MIN_READ_SCORE if min_score is None else min_score
-    return [glyph for glyph in detection.find_glyphs(reader.compute_maps, page.grey, size) if glyph.score >= least]
+def find_glyphs(page: Page, reader: PageReader, min_score: float, size: float | None = None) -> list[Glyph]:
+    """The glyphs of a page with at least this score, the surest first. size: in its pixels, where it is known."""
+    return [glyph for glyph in detection.find_glyphs(reader.compute_maps, page.grey, size) if glyph.score >= min_score]
 
 
 def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: ReadDigits) -> Prediction:
@@ -200,21 +194,20 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
     top, left, bottom, right = prediction.preprocessed.component.bbox
     box, size = (left, top, right, bottom), max(bottom - top, right - left)
     if prediction.digit is not None:
-        clear = find_glyphs(page, reader, size, MIN_CLEAR_SCORE)
+        clear = find_glyphs(page, reader, MIN_CLEAR_SCORE, size)
         same = [glyph for glyph in clear if detection.iou(box, glyph.box) >= MIN_SAME]
         if same:
             is_digit = _is_digit(same[0], prediction)
             return _warn(prediction, same[0]) if is_digit else prediction._replace(digit=None, reason=UNLIKE)
-    glyphs = find_glyphs(page, reader, min_score=MIN_TRACE)
+    glyphs = find_glyphs(page, reader, MIN_TRACE)
     if prediction.digit is not None and not any(detection.iou(box, glyph.box) >= MIN_NEAR for glyph in glyphs):
         prediction = prediction._replace(digit=None, reason=BLANK)
     if prediction.digit is not None and prediction.confidence >= MIN_UNDISPUTED:
         return prediction
     clear = [glyph for glyph in glyphs if glyph.score >= MIN_SURE]
     sure = [reading for reading in read_glyphs(page, clear, glyphs, read_digits) if _is_sure_digit(reading)]
-    if len(sure) == 1 and detection.iou(box, sure[0].glyph.box) < (
-        MAX_PART if prediction.reason == UNLIKE else MIN_SAME
-    ):
+    most = MAX_PART if prediction.reason == UNLIKE else MIN_SAME
+    if len(sure) == 1 and detection.iou(box, sure[0].glyph.box) < most:
         return sure[0].prediction
     if len(sure) > 1 and prediction.reason == BLANK:
         return prediction._replace(reason=SEVERAL)
