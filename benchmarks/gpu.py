@@ -1,7 +1,9 @@
 """What a graphics card does: trainings, seconds to 99 % among them, an epoch of 784-512-256-10, and predictions.
 
-Needs PyTorch, NumPy, tqdm and MNIST's files only; the package need not be installed: `PYTHONPATH=src:. python -m
-benchmarks gpu`. It takes about five minutes on an H100.
+    PYTHONPATH=src:. python -m benchmarks gpu
+
+Needs PyTorch, NumPy, tqdm and MNIST's files; the package need not be installed. Sized for less than eight minutes on one
+card.
 """
 
 import dataclasses

@@ -73,13 +73,15 @@ def main() -> None:
         for name in options.variants
         if cross_validation.seed_of(fold, repeat) not in [each["seed"] for each in results[name]["trainings"]]
     ]  # fmt: skip
-    with executors.open_executor(workers=options.processes) as executor:
-        for name, training in executor(cross_validation.train_fold, jobs) if jobs else ():
-            results[name]["trainings"].append(training)
-            print(f"{name}, seed {training['seed']}: {len(training['wrong'])} wrong", flush=True)
-            if not options.quick:
-                records.save(path, known | results)
-    print(table(results))
+    try:
+        with executors.open_executor(workers=options.processes) as executor:
+            for name, training in executor(cross_validation.train_fold, jobs) if jobs else ():
+                results[name]["trainings"].append(training)
+                print(f"{name}, seed {training['seed']}: {len(training['wrong'])} wrong", flush=True)
+                if not options.quick:
+                    records.save(path, known | results)
+    finally:  # also where it is stopped
+        print(table(results), flush=True)
 
 
 def load(path: Path) -> dict[str, Any]:
