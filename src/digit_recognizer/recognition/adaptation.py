@@ -1,0 +1,382 @@
+"""Train a network on for one person's digits, so that it knows them and does not forget those of others.
+
+Its convolutions stay; the last layer learns. So every image passes the convolutions once, and each fold of the
+cross-validation takes a second. Others' digits take part in every step: their targets are the old network's answers.
+"""
+
+import copy
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from scipy import stats
+from torch import Tensor, nn
+
+from digit_recognizer import data, evaluation, records
+from digit_recognizer.checkpoints import Checkpoint
+from digit_recognizer.data import Digits, Split
+from digit_recognizer.data.augmentation import augment, augment_batch
+from digit_recognizer.data.outliers import make_outliers
+from digit_recognizer.recipes.recipe import Recipe
+from digit_recognizer.recognition import calibration
+from digit_recognizer.recognition.scores import rejection_score
+from digit_recognizer.runtime import provenance
+from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.training import WARM_UP
+
+STEPS = 300
+LEARNING_RATE = 0.05  # the peak; see training.learning_rate's triangle
+MOMENTUM = 0.9
+OWN_BATCH = 128  # of one's own digits, augmented
+OTHERS_BATCH = 512  # of others' digits, and outliers
+OWN_WEIGHT = 0.5  # of one's own digits in the loss; others' weigh 1
+OWN_SAMPLES = 2000  # augmented copies of one's own digits, all together
+COPIES = (4, 150)  # of each of them, at least and at most
+OTHERS = 10_000  # digits of others, half of them augmented
+PENALTY = 0.01  # of the squared distance from the old weights, where MNIST is not on disk
+OUTLIERS = 2000  # on which refusal is measured
+FOLDS = 5
+MIN_PICTURES = 10
+FEW = 5  # pictures of a digit; with fewer, more are asked for
+SURE = 0.9  # probability of another digit, with which the old network contradicts a label
+LIKELY = 0.5  # the same, of a network that learned from the other pictures
+MAX_SUSPECTS = 1 / 3  # of the pictures
+SIGNIFICANCE = 0.01  # a network is worse where chance alone would lose as many with less than this probability
+
+
+class Reader(NamedTuple):
+    """The last layer of a network with its calibration; see calibration.calibrate, None without one.
+
+    features: float32 (n, k), what the layers before make of n images.
+    """
+
+    head: nn.Linear
+    calibration: dict[str, float] | None
+
+    def logits(self, features: Tensor) -> Tensor:
+        """float32 (n, 10)."""
+        with torch.no_grad():
+            return self.head(features)
+
+    def probabilities(self, features: Tensor) -> Tensor:
+        """Calibrated: float32 (n, 10)."""
+        return (self.logits(features) / (self.calibration or {}).get("temperature", 1.0)).softmax(1)
+
+    def is_right(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Whether the likeliest digit is the label: bool (n,)."""
+        return self.logits(features).argmax(1) == labels
+
+    def accepts(self, features: Tensor) -> Tensor:
+        """Whether each image is like a digit: bool (n,)."""
+        threshold = (self.calibration or {}).get("rejection_threshold", 0.0)
+        return torch.from_numpy(rejection_score(self.logits(features).numpy()) >= threshold)
+
+    def reads(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Whether each image is read right, and not refused: bool (n,)."""
+        return self.is_right(features, labels) & self.accepts(features)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How many images of a kind the old and the new network treat right. lost, gained: by the new one."""
+
+    name: str
+    total: int
+    before: int
+    after: int
+    lost: int
+    gained: int
+
+    @classmethod
+    def of(cls, name: str, before: Tensor, after: Tensor) -> "Comparison":
+        """before, after: whether each image is treated right, bool (n,)."""
+        lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
+        return cls(name, len(before), int(before.sum()), int(after.sum()), lost, gained)
+
+    @property
+    def chance(self) -> float:
+        """The probability that as many are lost, or more, by chance: McNemar's exact test, to one side."""
+        changed = self.lost + self.gained
+        return float(stats.binomtest(self.lost, changed, alternative="greater").pvalue) if changed else 1.0
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the new network is worse by more than chance."""
+        return self.chance < SIGNIFICANCE
+
+
+class Suspect(NamedTuple):
+    """A picture that looks like another digit than its label says. picture: its index."""
+
+    picture: int
+    label: int
+    looks_like: int
+
+
+class Adaptation(NamedTuple):
+    """What adapt made. The recipe is the old network's under another name; record: what checkpoints.save takes.
+
+    comparisons: one's own digits first, each read by a network that has not seen it. counts, right: of one's own
+    digits by digit. right_of_half: how many are read right by networks that learned from half as many.
+    """
+
+    model: nn.Module
+    recipe: Recipe
+    record: dict[str, Any]
+    comparisons: tuple[Comparison, ...]
+    suspects: tuple[Suspect, ...]
+    counts: tuple[int, ...]
+    right: tuple[int, ...]
+    right_of_half: int
+
+    @property
+    def worse(self) -> list[Comparison]:
+        """Where the new network is worse than the old one by more than chance."""
+        return [each for each in self.comparisons if each.is_worse]
+
+    def advice(self) -> list[str]:
+        """How many more digits would help, in sentences."""
+        total, right = sum(self.counts), sum(self.right)
+        lines = []
+        if few := [f"{FEW - count} of {digit}" for digit, count in enumerate(self.counts) if 0 < count < FEW]:
+            lines.append(f"too few to judge, draw more: {', '.join(few)}")
+        if right == total:
+            return [*lines, "all of your digits are read right by networks that have not seen them"]
+        misread = ", ".join(
+            f"{digit} ({count - good} of {count})"
+            for digit, (count, good) in enumerate(zip(self.counts, self.right, strict=True))
+            if good < count
+        )
+        lines.append(f"still misread or refused: {misread}")
+        learned = f"{self.right_of_half} of {total} are right when half of them are learned from, {right} with all"
+        more = f"{total} more would help" if right > self.right_of_half else "more of the same would help little"
+        return [*lines, f"{learned}: {more}"]
+
+
+def load_others(folder: str | Path | None = None) -> Digits:
+    """The digits of others: MNIST where it is on disk, else the embedded optdigits. Nothing is downloaded."""
+    found = data.load_from_disk(folder, validation=True)
+    return data.load("optdigits", validation=True) if found is None else found
+
+
+def adapt(
+    checkpoint: Checkpoint,
+    own: Split,
+    others: Digits,
+    seed: int = 0,
+    *,
+    trust_labels: bool = False,
+    on_step: Callable[[], None] | None = None,
+) -> Adaptation:
+    """Train a network on for one's own digits, and compare it with the old one. Nothing is saved: the caller saves.
+
+    own: as preprocessing makes them. others: see load_others. trust_labels: learn pictures that contradict their
+    labels too. on_step: called before each step; it may raise to stop. Raises UserError where there is too little to
+    learn from, or too many labels are contradicted.
+    """
+    began = time.perf_counter()
+    validate(own)
+    recipe = checkpoint.recipe
+    if recipe is None:
+        raise UserError("a bare state dict cannot be adapted, since its training is not known; name a model of ours")
+    model = copy.deepcopy(checkpoint.model)
+    body, head = split_last_layer(model)
+    seen = _see(body, own, others, recipe, seed)
+    old = Reader(copy.deepcopy(head), (checkpoint.record or {}).get("calibration"))
+    learn = functools.partial(_learn, old, seen, recipe.label_smoothing, on_step)
+
+    kept = torch.arange(len(own.labels))
+    after = cross_validate(learn, seen, kept)
+    suspects = [] if trust_labels else find_suspects(own.labels, old.probabilities(seen.own), after.probabilities)
+    if len(suspects) > MAX_SUSPECTS * len(own.labels):
+        raise UserError(
+            f"{len(suspects)} of {len(own.labels)} pictures look like another digit than their label says; "
+            "check the labels, or give --trust-labels"
+        )
+    if suspects:
+        is_kept = torch.ones(len(own.labels), dtype=torch.bool)
+        is_kept[[each.picture for each in suspects]] = False
+        kept = kept[is_kept]
+        validate(own.take(kept))
+        after = cross_validate(learn, seen, kept)
+    labels, right = own.labels[kept], after.right
+    of_half = cross_validate(learn, seen, kept, half=True)
+    new = learn(kept)
+
+    with torch.no_grad():
+        head.weight.copy_(new.head.weight)
+        head.bias.copy_(new.head.bias)
+    comparisons = (
+        Comparison.of("your digits", old.reads(seen.own[kept], labels), right),
+        Comparison.of(
+            f"{others.title}'s test digits", *(each.is_right(seen.test, others.test.labels) for each in (old, new))
+        ),
+        Comparison.of("the same, accepted", *(each.accepts(seen.test) for each in (old, new))),
+        Comparison.of("no digits, refused", *(~each.accepts(seen.outliers) for each in (old, new))),
+    )
+    adapted = replace(recipe, name=f"{recipe.name.removesuffix('_adapted')}_adapted")
+    record = {
+        "format": records.FORMAT,
+        "recipe": adapted.name,
+        "seed": seed,
+        "dataset": others.name,
+        "md5": dict(others.md5),
+        "scores": records.scores_as_dict(evaluation.score(new.logits(seen.test), others.test.labels)),
+        "calibration": new.calibration,
+        "seconds": time.perf_counter() - began,
+        "weights": provenance.weights_hash(model),
+        "made_with": provenance.collect(model),
+    }
+    return Adaptation(
+        model.eval(), adapted, record, comparisons, tuple(suspects), tuple(labels.bincount(minlength=10).tolist()),
+        tuple(labels[right].bincount(minlength=10).tolist()), int(of_half.right.sum()),
+    )  # fmt: skip
+
+
+def validate(own: Split) -> None:
+    """Raise UserError where there is too little to learn from."""
+    if len(own.labels) < MIN_PICTURES:
+        raise UserError(
+            f"there are {len(own.labels)} pictures to learn from, and {MIN_PICTURES} are the least; "
+            f"draw {FEW} of each digit that is misread"
+        )
+    if len(digits := own.labels.unique()) < 2:
+        raise UserError(
+            f"all {len(own.labels)} pictures are labelled {int(digits[0])}, from which a network learns to see this "
+            "digit everywhere; add pictures of other digits"
+        )
+
+
+def split_last_layer(model: nn.Module) -> tuple[nn.Sequential, nn.Linear]:
+    """The layers before the last linear one, and that one; both share their weights with the model."""
+    layers = list(model.children())
+    last = max(place for place, layer in enumerate(layers) if isinstance(layer, nn.Linear))
+    return nn.Sequential(*layers[:last]), layers[last]  # type: ignore[return-value]
+
+
+class _Seen(NamedTuple):
+    """Features of all images, float32 (n, k), from the layers that do not change.
+
+    own: as they are; own_samples: float32 (copies, n, k), augmented; own_labels: int64 (n,). others: beside which they
+    are learned. validation: augmented, and as they are, with the labels of the first; None without MNIST.
+    """
+
+    own: Tensor
+    own_samples: Tensor
+    own_labels: Tensor
+    others: Tensor
+    validation: tuple[Tensor, Tensor, Tensor] | None
+    test: Tensor
+    outliers: Tensor
+
+
+def _see(body: nn.Sequential, own: Split, others: Digits, recipe: Recipe, seed: int) -> _Seen:
+    generator = torch.Generator().manual_seed(seed)
+    body.eval()
+
+    @torch.no_grad()
+    def features(pixels: Tensor) -> Tensor:
+        return torch.cat([body(part) for part in pixels.split(500)])
+
+    strengths, (least, most) = recipe.augmentation, COPIES
+    copies = min(most, max(least, OWN_SAMPLES // len(own.labels)))
+    pixels = data.to_pixels(own.images)
+    own_samples = [features(augment(pixels, strengths, generator, own.labels)) for _ in range(copies)]
+
+    chosen = others.train.take(torch.randperm(len(others.train.labels), generator=generator)[:OTHERS])
+    halves = data.to_pixels(chosen.images).chunk(2)
+    augmented, _ = augment_batch(halves[0], chosen.labels[: len(halves[0])], recipe, 0, generator)
+
+    validation = None
+    if others.name != "optdigits" and others.validation is not None:  # these are too few to fit a threshold
+        images, labels = calibration.augmented_copies(others.validation, strengths)
+        plain = data.to_pixels(others.validation.images)
+        validation = features(data.to_pixels(images)), features(plain), labels
+
+    fixed = torch.Generator().manual_seed(0)  # the same outliers whatever the seed
+    test = data.to_pixels(others.test.images)
+    outliers = augment(make_outliers(test, others.test.labels, OUTLIERS, fixed), strengths, fixed)
+    return _Seen(
+        features(pixels), torch.stack(own_samples), own.labels, features(torch.cat([augmented, halves[1]])),
+        validation, features(test), features(outliers),
+    )  # fmt: skip
+
+
+def _learn(old: Reader, seen: _Seen, smoothing: float, on_step: Callable[[], None] | None, indices: Tensor) -> Reader:
+    """A last layer, trained on from the old one with one's own digits of these indices, and its calibration."""
+    generator = torch.Generator().manual_seed(0)
+    head = copy.deepcopy(old.head)
+    targets = old.logits(seen.others).softmax(1)  # of others' digits and outliers: what the old network says of them
+    weight = old.head.weight.detach()
+    penalty = 0.0 if seen.validation is not None else PENALTY
+    optimizer = torch.optim.SGD(head.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, nesterov=True)
+    for step in range(STEPS):
+        if on_step is not None:
+            on_step()
+        progress = (step + 0.5) / STEPS
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
+        own = indices[torch.randint(len(indices), (OWN_BATCH,), generator=generator)]
+        copies = torch.randint(len(seen.own_samples), (OWN_BATCH,), generator=generator)
+        others = torch.randint(len(seen.others), (OTHERS_BATCH,), generator=generator)
+        own_logits, others_logits = head(seen.own_samples[copies, own]), head(seen.others[others])
+        loss = OWN_WEIGHT * F.cross_entropy(own_logits, seen.own_labels[own], label_smoothing=smoothing)
+        loss = loss + F.cross_entropy(others_logits, targets[others])
+        loss = loss + penalty * (head.weight - weight).square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    new = Reader(head, old.calibration)
+    if seen.validation is None:
+        return new
+    augmented, plain, labels = seen.validation
+    return new._replace(calibration=calibration.fit(new.logits(augmented), labels, new.logits(plain)))
+
+
+class CrossValidated(NamedTuple):
+    """What networks that have not seen them say of one's own digits. probabilities: (n, 10); right: bool (n,)."""
+
+    probabilities: Tensor
+    right: Tensor
+
+
+def cross_validate(
+    learn: Callable[[Tensor], Reader], seen: _Seen, indices: Tensor, half: bool = False
+) -> CrossValidated:
+    """Read one's own digits of these indices, each by a network that learned from those of the other folds.
+
+    half: from half of these, of each digit.
+    """
+    labels = seen.own_labels[indices]
+    place = torch.empty_like(labels)  # of each picture among those of its digit
+    for digit in labels.unique():
+        same = (labels == digit).nonzero().flatten()
+        place[same] = torch.randperm(len(same), generator=torch.Generator().manual_seed(0))
+    folds = (place + labels) % FOLDS  # the pictures of a digit, one after the other, to all folds
+    probabilities, right = torch.empty(len(labels), 10), torch.empty(len(labels), dtype=torch.bool)
+    for fold in range(FOLDS):
+        is_held = folds == fold
+        learned = ~is_held & ((place // FOLDS % 2 == 0) if half else True)
+        if not is_held.any():
+            continue
+        reader = learn(indices[learned])
+        features = seen.own[indices[is_held]]
+        probabilities[is_held] = reader.probabilities(features)
+        right[is_held] = reader.reads(features, labels[is_held])
+    return CrossValidated(probabilities, right)
+
+
+def find_suspects(labels: Tensor, before: Tensor, after: Tensor) -> list[Suspect]:
+    """The pictures whose label the old network surely contradicts, and those that learned from the others likewise.
+
+    before, after: probabilities, float (n, 10).
+    """
+    (sure, first), (likely, second) = before.max(1), after.max(1)
+    contradicted = (first != labels) & (second == first) & (sure >= SURE) & (likely >= LIKELY)
+    return [
+        Suspect(index, int(labels[index]), int(first[index])) for index in contradicted.nonzero().flatten().tolist()
+    ]
