@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw
 def zero(rng: random.Random) -> Image.Image:
     """A narrow ellipse with a slash from far below on the left to far above on the right."""
     image, pen, width = _paper(rng)
-    across, down = rng.uniform(34, 48), rng.uniform(52, 66)
+    across, down = rng.uniform(26, 40), rng.uniform(46, 60)
     pen.line(_ellipse(across, down), fill=0, width=width, joint="curve")
-    angle, reach = rng.uniform(0.75, 1.0), rng.uniform(72, 86)
+    angle, reach = rng.uniform(0.6, 0.9), rng.uniform(80, 95)
     x, y = reach * math.cos(angle), reach * math.sin(angle)
     pen.line((100 - x, 100 + y, 100 + x, 100 - y), fill=0, width=width)
     return image
@@ -23,8 +23,8 @@ def seven(rng: random.Random) -> Image.Image:
     image, pen, width = _paper(rng)
     left, right, foot = rng.uniform(50, 64), rng.uniform(138, 152), rng.uniform(82, 104)
     pen.line((left, 40, right, 38 + rng.uniform(-4, 6), foot, 164), fill=0, width=width, joint="curve")
-    part = rng.uniform(0.72, 0.86)  # of the way down
-    x, y, half = right + (foot - right) * part, 40 + 124 * part, rng.uniform(30, 40)
+    part = rng.uniform(0.82, 0.94)  # of the way down
+    x, y, half = right + (foot - right) * part, 40 + 124 * part, rng.uniform(36, 48)
     tilt = rng.uniform(-6, 6)
     pen.line((x - half, y + tilt, x + half, y - tilt), fill=0, width=width)
     return image

@@ -43,6 +43,7 @@ OUTLIERS = 2000  # on which refusal is measured
 FOLDS = 5
 MIN_PICTURES = 10
 FEW = 5  # pictures of a digit; with fewer, more are asked for
+KNOWN = 0.9  # probability of the right digit, from which on the old network has nothing to learn
 SURE = 0.9  # probability of another digit, with which the old network contradicts a label
 LIKELY = 0.5  # the same, of a network that learned from the other pictures
 MAX_SUSPECTS = 1 / 3  # of the pictures
@@ -312,6 +313,7 @@ def _learn(old: Reader, seen: _Seen, smoothing: float, on_step: Callable[[], Non
     generator = torch.Generator().manual_seed(0)
     head = copy.deepcopy(old.head)
     targets = old.logits(seen.others).softmax(1)  # of others' digits and outliers: what the old network says of them
+    own_targets = _own_targets(old, seen, smoothing)
     weight = old.head.weight.detach()
     penalty = 0.0 if seen.validation is not None else PENALTY
     optimizer = torch.optim.SGD(head.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, nesterov=True)
@@ -324,7 +326,7 @@ def _learn(old: Reader, seen: _Seen, smoothing: float, on_step: Callable[[], Non
         copies = torch.randint(len(seen.own_samples), (OWN_BATCH,), generator=generator)
         others = torch.randint(len(seen.others), (OTHERS_BATCH,), generator=generator)
         own_logits, others_logits = head(seen.own_samples[copies, own]), head(seen.others[others])
-        loss = OWN_WEIGHT * F.cross_entropy(own_logits, seen.own_labels[own], label_smoothing=smoothing)
+        loss = OWN_WEIGHT * F.cross_entropy(own_logits, own_targets[copies, own])
         loss = loss + F.cross_entropy(others_logits, targets[others])
         loss = loss + penalty * (head.weight - weight).square().sum()
         optimizer.zero_grad()
@@ -335,6 +337,18 @@ def _learn(old: Reader, seen: _Seen, smoothing: float, on_step: Callable[[], Non
         return new
     augmented, plain, labels = seen.validation
     return new._replace(calibration=calibration.fit(new.logits(augmented), labels, new.logits(plain)))
+
+
+def _own_targets(old: Reader, seen: _Seen, smoothing: float) -> Tensor:
+    """What the probabilities of one's own augmented digits are to be: float32 (copies, n, 10).
+
+    Their labels, smoothed; but where the old network is right and sure, what it says: there is nothing to learn.
+    """
+    logits = old.logits(seen.own_samples)
+    said = logits.softmax(-1)
+    labels = F.one_hot(seen.own_labels, 10).float().expand_as(said)
+    is_known = ((logits.argmax(-1) == seen.own_labels) & (said.amax(-1) >= KNOWN))[..., None]
+    return torch.where(is_known, said, labels * (1 - smoothing) + smoothing / 10)
 
 
 class CrossValidated(NamedTuple):
