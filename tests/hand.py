@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -30,13 +31,19 @@ def seven(rng: random.Random) -> Image.Image:
     return image
 
 
+def pictures(count: int, seed: int) -> Iterator[tuple[int, Image.Image]]:
+    """That many of each, with their labels."""
+    rng = random.Random(seed)
+    for _ in range(count):
+        yield 0, zero(rng)
+        yield 7, seven(rng)
+
+
 def save(folder: Path, count: int, seed: int) -> Path:
     """Save that many of each, named after their labels, into a new folder."""
-    rng = random.Random(seed)
     folder.mkdir()
-    for number in range(count):
-        zero(rng).save(folder / f"0_{number:02}.png")
-        seven(rng).save(folder / f"7_{number:02}.png")
+    for number, (label, image) in enumerate(pictures(count, seed)):
+        image.save(folder / f"{label}_{number:02}.png")
     return folder
 
 

@@ -34,7 +34,7 @@ LEARNING_RATE = 0.05  # the peak; see training.learning_rate's triangle
 MOMENTUM = 0.9
 OWN_BATCH = 128  # of one's own digits, augmented
 OTHERS_BATCH = 512  # of others' digits, and outliers
-OWN_WEIGHT = 0.5  # of one's own digits in the loss; others' weigh 1
+OWN_WEIGHT, MAX_OWN_WEIGHT = 0.01, 0.5  # of each of one's own digits in the loss, and of all; others' weigh 1
 OWN_SAMPLES = 2000  # augmented copies of one's own digits, all together
 COPIES = (4, 150)  # of each of them, at least and at most
 OTHERS = 10_000  # digits of others, half of them augmented
@@ -314,6 +314,7 @@ def _learn(old: Reader, seen: _Seen, smoothing: float, on_step: Callable[[], Non
     head = copy.deepcopy(old.head)
     targets = old.logits(seen.others).softmax(1)  # of others' digits and outliers: what the old network says of them
     own_targets = _own_targets(old, seen, smoothing)
+    own_weight = min(MAX_OWN_WEIGHT, OWN_WEIGHT * len(indices))
     weight = old.head.weight.detach()
     penalty = 0.0 if seen.validation is not None else PENALTY
     optimizer = torch.optim.SGD(head.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, nesterov=True)
@@ -326,7 +327,7 @@ def _learn(old: Reader, seen: _Seen, smoothing: float, on_step: Callable[[], Non
         copies = torch.randint(len(seen.own_samples), (OWN_BATCH,), generator=generator)
         others = torch.randint(len(seen.others), (OTHERS_BATCH,), generator=generator)
         own_logits, others_logits = head(seen.own_samples[copies, own]), head(seen.others[others])
-        loss = OWN_WEIGHT * F.cross_entropy(own_logits, own_targets[copies, own])
+        loss = own_weight * F.cross_entropy(own_logits, own_targets[copies, own])
         loss = loss + F.cross_entropy(others_logits, targets[others])
         loss = loss + penalty * (head.weight - weight).square().sum()
         optimizer.zero_grad()
@@ -374,7 +375,7 @@ def cross_validate(
     probabilities, right = torch.empty(len(labels), 10), torch.empty(len(labels), dtype=torch.bool)
     for fold in range(FOLDS):
         is_held = folds == fold
-        learned = ~is_held & ((place // FOLDS % 2 == 0) if half else True)
+        learned = ~is_held & ((place + labels) % 2 == 0 if half else True)
         if not is_held.any():
             continue
         reader = learn(indices[learned])
