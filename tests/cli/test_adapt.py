@@ -70,5 +70,5 @@ def test_a_stopped_run_and_a_worse_network_leave_the_old_file(ending, status, tm
         monkeypatch.setattr(adaptation, "SIGNIFICANCE", 2)
     else:
         monkeypatch.setattr(main.adapt, "_report", lambda *_: (_ for _ in ()).throw(ending))
-    assert command("adapt", folder, "--out", tmp_path / "mine.pth")[0] == status
+    assert command("adapt", folder, "--trust-labels", "--out", tmp_path / "mine.pth")[0] == status
     assert (tmp_path / "mine.pth").read_bytes() == b"the old one"
