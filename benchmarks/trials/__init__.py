@@ -2,4 +2,5 @@
 
 refusal_scores   which score of the shipped network tells digits from what is no digit
 page_reading     what the constants of page reading do
+hands            how the network of single digits reads public hands
 """

@@ -4,7 +4,7 @@
 
 The pages are synthetic, of MNIST's validation digits, with pairs of them that touch; DIR holds strangers' pictures, as
 benchmarks.reading takes them. The record is results/trials/page_reading.json; docs/experiments.md tells it. It takes
-ten minutes with one thread.
+half an hour with one thread.
 """
 
 import csv
@@ -14,13 +14,15 @@ from typing import Any
 from benchmarks import reading
 from digit_recognizer.cli.parser import Parser, run_main
 
-PAGE_SEED, PAGES, PAIRS = 5_000_000, 400, 150
+PAGE_SEED, PAGES, PAIRS = 5_000_000, 2500, 400
 # A constant of recognition.page_reading or page_reader.detection, and the values that are tried.
 CHANGES = {
     "WEIGHT": (0, 0.2, 0.5, 0.65, 1),
-    "MIN_READ_SCORE": (0.35, 0.4, 0.5),
-    "MIN_EVIDENCE": (0, 1.1, 1.3),
-    "MAX_OTHER": (0.5, 0.7),
+    "MIN_READ_SCORE": (0.45, 0.5, 0.6),
+    "MIN_FAINT": (0.2, 0.55),  # the latter: no faint glyph is read
+    "MIN_CONFIRMED": (0.98,),
+    "MIN_EVIDENCE": (1.1, 1.3),
+    "MAX_OTHER": (0.6,),
 }
 
 

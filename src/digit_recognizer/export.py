@@ -31,16 +31,21 @@ TOLERANCE = 1e-5  # as a fraction of the largest logit, since float32 rounds in 
 def run(path: str | Path, format: str, out: str | Path, mean: float | None = None, std: float | None = None) -> None:
     """Export the network of a file (see checkpoints.load), and print what was written. Raises UserError."""
     out = Path(out)
-    if out.exists() and not out.is_file():
-        raise UserError(f"{out} is a folder, or not an ordinary file; give --out the name of a file")
+    check_target(out, path)
     checkpoint = checkpoints.load(path, mean, std)
-    if out.exists() and out.samefile(path):
-        raise UserError(f"{out} is the model itself; give --out another name")
     difference = write(out, checkpoint.model, format, description(checkpoint))
     print(
         f"wrote {out}: {out.stat().st_size / 1000:,.0f} kB; logits as PyTorch's, "
         f"largest difference {difference:.1e} of the largest logit, n = {DIGITS:,} digits of optdigits"
     )
+
+
+def check_target(out: Path, path: str | Path) -> None:
+    """Raise UserError where the export of a file cannot be written to out."""
+    if out.exists() and not out.is_file():
+        raise UserError(f"{out} is a folder, or not an ordinary file; give --out the name of a file")
+    if out.exists() and Path(path).exists() and out.samefile(path):
+        raise UserError(f"{out} is the model itself; give --out another name")
 
 
 def write(path: str | Path, model: nn.Module, format: str, about: dict[str, str]) -> float:
@@ -56,13 +61,18 @@ def write(path: str | Path, model: nn.Module, format: str, about: dict[str, str]
     expected = evaluation.predict(model, images)
     if not expected.isfinite().all():
         raise UserError(f"{path} is not written: the network's logits are not finite numbers; train it again")
-    content = {"onnx": _onnx, "safetensors": _safetensors, "html": export_html.write}[format](model, about)
-    if format == "html":
-        logits = export_html.logits(content, images)
+    tolerance = TOLERANCE
+    if format == "onnx":
+        content = _onnx(model, about)
+        logits = _onnx_logits(content, images)
+    elif format == "safetensors":
+        content = _safetensors(model, about)
+        logits = _safetensors_logits(content, model, images)
     else:
-        logits = _onnx_logits(content, images) if format == "onnx" else _safetensors_logits(content, model, images)
+        content, tolerance = export_html.write(model, about), export_html.TOLERANCE
+        logits = export_html.logits(content, images)
     difference = float((logits - expected).abs().max() / expected.abs().max().clamp(min=1))
-    if not difference <= (export_html.TOLERANCE if format == "html" else TOLERANCE):  # written so that NaN fails too
+    if not difference <= tolerance:  # written so that NaN fails too
         raise UserError(f"{path} is not written: its logits would be off by {difference:.1e} of the largest; report it")
     files.write_atomically(path, content)
     return difference

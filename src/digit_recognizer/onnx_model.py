@@ -7,12 +7,14 @@ import numpy as np
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.packages import missing_package
 
-# Quiet before the first session: a machine without a graphics card is nothing to warn of.
-LOG_ERRORS_ONLY = 3
+LOG_ERRORS_ONLY = 3  # a machine without a graphics card is nothing to warn of
 
 
 class OnnxModel:
-    """A network of one input and one or several outputs. about: what its file says of the training, as text."""
+    """A network of one input and one or several outputs, float32 all of them.
+
+    about: what its file says of the training, as text. Shapes have a name or None where any number of rows will do.
+    """
 
     def __init__(self, path: str | Path | bytes) -> None:
         """path: of the file, or its content.
@@ -35,11 +37,15 @@ class OnnxModel:
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             (self._input,) = self._session.get_inputs()
+            if {each.type for each in (self._input, *self._session.get_outputs())} != {"tensor(float)"}:
+                raise ValueError("other numbers than float32")
         except Exception as error:  # onnxruntime has its own for each kind of damage
             raise UserError(f"{_name(path)} is no ONNX file of a network, or is damaged; export it again") from error
         self.about: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         self.input_shape: list[int | str] = list(self._input.shape)
-        self.output_names: list[str] = [output.name for output in self._session.get_outputs()]
+        outputs = self._session.get_outputs()
+        self.output_names: list[str] = [output.name for output in outputs]
+        self.output_shapes: list[list[int | str]] = [list(output.shape) for output in outputs]
 
     def __call__(self, values: np.ndarray) -> list[np.ndarray]:
         """All outputs for an input, float32 of the input_shape."""

@@ -15,7 +15,7 @@ from torch import nn
 from digit_recognizer import data, export, models, recipes
 from digit_recognizer.models import Normalize
 from digit_recognizer.preprocessing.page import analyze
-from digit_recognizer.recognition.recognizer import Logarithm, Recognizer
+from digit_recognizer.recognition.recognizer import Recognizer
 
 PAGE = Path(__file__).parents[2] / "docs/draw.html"
 MAX_DIFFERENCE = 0.02  # of a probability; the file has the weights in float16
@@ -240,9 +240,11 @@ def test_every_layer_gives_what_pytorch_gives(name, visit, optdigits, tmp_path, 
     last = [layer for layer in model if isinstance(layer, nn.Linear)][-1]
     last.weight.data *= 10  # fresh weights know no digit from another
     model.train()(data.to_pixels(optdigits.train.images[:100]))  # moves the running means off their first values
-    export.write(tmp_path / "page.html", model, "html", {"temperature": "1.5"})
+    export.write(
+        tmp_path / "page.html", model, "html", {"calibration": '{"temperature": 1.5, "rejection_threshold": 0.0}'}
+    )
     answers, inks = paint(visit(tmp_path / "page.html"), images)
-    recognizer = Recognizer(nn.Sequential(model, Logarithm()) if name == "softmax" else model, 1.5)
+    recognizer = Recognizer(model, 1.5, gives_probabilities=name == "softmax")
     same, difference = compare(read_inks(recognizer, inks), answers, name, record_property)
     assert same >= 19 and difference <= MAX_DIFFERENCE
     assert len({answer["digit"] for answer in answers}) > 1

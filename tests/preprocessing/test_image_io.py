@@ -163,7 +163,10 @@ OTHERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("content", "words"), OTHERS, ids=lambda value: repr(value[:20]))
+# An archive holds the time at which it was made, and the processes that test must give each test one name.
+@pytest.mark.parametrize(
+    ("content", "words"), OTHERS, ids=[f"{place} {words}" for place, (_, words) in enumerate(OTHERS)]
+)
 def test_other_formats_are_named_whatever_the_suffix(content, words, tmp_path):
     (tmp_path / "seven.png").write_bytes(content)
     said = refusal(tmp_path / "seven.png").removeprefix(f"{tmp_path}/")

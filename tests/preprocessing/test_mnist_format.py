@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image, ImageDraw, ImageOps
 
-from digit_recognizer import evaluation
 from digit_recognizer.preprocessing import binarization, mnist_format
 from digit_recognizer.preprocessing.page import analyze
 from digit_recognizer.recognition.recognizer import Recognizer
@@ -17,7 +16,7 @@ from digit_recognizer.runtime.errors import UserError
 
 def answers(network: Recognizer, digits: list[np.ndarray]) -> torch.Tensor:
     """What the network reads in pictures of 28x28."""
-    return evaluation.predict(network.model, torch.from_numpy(np.stack(digits))).argmax(1)
+    return torch.from_numpy(network.logits(np.stack(digits))).argmax(1)
 
 
 def page(digit: np.ndarray, size: int = 280) -> np.ndarray:

@@ -188,7 +188,7 @@ def test_the_rejection_score_tells_outliers_better_than_the_confidence(mnist, ne
     pixels, labels = data.to_pixels(mnist.test.images[:4000]), mnist.test.labels[:4000]
     settings = recipes.get(recognizer.SHIPPED).augmentation
     digits = augmentation.augment(pixels, settings, generator(), labels)
-    made = outliers.make_outliers(digits, labels, 4200, generator())[600:]  # without halves, some of which are digits
+    made = outliers.make_outliers(digits, labels, 4200, generator())[420:]  # without halves, some of which are digits
     model = checkpoints.pretrained(recognizer.SHIPPED).model
     with torch.inference_mode():
         digits, made = model(digits), model(augmentation.augment(made, settings, generator()))
@@ -198,7 +198,7 @@ def test_the_rejection_score_tells_outliers_better_than_the_confidence(mnist, ne
 
     by_confidence = accepted(lambda logits: (logits / network.temperature).softmax(1).amax(1))
     by_score = accepted(lambda logits: torch.from_numpy(scores.rejection_score(logits.numpy())))
-    assert by_score < 0.8 * by_confidence < 0.8 * 0.06
+    assert by_score < 0.7 * by_confidence and by_score < 0.055
 
 
 def test_the_temperature_is_fitted_on_augmented_digits(trained, optdigits):

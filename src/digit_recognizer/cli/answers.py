@@ -8,7 +8,6 @@ import contextlib
 import functools
 import gc
 import json
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -76,7 +75,7 @@ def _load(model: Path | None, mean: float | None, std: float | None, _: tuple[in
         from digit_recognizer.recognition.recognizer import Recognizer
 
         recognizer = Recognizer.load(model, mean, std)
-        if "torch" in sys.modules:  # the network is one of PyTorch's
+        if recognizer.uses_pytorch:
             from digit_recognizer.runtime.device import choose_device
 
             choose_device("cpu", threads=1)

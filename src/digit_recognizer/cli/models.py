@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from digit_recognizer.cli.parser import add_dataset, add_model
+from digit_recognizer.cli.parser import add_dataset, add_model, refuse_together
 from digit_recognizer.runtime.errors import UserError
 
 
@@ -60,6 +60,7 @@ def export(options: argparse.Namespace) -> None:
     from digit_recognizer.page_reader import export as page_reader_export
 
     if options.format == "onnx" and checkpoints.holds_page_reader(options.model):
+        refuse_together("a page reader", True, {"--mean": options.mean, "--std": options.std})
         page_reader_export.run(options.model, options.out)
         return
     export.run(options.model, options.format, options.out, options.mean, options.std)

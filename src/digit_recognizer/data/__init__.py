@@ -4,7 +4,7 @@ digits          whole sets in memory as uint8, fixed splits, shuffled batches
 sources         the files of each data set, read, checked and split
 download        downloads with pooch, one process at a time
 augmentation    random changes of training digits, a batch at a time
-strokes         strokes drawn into a batch: flags, feet, bars, scribbles
+strokes         strokes drawn into a batch: flags, feet, bars, slashes, hooks, scribbles, blobs
 outliers        images without a digit, added to each batch
 pages           synthetic pages: digits in rows, among what is to be left alone
 paper           the paper of these pages, its light, and what a camera makes of it

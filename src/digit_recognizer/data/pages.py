@@ -75,7 +75,7 @@ def make_page(source: Split, seed: int, index: int, side: int = SIDE, empty: boo
     low, high = SIZES[random.choice(len(SIZES), p=[share for _, share in SIZES])][0]
     height = float(np.exp(random.uniform(np.log(low), np.log(high))))
     slope = random.normal(0, 0.03) if random.random() < 0.6 else random.uniform(-0.27, 0.27)
-    ink = np.zeros((side, side), np.float32)
+    ink, afar = np.zeros((side, side), np.float32), 1
     rows: list[list[tuple[int, int, _Glyph]]] = []
     if random.random() > 0.16 and not empty:
         pen = _pen(random)
@@ -89,10 +89,10 @@ def make_page(source: Split, seed: int, index: int, side: int = SIDE, empty: boo
     elif random.random() < 0.12 and not empty:
         ink = _texture(ink.shape, random)
     elif random.random() < 0.5 and not empty:  # as a whole photograph is seen from afar
-        factor = int(random.integers(2, 4))
-        large, _ = _compose(np.zeros((factor * side, factor * side), np.float32), [], height, slope, False, random)
-        return Page(np.asarray(Image.fromarray(large).reduce(factor)), *_no_glyphs())
+        afar = int(random.integers(2, 4))
+        ink = np.zeros((afar * side, afar * side), np.float32)
     page, contrast = _compose(ink, rows, height, slope, empty, random)
+    page = np.asarray(Image.fromarray(page).reduce(afar))
     boxes, labels, numbers, visible = [], [], [], []
     for number, row in enumerate(rows):
         for left, top, glyph in row:
@@ -112,12 +112,6 @@ def make_page(source: Split, seed: int, index: int, side: int = SIDE, empty: boo
         np.array(numbers, np.int64)[kept],
         np.array(visible, bool)[kept],
     )
-
-
-def _no_glyphs() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes, labels, rows and visible of a page without any glyph."""
-    nothing = np.zeros(0, np.int64)
-    return np.zeros((0, 4), np.float32), nothing, nothing, nothing.astype(bool)
 
 
 # writing

@@ -16,11 +16,12 @@ MIN_SIZE, MAX_SIZE = 11, 92  # pixels, longest side of a glyph in the level wher
 MIN_WIDTH = 2  # pixels in the same level; what is narrower lies beyond the picture's edge
 BEST_SIZE = 64  # pixels, longest side of a glyph in the level where it is seen best
 MIN_SCORE = 0.1  # of a peak; what is fainter is nowhere looked at
-MIN_READ_SCORE = 0.45  # of a glyph that is read
+MIN_READ_SCORE = 0.55  # of a glyph that is read
 MAX_PEAKS = 1500  # of a level
 MAX_INSIDE = 0.8  # of the smaller of two glyphs, in the box of the other
 MAX_PART_INSIDE = 0.5  # the same, where one is MIN_RATIO times as long as the other
 MIN_RATIO = 1.4
+MAX_REPEATED = 0.5  # of the smaller of two glyphs that look alike, in the box of the other: two findings of one stroke
 MAX_OVERLAP = 0.45  # intersection over union of two glyphs
 
 # PageNet, computed by whatever can: float32 (1, 1, height, width), both sides multiples of MULTIPLE, to arrays.
@@ -120,7 +121,7 @@ def _suppress(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> lis
     order = np.argsort(-scores)
     boxes, scores, classes = boxes[order], scores[order], classes[order]
     sides = boxes[:, 2:] - boxes[:, :2]
-    area, longest = sides.prod(1), sides.max(1)
+    area, longest, labels = sides.prod(1), sides.max(1), classes.argmax(1)
     free = np.ones(len(boxes), bool)
     glyphs = []
     for place in range(len(boxes)):
@@ -131,7 +132,8 @@ def _suppress(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> lis
         same = free & (common > MAX_OVERLAP * (area + area[place] - common))
         same[place] = True
         differ = np.maximum(longest, longest[place]) > MIN_RATIO * np.minimum(longest, longest[place])
-        inside = common > np.where(differ, MAX_PART_INSIDE, MAX_INSIDE) * np.minimum(area, area[place])
+        most = np.where(differ, MAX_PART_INSIDE, np.where(labels == labels[place], MAX_REPEATED, MAX_INSIDE))
+        inside = common > most * np.minimum(area, area[place])
         free &= ~(same | inside)
         weights = scores[same][:, None]
         probabilities = (classes[same] * weights).sum(0) / weights.sum()

@@ -19,10 +19,11 @@ MIN_ROUNDED = 64  # numbers in a tensor, from which on they are kept in float16
 
 def run(path: str | Path, out: str | Path) -> None:
     """Export the page reader of a file, and print what was written. Raises UserError."""
+    export.check_packages("onnx")
     import onnx
     from onnx import numpy_helper
 
-    export.check_packages("onnx")
+    export.check_target(Path(out), path)
     model, record = checkpoints.load(path)
     sides = {2 + axis: MULTIPLE * torch.export.Dim(name, min=2) for axis, name in enumerate(("height", "width"))}
     picture = torch.rand(1, 1, *SIDES, generator=torch.Generator().manual_seed(0))

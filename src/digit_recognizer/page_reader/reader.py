@@ -37,7 +37,7 @@ class PageReader:
 def load(path: str | Path | bytes) -> PageReader:
     """Read a page reader that `digits export` wrote: a file, or its content. Raises UserError for another."""
     model = OnnxModel(path)
-    if tuple(model.output_names) != Maps._fields:
+    if tuple(model.output_names) != Maps._fields or "record" not in model.about:
         raise UserError("this network finds no digits on pages; name the export of a page reader")
     return PageReader(lambda grey: Maps(*model(grey)), json.loads(model.about["record"]))
 

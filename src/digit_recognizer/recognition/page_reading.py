@@ -16,12 +16,14 @@ from digit_recognizer.recipes.page_reader import OTHER
 from digit_recognizer.recognition.prediction import BLANK, SEVERAL, UNLIKE, Number, Prediction
 
 # Greatest probability that a digit is none, as PageNet sees it, by what the network of single digits says of it.
-MAX_OTHER = 0.6
+MAX_OTHER = 0.85
 MAX_OTHER_REFUSED = 0.3  # where it refuses it
 MIN_UNDISPUTED = 0.98  # confidence of the network of single digits, from which on it is believed
 WEIGHT = 0.35  # of the network of single digits in the logarithmic probabilities; PageNet has the rest
+MIN_FAINT = 0.3  # score of a glyph that is read because both networks are sure of it, beside clearer ones
+MIN_CONFIRMED = 0.99  # confidence of both together, which a faint glyph needs
 MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
-MIN_EVIDENCE = 1.2  # mean of score and confidence together, of a row
+MIN_EVIDENCE = 1.1  # mean of score and confidence together, of a row
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
 MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands out on the page
 MIN_DISSENT = 0.5  # probability of another digit, with which PageNet's reading is said
@@ -35,6 +37,7 @@ SURE = 0.7  # mean probability of the digits, above which a page lies upright
 TURN_GAIN = 1.3  # times the evidence of digits that a turned page must give
 MIN_UNREAD_EXTENT = 0.4  # of a row's height, from which on a shape in it is writing
 MAX_UNREAD_EXTENT = 2.0  # of the same; what is larger is an edge or a shadow
+MAX_INCOMPLETE = 0.89  # confidence in a number beside which shapes were not read: it is not sure, whatever was read
 MIN_COVERED = 0.4  # of a shape, by the boxes of glyphs that were found
 
 ReadDigits = Callable[[Sequence[PreprocessedDigit]], list[Prediction]]
@@ -58,10 +61,12 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
     reader: finds the digits. read_digits: the network of single digits; see Recognizer.read.
     """
     page, glyphs = find(page, reader)
+    found = find_rows(page, glyphs, read_digits)
+    glyphs = [reading.glyph for reading in itertools.chain.from_iterable(found)]
     kept: list[list[Reading]] = []
     unread: list[str] = []
     unread_count, left_out = 0, 0
-    for row in find_rows(page, glyphs, read_digits):
+    for row in found:
         missing = sum(reading.character == "?" for reading in row)
         if not _is_writing(row) and _is_grain(row):
             continue
@@ -77,7 +82,7 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
         digits = "that is not like a digit was" if left_out == 1 else "that are not like digits were"
         unread.append(f"{_shapes(left_out)} {digits} left out")
     readings = list(itertools.chain.from_iterable(kept))
-    features = confidence_features(readings, unread_count)
+    features = confidence_features(readings, unread_count + left_out)
     return Number(
         reason=None if kept else (UNLIKE if left_out else BLANK),
         rows=tuple("".join(reading.character for reading in row) for row in kept),
@@ -95,9 +100,16 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
 
 
 def find_rows(page: Page, glyphs: list[Glyph], read_digits: ReadDigits) -> list[list[Reading]]:
-    """The glyphs by row, each read by both networks."""
-    readings = read_glyphs(page, glyphs, glyphs, read_digits)
-    return [[readings[index] for index in row] for row in rows.find_rows(_boxes(glyphs))]
+    """The glyphs by row, each read by both networks; without faint ones of which they are not sure."""
+    readings = [reading for reading in read_glyphs(page, glyphs, glyphs, read_digits) if _is_clear(reading)]
+    return [[readings[index] for index in row] for row in rows.find_rows(_boxes([each.glyph for each in readings]))]
+
+
+def _is_clear(reading: Reading) -> bool:
+    """Whether a glyph is not faint, or is a digit of which both networks are sure."""
+    prediction = reading.prediction
+    is_confirmed = prediction.digit is not None and prediction.confidence >= MIN_CONFIRMED
+    return reading.glyph.score >= detection.MIN_READ_SCORE or is_confirmed
 
 
 def _is_writing(row: list[Reading]) -> bool:
@@ -119,40 +131,47 @@ def _split(row: list[Reading]) -> tuple[str, ...]:
 def confidence_features(readings: Sequence[Reading], unread: int) -> tuple[float, ...]:
     """What tells how likely a number is right.
 
-    They are 1, the log-odds of all digits being right if their confidences were independent, the sum of the logarithms
-    of the scores of the glyphs, and the number of shapes that were not read.
+    They are 1, the log-odds of all digits being right if their confidences were independent, the mean of the logarithms
+    of the scores of the glyphs, and whether shapes were not read. unread: how many.
     """
     product = float(np.prod([reading.prediction.confidence for reading in readings]))
     product = min(max(product, 1e-6), 1 - 1e-6)
-    scores = sum(math.log(reading.glyph.score) for reading in readings)
-    return 1.0, math.log(product / (1 - product)), scores, float(unread)
+    scores = float(np.mean([math.log(reading.glyph.score) for reading in readings])) if readings else 0.0
+    return 1.0, math.log(product / (1 - product)), scores, float(unread > 0)
 
 
 def _confidence(features: Sequence[float], weights: Sequence[float] | None) -> float:
     """The probability that a number is right. weights: fitted by recognition.calibration; else the product itself."""
-    return 1 / (1 + math.exp(-float(np.dot(features, weights or (0, 1, 0, 0)))))
+    confidence = 1 / (1 + math.exp(-float(np.dot(features, weights or (0, 1, 0, 0)))))
+    return min(confidence, MAX_INCOMPLETE) if features[3] else confidence
 
 
 def find(page: Page, reader: PageReader) -> tuple[Page, list[Glyph]]:
-    """Find the glyphs of a page that are sure enough to be read.
+    """Find the glyphs of a page that are sure enough to be read, and faint ones beside them.
 
     The page is enlarged where its digits are small or none is found, and turned where they lie on their side or upside
     down.
     """
-    glyphs = find_glyphs(page, reader)
-    if not glyphs or np.median([_longest(glyph) for glyph in glyphs]) < SMALL:
+    glyphs = find_glyphs(page, reader, MIN_FAINT)
+    if not _clear(glyphs) or np.median([_longest(glyph) for glyph in _clear(glyphs)]) < SMALL:
         larger = page.enlarge()
-        found = find_glyphs(larger, reader) if larger else []
-        if larger and _evidence(found) > _evidence(glyphs):
+        found = find_glyphs(larger, reader, MIN_FAINT) if larger else []
+        if larger and _evidence(_clear(found)) > _evidence(_clear(glyphs)):
             page, glyphs = larger, found
-    if len(glyphs) >= MIN_TURNED and _evidence(glyphs) < SURE * len(glyphs):
+    clear = _clear(glyphs)
+    if len(clear) >= MIN_TURNED and _evidence(clear) < SURE * len(clear):
         turned = [page.turn(quarters) for quarters in (1, 2, 3)]
-        all_found = [find_glyphs(each, reader) for each in turned]
-        best = max(range(3), key=lambda index: _evidence(all_found[index], TELLING))
-        evidence = _evidence(all_found[best], TELLING)
-        if evidence > max(MIN_TURNED * SURE, TURN_GAIN * _evidence(glyphs, TELLING)):
-            return turned[best], all_found[best]
-    return page, glyphs
+        all_found = [find_glyphs(each, reader, MIN_FAINT) for each in turned]
+        best = max(range(3), key=lambda index: _evidence(_clear(all_found[index]), TELLING))
+        evidence = _evidence(_clear(all_found[best]), TELLING)
+        if evidence > max(MIN_TURNED * SURE, TURN_GAIN * _evidence(clear, TELLING)):
+            page, glyphs = turned[best], all_found[best]
+    return page, glyphs if _clear(glyphs) else []
+
+
+def _clear(glyphs: list[Glyph]) -> list[Glyph]:
+    """Those that are not faint."""
+    return [glyph for glyph in glyphs if glyph.score >= detection.MIN_READ_SCORE]
 
 
 def _longest(glyph: Glyph) -> float:
@@ -160,15 +179,9 @@ def _longest(glyph: Glyph) -> float:
     return max(right - left, bottom - top)
 
 
-def find_glyphs(
-    page: Page, reader: PageReader, size: float | None = None, min_score: float | None = None
-) -> list[Glyph]:
-    """The glyphs of a page, the surest first. size: in the page's pixels, where it is known.
-
-    min_score: by default that of glyphs that are read.
-    """
-    least = detection.MIN_READ_SCORE if min_score is None else min_score
-    return [glyph for glyph in detection.find_glyphs(reader.compute_maps, page.grey, size) if glyph.score >= least]
+def find_glyphs(page: Page, reader: PageReader, min_score: float, size: float | None = None) -> list[Glyph]:
+    """The glyphs of a page with at least this score, the surest first. size: in its pixels, where it is known."""
+    return [glyph for glyph in detection.find_glyphs(reader.compute_maps, page.grey, size) if glyph.score >= min_score]
 
 
 def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: ReadDigits) -> Prediction:
@@ -181,21 +194,20 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
     top, left, bottom, right = prediction.preprocessed.component.bbox
     box, size = (left, top, right, bottom), max(bottom - top, right - left)
     if prediction.digit is not None:
-        clear = find_glyphs(page, reader, size, MIN_CLEAR_SCORE)
+        clear = find_glyphs(page, reader, MIN_CLEAR_SCORE, size)
         same = [glyph for glyph in clear if detection.iou(box, glyph.box) >= MIN_SAME]
         if same:
             is_digit = _is_digit(same[0], prediction)
             return _warn(prediction, same[0]) if is_digit else prediction._replace(digit=None, reason=UNLIKE)
-    glyphs = find_glyphs(page, reader, min_score=MIN_TRACE)
+    glyphs = find_glyphs(page, reader, MIN_TRACE)
     if prediction.digit is not None and not any(detection.iou(box, glyph.box) >= MIN_NEAR for glyph in glyphs):
         prediction = prediction._replace(digit=None, reason=BLANK)
     if prediction.digit is not None and prediction.confidence >= MIN_UNDISPUTED:
         return prediction
     clear = [glyph for glyph in glyphs if glyph.score >= MIN_SURE]
     sure = [reading for reading in read_glyphs(page, clear, glyphs, read_digits) if _is_sure_digit(reading)]
-    if len(sure) == 1 and detection.iou(box, sure[0].glyph.box) < (
-        MAX_PART if prediction.reason == UNLIKE else MIN_SAME
-    ):
+    most = MAX_PART if prediction.reason == UNLIKE else MIN_SAME
+    if len(sure) == 1 and detection.iou(box, sure[0].glyph.box) < most:
         return sure[0].prediction
     if len(sure) > 1 and prediction.reason == BLANK:
         return prediction._replace(reason=SEVERAL)

@@ -49,6 +49,11 @@ class Recognizer:
         self._page_reader, self._gives_probabilities = page_reader, gives_probabilities
 
     @property
+    def uses_pytorch(self) -> bool:
+        """Whether PyTorch computes the network, on as many threads as it is told; else onnxruntime does, on one."""
+        return not isinstance(self.model, OnnxModel)
+
+    @property
     def page_reader(self) -> PageReader:
         """What finds digits on pages, loaded when it is first needed."""
         return self._page_reader or pretrained()
@@ -137,7 +142,8 @@ def _exported_in(folder: Path) -> Path:
 def _load_onnx(path: Path) -> tuple[OnnxModel, str, Any]:
     """The network, its output ("logits" or another) and its calibration. Raises UserError."""
     model = OnnxModel(path)
-    if model.input_shape[1:] != [1, 28, 28] or len(model.output_names) != 1:
+    takes_digits = model.input_shape[1:] == [1, 28, 28] and not isinstance(model.input_shape[0], int)
+    if not takes_digits or [shape[1:] for shape in model.output_shapes] != [[10]]:
         raise UserError(f"{path} reads no single digits of 28 by 28 pixels; name another network")
     try:
         fields = json.loads(model.about.get("recipe_fields", "{}"))

@@ -120,7 +120,7 @@ def _offsets_beside(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[i
     for here, error in points:
         close = [seconds / here for seconds, other in points if 0.7 < other / error < 1.4 and seconds != here]
         if not any(1 <= ratio < 6 for ratio in close):
-            yield (12, -8), "left"
+            yield (12, -20), "left"
         elif not any(1 / 6 < ratio < 1 for ratio in close):
             yield (-12, -8), "right"
         else:

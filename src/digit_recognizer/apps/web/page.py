@@ -144,7 +144,7 @@ def _load_recognizer(path: Path | None, identity: model_list.Identity | None) ->
     from digit_recognizer.recognition.recognizer import Recognizer
 
     recognizer = Recognizer.load(path)
-    if path is not None:
+    if recognizer.uses_pytorch:
         import torch
 
         torch.set_num_threads(1)  # in each visitor's thread: many visitors share the cores

@@ -33,6 +33,7 @@ class Window:
 
     def __init__(self, root: tk.Tk, recognizer: Recognizer, model_name: str, data_dir: str | None) -> None:
         self.root, self.recognizer = root, recognizer
+        _use_one_thread(recognizer)
         self.drawing, self.folder = Drawing(), Path("drawings")
         self.training = TrainingControl(self, data_dir)
         self._scheduled: str | None = None  # Tk's identifier of the scheduled prediction
@@ -216,6 +217,7 @@ class Window:
     def use_recognizer(self, recognizer: Recognizer, name: str) -> None:
         """Read with this recognizer from now on."""
         self.recognizer = recognizer
+        _use_one_thread(recognizer)
         self.layout.model_label.configure(text=f"Network: {name}")
         self._update_prediction()
 
@@ -237,6 +239,14 @@ class Window:
             self.layout.set_status(str(error), error=True)
         else:
             self.layout.set_status(f"That failed: {kind.__name__}: {error}", error=True)
+
+
+def _use_one_thread(recognizer: Recognizer) -> None:
+    """Leave the other cores alone: a drawing is too small for several."""
+    if recognizer.uses_pytorch:
+        from digit_recognizer.runtime.device import choose_device
+
+        choose_device("cpu", threads=1)
 
 
 def _others(prediction: Prediction) -> str:
