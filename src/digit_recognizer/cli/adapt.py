@@ -1,19 +1,20 @@
 """digits adapt: train a network on for one person's digits, from a folder of labelled pictures."""
 
 import argparse
+import contextlib
 import os.path
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from digit_recognizer.cli.parser import add_data_dir, fail
+from digit_recognizer.cli.parser import add_data_dir
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import columns, one_line
 
 if TYPE_CHECKING:
-    from digit_recognizer.data import Split
-    from digit_recognizer.recognition.adaptation import Adaptation
+    from digit_recognizer.recognition.adaptation import Adaptation, OnStep
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +46,13 @@ def adapt(options: argparse.Namespace) -> int:
     choose_device("cpu")
     start = checkpoints.pretrained(SHIPPED) if options.model is None else checkpoints.load(options.model)
     tqdm.set_lock(threading.RLock())  # its own is shared by processes
-    paths, own = _read(pictures)
+    with _bar("reading") as on_step:
+        paths, own, left_out = adaptation.take_digits(pictures, on_step)
+    for line in left_out:
+        print(line, file=sys.stderr)
     others = adaptation.load_others(options.data_dir)
-    with tqdm(desc="learning", unit="step", leave=False, disable=None) as bar:
-        adapted = adaptation.adapt(
-            start, own, others, trust_labels=options.trust_labels, on_step=lambda: bar.update() and None
-        )
+    with _bar("learning") as on_step:
+        adapted = adaptation.adapt(start, own, others, trust_labels=options.trust_labels, on_step=on_step)
     if others.name != "mnist":
         print("MNIST is not on disk: learned beside optdigits, the embedded set; temperature and threshold are kept")
     print(_report(adapted, paths))
@@ -63,12 +65,16 @@ def adapt(options: argparse.Namespace) -> int:
     return 0
 
 
-class _Picture(NamedTuple):
-    path: Path
-    label: int
+@contextlib.contextmanager
+def _bar(what: str) -> Iterator["OnStep"]:
+    """A progress bar, and what moves it."""
+    from tqdm import tqdm
+
+    with tqdm(total=100, desc=what, unit="%", leave=False, disable=None) as bar:
+        yield lambda part: bar.update(int(100 * part) - bar.n) and None
 
 
-def _collect(folder: str) -> list[_Picture]:
+def _collect(folder: str) -> list[tuple[Path, int]]:
     """The pictures of a folder with their labels. Raises UserError where these are not one digit each."""
     from digit_recognizer.cli import labelled_files
 
@@ -83,32 +89,7 @@ def _collect(folder: str) -> list[_Picture]:
             )
         if len(label) != 1:
             raise UserError(f"{path} is labelled {label}; adapt learns from pictures of one digit each")
-    return [_Picture(each.path, int(str(each.label))) for each in found]
-
-
-def _read(pictures: list[_Picture]) -> tuple[list[Path], "Split"]:
-    """Take the digit from each picture. Those without one are named on standard error and left out."""
-    import numpy as np
-    import torch
-    from tqdm import tqdm
-
-    from digit_recognizer.data import Split
-    from digit_recognizer.preprocessing.page import analyze
-
-    paths, images, labels = [], [np.empty((0, 28, 28), np.uint8)], []
-    for path, label in tqdm(pictures, desc="reading", unit="picture", leave=False, disable=None):
-        try:
-            digit = analyze(path).digit()
-        except UserError as error:
-            fail(f"{error}; left out")
-            continue
-        if digit.reason is not None:
-            print(f"{one_line(path)} is left out: {digit.reason}", file=sys.stderr)
-            continue
-        paths.append(path)
-        images.append(digit.image[None])
-        labels.append(label)
-    return paths, Split(torch.from_numpy(np.concatenate(images)), torch.tensor(labels, dtype=torch.int64))
+    return [(each.path, int(str(each.label))) for each in found]
 
 
 def _report(adapted: "Adaptation", paths: list[Path]) -> str:

@@ -6,12 +6,14 @@ cross-validation takes a second. Others' digits take part in every step: their t
 
 import copy
 import functools
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import stats
@@ -22,25 +24,28 @@ from digit_recognizer.checkpoints import Checkpoint
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.data.augmentation import augment, augment_batch
 from digit_recognizer.data.outliers import make_outliers
+from digit_recognizer.preprocessing.page import analyze
 from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.recognition import calibration
 from digit_recognizer.recognition.scores import rejection_score
 from digit_recognizer.runtime import provenance
 from digit_recognizer.runtime.errors import UserError
+from digit_recognizer.runtime.text import one_line
 from digit_recognizer.training import WARM_UP
 
 STEPS = 300
-LEARNING_RATE = 0.05  # the peak; see training.learning_rate's triangle
+LEARNING_RATE = 1.0  # the peak; see training.learning_rate's triangle
 MOMENTUM = 0.9
 OWN_BATCH = 128  # of one's own digits, augmented
 OTHERS_BATCH = 512  # of others' digits, and outliers
-OWN_WEIGHT, MAX_OWN_WEIGHT = 0.01, 0.5  # of each of one's own digits in the loss, and of all; others' weigh 1
+OWN_WEIGHT, MAX_OWN_WEIGHT = 0.001, 0.25  # of each of one's own digits in the loss, and of all; others' weigh 1
 OWN_SAMPLES = 2000  # augmented copies of one's own digits, all together
 COPIES = (4, 150)  # of each of them, at least and at most
 OTHERS = 10_000  # digits of others, half of them augmented
-PENALTY = 0.01  # of the squared distance from the old weights, where MNIST is not on disk
+PENALTY = 0.001  # of the squared distance from the old weights, where MNIST is not on disk
 OUTLIERS = 2000  # on which refusal is measured
 FOLDS = 5
+BATCH = 50  # images that are seen at once
 MIN_PICTURES = 10
 FEW = 5  # pictures of a digit; with fewer, more are asked for
 KNOWN = 0.9  # probability of the right digit, from which on the old network has nothing to learn
@@ -48,6 +53,8 @@ SURE = 0.9  # probability of another digit, with which the old network contradic
 LIKELY = 0.5  # the same, of a network that learned from the other pictures
 MAX_SUSPECTS = 1 / 3  # of the pictures
 SIGNIFICANCE = 0.01  # a network is worse where chance alone would lose as many with less than this probability
+
+OnStep = Callable[[float], None]  # takes the fraction of the work that is done, 0 to 1; it may raise to stop
 
 
 class Reader(NamedTuple):
@@ -165,20 +172,48 @@ def load_others(folder: str | Path | None = None) -> Digits:
     return data.load("optdigits", validation=True) if found is None else found
 
 
+class Taken(NamedTuple):
+    """Digits taken from labelled pictures. left_out: why some were not, a line each."""
+
+    paths: list[Path]
+    digits: Split
+    left_out: list[str]
+
+
+def take_digits(pictures: Sequence[tuple[Path, int]], on_step: OnStep | None = None) -> Taken:
+    """Take the digit from each picture, as it is done to read it. pictures: files of one digit, and their labels."""
+    paths, images, labels, left_out = [], [np.empty((0, 28, 28), np.uint8)], [], []
+    for number, (path, label) in enumerate(pictures):
+        if on_step is not None:
+            on_step(number / len(pictures))
+        try:
+            digit = analyze(path).digit()
+        except UserError as error:
+            left_out.append(f"{one_line(error)}; left out")
+            continue
+        if digit.reason is not None:
+            left_out.append(f"{one_line(path)} is left out: {digit.reason}")
+            continue
+        paths.append(path)
+        images.append(digit.image[None])
+        labels.append(label)
+    split = Split(torch.from_numpy(np.concatenate(images)), torch.tensor(labels, dtype=torch.int64))
+    return Taken(paths, split, left_out)
+
+
 def adapt(
     checkpoint: Checkpoint,
     own: Split,
     others: Digits,
-    seed: int = 0,
     *,
     trust_labels: bool = False,
-    on_step: Callable[[], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Adaptation:
     """Train a network on for one's own digits, and compare it with the old one. Nothing is saved: the caller saves.
 
     own: as preprocessing makes them. others: see load_others. trust_labels: learn pictures that contradict their
-    labels too. on_step: called before each step; it may raise to stop. Raises UserError where there is too little to
-    learn from, or too many labels are contradicted.
+    labels too. on_step: called before each step with the fraction of the work that is done; it may raise to stop.
+    Raises UserError where there is too little to learn from, or too many labels are contradicted.
     """
     began = time.perf_counter()
     validate(own)
@@ -187,13 +222,15 @@ def adapt(
         raise UserError("a bare state dict cannot be adapted, since its training is not known; name a model of ours")
     model = copy.deepcopy(checkpoint.model)
     body, head = split_last_layer(model)
-    seen = _see(body, own, others, recipe, seed)
+    done, work = itertools.count(), _count_steps(own, others)
+    step = _nothing if on_step is None else lambda: on_step(min(1.0, next(done) / work))
+    seen, beside = see_own(body, own, recipe, step), see_others(body, others, recipe, step)
     old = Reader(copy.deepcopy(head), (checkpoint.record or {}).get("calibration"))
-    learn = functools.partial(_learn, old, seen, recipe.label_smoothing, on_step)
+    learn_from = functools.partial(learn, old, seen, beside, recipe.label_smoothing, step=step)
 
     kept = torch.arange(len(own.labels))
-    after = cross_validate(learn, seen, kept)
-    suspects = [] if trust_labels else find_suspects(own.labels, old.probabilities(seen.own), after.probabilities)
+    after = cross_validate(learn_from, seen, kept)
+    suspects = [] if trust_labels else find_suspects(own.labels, old.probabilities(seen.plain), after.probabilities)
     if len(suspects) > MAX_SUSPECTS * len(own.labels):
         raise UserError(
             f"{len(suspects)} of {len(own.labels)} pictures look like another digit than their label says; "
@@ -204,30 +241,30 @@ def adapt(
         is_kept[[each.picture for each in suspects]] = False
         kept = kept[is_kept]
         validate(own.take(kept))
-        after = cross_validate(learn, seen, kept)
+        after = cross_validate(learn_from, seen, kept)
     labels, right = own.labels[kept], after.right
-    of_half = cross_validate(learn, seen, kept, half=True)
-    new = learn(kept)
+    of_half = cross_validate(learn_from, seen, kept, half=True)
+    new = learn_from(kept)
 
     with torch.no_grad():
         head.weight.copy_(new.head.weight)
         head.bias.copy_(new.head.bias)
     comparisons = (
-        Comparison.of("your digits", old.reads(seen.own[kept], labels), right),
+        Comparison.of("your digits", old.reads(seen.plain[kept], labels), right),
         Comparison.of(
-            f"{others.title}'s test digits", *(each.is_right(seen.test, others.test.labels) for each in (old, new))
+            f"{others.title}'s test digits", *(each.is_right(beside.test, others.test.labels) for each in (old, new))
         ),
-        Comparison.of("the same, accepted", *(each.accepts(seen.test) for each in (old, new))),
-        Comparison.of("no digits, refused", *(~each.accepts(seen.outliers) for each in (old, new))),
+        Comparison.of("the same, accepted", *(each.accepts(beside.test) for each in (old, new))),
+        Comparison.of("no digits, refused", *(~each.accepts(beside.outliers) for each in (old, new))),
     )
     adapted = replace(recipe, name=f"{recipe.name.removesuffix('_adapted')}_adapted")
     record = {
         "format": records.FORMAT,
         "recipe": adapted.name,
-        "seed": seed,
+        "seed": 0,
         "dataset": others.name,
         "md5": dict(others.md5),
-        "scores": records.scores_as_dict(evaluation.score(new.logits(seen.test), others.test.labels)),
+        "scores": records.scores_as_dict(evaluation.score(new.logits(beside.test), others.test.labels)),
         "calibration": new.calibration,
         "seconds": time.perf_counter() - began,
         "weights": provenance.weights_hash(model),
@@ -260,95 +297,140 @@ def split_last_layer(model: nn.Module) -> tuple[nn.Sequential, nn.Linear]:
     return nn.Sequential(*layers[:last]), layers[last]  # type: ignore[return-value]
 
 
-class _Seen(NamedTuple):
-    """Features of all images, float32 (n, k), from the layers that do not change.
+class OwnFeatures(NamedTuple):
+    """One's own digits, as the layers see them that do not change.
 
-    own: as they are; own_samples: float32 (copies, n, k), augmented; own_labels: int64 (n,). others: beside which they
-    are learned. validation: augmented, and as they are, with the labels of the first; None without MNIST.
+    plain: float32 (n, k); augmented: float32 (copies, n, k); labels: int64 (n,).
     """
 
-    own: Tensor
-    own_samples: Tensor
-    own_labels: Tensor
-    others: Tensor
+    plain: Tensor
+    augmented: Tensor
+    labels: Tensor
+
+
+class OthersFeatures(NamedTuple):
+    """The same of others' digits, float32 (n, k).
+
+    beside: digits and outliers beside which one's own are learned. validation: augmented and as they are, with the
+    labels of the augmented ones; None without MNIST. test, outliers: on which networks are compared.
+    """
+
+    beside: Tensor
     validation: tuple[Tensor, Tensor, Tensor] | None
     test: Tensor
     outliers: Tensor
 
 
-def _see(body: nn.Sequential, own: Split, others: Digits, recipe: Recipe, seed: int) -> _Seen:
-    generator = torch.Generator().manual_seed(seed)
-    body.eval()
+def _nothing() -> None:
+    pass
 
-    @torch.no_grad()
-    def features(pixels: Tensor) -> Tensor:
-        return torch.cat([body(part) for part in pixels.split(500)])
 
-    strengths, (least, most) = recipe.augmentation, COPIES
-    copies = min(most, max(least, OWN_SAMPLES // len(own.labels)))
+def _copies(own: Split) -> int:
+    """How many augmented copies are made of each of one's own digits."""
+    least, most = COPIES
+    return min(most, max(least, OWN_SAMPLES // len(own.labels)))
+
+
+def _count_steps(own: Split, others: Digits) -> int:
+    """How many batches are seen and steps made, about; without a suspect label it is FOLDS trainings less."""
+    images = (_copies(own) + 1) * len(own.labels) + OTHERS + len(others.test.labels) + OUTLIERS
+    if (validation := _for_calibration(others)) is not None:
+        images += (calibration.AUGMENTED_COPIES + 1) * len(validation.labels)
+    return images // BATCH + STEPS * (3 * FOLDS + 1)
+
+
+def _for_calibration(others: Digits) -> Split | None:
+    """The digits that temperature and threshold are fitted on. The embedded ones are too few."""
+    return None if others.name == "optdigits" else others.validation
+
+
+@torch.no_grad()
+def _features(body: nn.Sequential, pixels: Tensor, step: Callable[[], None]) -> Tensor:
+    features = []
+    for part in pixels.split(BATCH):
+        step()
+        features.append(body(part))
+    return torch.cat(features)
+
+
+def see_own(body: nn.Sequential, own: Split, recipe: Recipe, step: Callable[[], None] = _nothing) -> OwnFeatures:
+    """Augment one's own digits as in training, and compute the features of all. step: called before each batch."""
+    generator = torch.Generator().manual_seed(0)
     pixels = data.to_pixels(own.images)
-    own_samples = [features(augment(pixels, strengths, generator, own.labels)) for _ in range(copies)]
+    augmented = [
+        _features(body, augment(pixels, recipe.augmentation, generator, own.labels), step) for _ in range(_copies(own))
+    ]
+    return OwnFeatures(_features(body, pixels, step), torch.stack(augmented), own.labels)
 
+
+def see_others(
+    body: nn.Sequential, others: Digits, recipe: Recipe, step: Callable[[], None] = _nothing
+) -> OthersFeatures:
+    """Augment some of others' training digits, make outliers, and compute the features of all."""
+    see = functools.partial(_features, body, step=step)
+    generator, strengths = torch.Generator().manual_seed(0), recipe.augmentation
     chosen = others.train.take(torch.randperm(len(others.train.labels), generator=generator)[:OTHERS])
     halves = data.to_pixels(chosen.images).chunk(2)
     augmented, _ = augment_batch(halves[0], chosen.labels[: len(halves[0])], recipe, 0, generator)
 
     validation = None
-    if others.name != "optdigits" and others.validation is not None:  # these are too few to fit a threshold
-        images, labels = calibration.augmented_copies(others.validation, strengths)
-        plain = data.to_pixels(others.validation.images)
-        validation = features(data.to_pixels(images)), features(plain), labels
+    if (held_out := _for_calibration(others)) is not None:
+        images, labels = calibration.augmented_copies(held_out, strengths)
+        validation = see(data.to_pixels(images)), see(data.to_pixels(held_out.images)), labels
 
-    fixed = torch.Generator().manual_seed(0)  # the same outliers whatever the seed
+    generator = torch.Generator().manual_seed(0)
     test = data.to_pixels(others.test.images)
-    outliers = augment(make_outliers(test, others.test.labels, OUTLIERS, fixed), strengths, fixed)
-    return _Seen(
-        features(pixels), torch.stack(own_samples), own.labels, features(torch.cat([augmented, halves[1]])),
-        validation, features(test), features(outliers),
-    )  # fmt: skip
+    outliers = augment(make_outliers(test, others.test.labels, OUTLIERS, generator), strengths, generator)
+    return OthersFeatures(see(torch.cat([augmented, halves[1]])), validation, see(test), see(outliers))
 
 
-def _learn(old: Reader, seen: _Seen, smoothing: float, on_step: Callable[[], None] | None, indices: Tensor) -> Reader:
+def learn(
+    old: Reader,
+    own: OwnFeatures,
+    others: OthersFeatures,
+    smoothing: float,
+    indices: Tensor,
+    step: Callable[[], None] = _nothing,
+) -> Reader:
     """A last layer, trained on from the old one with one's own digits of these indices, and its calibration."""
     generator = torch.Generator().manual_seed(0)
     head = copy.deepcopy(old.head)
-    targets = old.logits(seen.others).softmax(1)  # of others' digits and outliers: what the old network says of them
-    own_targets = _own_targets(old, seen, smoothing)
+    targets = old.logits(others.beside).softmax(1)
+    own_targets = _own_targets(old, own, smoothing)
     own_weight = min(MAX_OWN_WEIGHT, OWN_WEIGHT * len(indices))
     weight = old.head.weight.detach()
-    penalty = 0.0 if seen.validation is not None else PENALTY
+    penalty = 0.0 if others.validation is not None else PENALTY
     optimizer = torch.optim.SGD(head.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, nesterov=True)
-    for step in range(STEPS):
-        if on_step is not None:
-            on_step()
-        progress = (step + 0.5) / STEPS
+    for number in range(STEPS):
+        step()
+        progress = (number + 0.5) / STEPS
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
-        own = indices[torch.randint(len(indices), (OWN_BATCH,), generator=generator)]
-        copies = torch.randint(len(seen.own_samples), (OWN_BATCH,), generator=generator)
-        others = torch.randint(len(seen.others), (OTHERS_BATCH,), generator=generator)
-        own_logits, others_logits = head(seen.own_samples[copies, own]), head(seen.others[others])
-        loss = own_weight * F.cross_entropy(own_logits, own_targets[copies, own])
-        loss = loss + F.cross_entropy(others_logits, targets[others])
+        digits = indices[torch.randint(len(indices), (OWN_BATCH,), generator=generator)]
+        copies = torch.randint(len(own.augmented), (OWN_BATCH,), generator=generator)
+        beside = torch.randint(len(others.beside), (OTHERS_BATCH,), generator=generator)
+        own_logits, others_logits = head(own.augmented[copies, digits]), head(others.beside[beside])
+        loss = own_weight * F.cross_entropy(own_logits, own_targets[copies, digits])
+        loss = loss + F.cross_entropy(others_logits, targets[beside])
         loss = loss + penalty * (head.weight - weight).square().sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     new = Reader(head, old.calibration)
-    if seen.validation is None:
+    if others.validation is None:
         return new
-    augmented, plain, labels = seen.validation
+    augmented, plain, labels = others.validation
     return new._replace(calibration=calibration.fit(new.logits(augmented), labels, new.logits(plain)))
 
 
-def _own_targets(old: Reader, seen: _Seen, smoothing: float) -> Tensor:
+def _own_targets(old: Reader, own: OwnFeatures, smoothing: float) -> Tensor:
     """What the probabilities of one's own augmented digits are to be: float32 (copies, n, 10).
 
     Their labels, smoothed; but where the old network is right and sure, what it says: there is nothing to learn.
     """
-    logits = old.logits(seen.own_samples)
+    logits = old.logits(own.augmented)
     said = logits.softmax(-1)
-    labels = F.one_hot(seen.own_labels, 10).float().expand_as(said)
-    is_known = ((logits.argmax(-1) == seen.own_labels) & (said.amax(-1) >= KNOWN))[..., None]
+    labels = F.one_hot(own.labels, 10).float().expand_as(said)
+    is_known = ((logits.argmax(-1) == own.labels) & (said.amax(-1) >= KNOWN))[..., None]
     return torch.where(is_known, said, labels * (1 - smoothing) + smoothing / 10)
 
 
@@ -360,13 +442,13 @@ class CrossValidated(NamedTuple):
 
 
 def cross_validate(
-    learn: Callable[[Tensor], Reader], seen: _Seen, indices: Tensor, half: bool = False
+    learn_from: Callable[[Tensor], Reader], own: OwnFeatures, indices: Tensor, half: bool = False
 ) -> CrossValidated:
     """Read one's own digits of these indices, each by a network that learned from those of the other folds.
 
     half: from half of these, of each digit.
     """
-    labels = seen.own_labels[indices]
+    labels = own.labels[indices]
     place = torch.empty_like(labels)  # of each picture among those of its digit
     for digit in labels.unique():
         same = (labels == digit).nonzero().flatten()
@@ -378,8 +460,8 @@ def cross_validate(
         learned = ~is_held & ((place + labels) % 2 == 0 if half else True)
         if not is_held.any():
             continue
-        reader = learn(indices[learned])
-        features = seen.own[indices[is_held]]
+        reader = learn_from(indices[learned])
+        features = own.plain[indices[is_held]]
         probabilities[is_held] = reader.probabilities(features)
         right[is_held] = reader.reads(features, labels[is_held])
     return CrossValidated(probabilities, right)
