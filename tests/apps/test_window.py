@@ -347,12 +347,13 @@ def test_a_hand_that_cannot_be_learned_gets_one_line_and_the_old_network_reads_o
     click(window, layout.learn_button)
     wait_until(window, lambda: window.hand.thread is None)
     assert "there are 0 pictures to learn from" in status(window)
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "torch", None)
-        patch.delitem(sys.modules, "digit_recognizer.recognition.adaptation", raising=False)
-        patch.delitem(sys.modules, "digit_recognizer.checkpoints", raising=False)
-        click(window, layout.learn_button)
-        wait_until(window, lambda: window.hand.thread is None)
+
+    def without_pytorch(thread):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(hand_app.HandThread, "work", without_pytorch)
+    click(window, layout.learn_button)
+    wait_until(window, lambda: window.hand.thread is None)
     assert "torch is not installed" in status(window) and "pip install '.[train]'" in status(window)
     assert window.recognizer is before and not window.hand.network.exists()
 
@@ -365,8 +366,12 @@ def test_a_damaged_network_of_a_hand_is_named_and_the_shipped_one_reads(usual_sc
     assert "comes with the package" in window.layout.model_label.cget("text")
 
 
-def test_the_window_asks_for_as_many_drawings_as_learning_does():
+def test_the_window_asks_for_as_many_drawings_as_learning_does_and_keeps_them_where_programs_do(monkeypatch):
     assert hand_app.ENOUGH == adaptation.MIN_PICTURES
+    monkeypatch.setattr(sys, "platform", "linux")
+    for given, folder in (("/data", Path("/data")), ("data", Path.home() / ".local/share")):  # a relative one is none
+        monkeypatch.setenv("XDG_DATA_HOME", given)
+        assert hand_app.own_folder() == folder / "digit-recognizer"
 
 
 def test_training_runs_beside_a_window_in_use_and_stops(window):
