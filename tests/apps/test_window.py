@@ -441,6 +441,7 @@ def test_nothing_is_clipped_on_small_and_scaled_screens(size, dots_per_inch, scr
     warnings = "Dark on light, inverted; 3 separate shapes, the largest was read; very thin strokes thickened"
     layout.warnings_label.configure(text=warnings)
     layout.training_label.configure(text="optdigits, first epoch…")
+    layout.folder_button.configure(text="my dr…wings (1234)…")
     layout.set_status("a long message " * 12)
     for geometry in ("", "{}x{}".format(*root.minsize())):
         root.geometry(geometry)

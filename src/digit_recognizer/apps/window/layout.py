@@ -26,9 +26,9 @@ def screen_scale(root: tk.Tk) -> float:
     return min(max(1.0, round(root.winfo_fpixels("1i") / 96, 1)), largest)
 
 
-def shorten(name: str) -> str:
-    """Return a name with at most 30 characters, shortened in the middle."""
-    return name if len(name) <= 30 else f"{name[:14]}…{name[-15:]}"
+def shorten(name: str, most: int = 30) -> str:
+    """Return a name with at most that many characters, an even number, shortened in the middle."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
 
 
 class Layout:
@@ -185,14 +185,14 @@ class Layout:
 
     def _make_hand_row(self, parent: tk.Misc, actions: "Window") -> ttk.Frame:
         frame = ttk.Frame(parent)
-        ttk.Label(frame, text="The right answer is").pack(side="left", padx=(0, self.px(6)))
+        ttk.Label(frame, text="Right answer").pack(side="left", padx=(0, self.px(6)))
         self.label_buttons = []
         for label in range(10):
             correct = functools.partial(actions.correct, label)
             button = ttk.Button(frame, text=str(label), style="Label.TButton", command=correct)
             button.pack(side="left", padx=(0, self.px(2)))
             self.label_buttons.append(button)
-        ttk.Label(frame, text="kept in").pack(side="left", padx=self.px(6))
+        ttk.Label(frame, text="in").pack(side="left", padx=self.px(6))
         self.folder_button = ttk.Button(frame, command=actions.choose_folder)
         self.folder_button.pack(side="left", padx=(0, self.px(10)))
         hand = (("Learn my hand", actions.hand.start_or_stop), ("Forget", actions.hand.forget))

@@ -230,7 +230,9 @@ class Window:
         """Show what can be started, stopped and forgotten now, and how many drawings are kept."""
         layout, training, hand = self.layout, self.training.thread, self.hand.thread
         folder = self.hand.folder
-        layout.folder_button.configure(text=f"{shorten(folder.name or str(folder))} ({len(kept_drawings(folder))})…")
+        layout.folder_button.configure(
+            text=f"{shorten(folder.name or str(folder), 12)} ({len(kept_drawings(folder))})…"
+        )
         layout.train_button.configure(text="Train a new model" if training is None else "Stop training")
         layout.learn_button.configure(text="Learn my hand" if hand is None else "Stop")
         for button, can in (
