@@ -1,4 +1,4 @@
-"""Time an epoch of our loop beside the usual DataLoader loop, or what the flags say."""
+"""Time an epoch of our loop beside the usual DataLoader loop, or what another benchmark does."""
 
 import argparse
 import importlib
@@ -8,12 +8,17 @@ from pathlib import Path
 from digit_recognizer.cli.parser import Parser, positive, run_main
 from digit_recognizer.runtime.errors import UserError
 
-MODULES = {
-    "--training-time": ("training_time", "time the training of each recipe with all cores, and predictions"),
-    "--contention": ("contention", "time an epoch with several thread settings, beside a busy process"),
-    "--scaling": ("scaling", "measure time and memory by digits, time by width, and start-up times"),
-    "--frameworks": ("compare_frameworks", "time whole trainings by scikit-learn, Keras, JAX and others"),
-}
+# Each benchmark: its module, the flags that it alone takes, and what it does.
+BENCHMARKS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "epoch": ("epoch", (), "time an epoch of our loop beside the usual DataLoader loop (default)"),
+    "training_time": ("training_time", (), "time the training of each recipe with all cores, and predictions"),
+    "contention": ("contention", (), "time an epoch with several thread settings, beside a busy process"),
+    "scaling": ("scaling", (), "measure time and memory by digits, time by width, and start-up times"),
+    "frameworks": (
+        "compare_frameworks", ("quick", "threads"), "time whole trainings by scikit-learn, Keras, JAX and others",
+    ),
+    "gpu": ("gpu", ("quick", "device"), "time trainings, an epoch and predictions on a graphics card"),
+}  # fmt: skip
 
 
 def main() -> None:
@@ -22,28 +27,32 @@ def main() -> None:
     if options.figure is not None:
         _draw(options.out, options.figure)
         return
-    extra = {"threads": options.threads, "quick": options.quick}
-    if options.module != "compare_frameworks" and any(extra.values()):
-        raise UserError("--quick and --threads go with --frameworks only")
-    if options.module in ("epoch", "compare_frameworks"):
+    module, own, _ = BENCHMARKS[options.benchmark]
+    for flag in ("quick", "threads", "device"):
+        if flag not in own and getattr(options, flag):
+            takers = " and ".join(name for name, (_, flags, _) in BENCHMARKS.items() if flag in flags)
+            raise UserError(f"--{flag} goes with {takers} only, not with {options.benchmark}")
+    if options.benchmark in ("epoch", "frameworks"):
         # libgomp's default, the fastest on a quiet machine, for all alike. Must be set before torch is imported.
         os.environ["GOMP_SPINCOUNT"] = "300000"
-    module = importlib.import_module(f"benchmarks.{options.module}")
-    arguments = extra if options.module == "compare_frameworks" else {}
-    module.run(options.out, options.data_dir, options.rounds, **arguments)
+    arguments = {flag: getattr(options, flag) for flag in own if getattr(options, flag)}
+    importlib.import_module(f"benchmarks.{module}").run(options.out, options.data_dir, options.rounds, **arguments)
 
 
 def _parse() -> argparse.Namespace:
-    parser = Parser(prog="python -m benchmarks", description=__doc__)
+    names = "\n".join(f"  {name:15} {text}" for name, (_, _, text) in BENCHMARKS.items())
+    parser = Parser(prog="python -m benchmarks", description=f"{__doc__}\n\n{names}")
     add = parser.add_argument
-    add("--rounds", metavar="N", type=positive, default=5, help="repetitions, all loops in turn (default: 5)")
     which = parser.add_mutually_exclusive_group()
-    for flag, (module, text) in MODULES.items():
-        which.add_argument(flag, dest="module", action="store_const", const=module, default="epoch", help=text)
+    which.add_argument(
+        "benchmark", metavar="BENCHMARK", nargs="?", choices=BENCHMARKS, default="epoch", help=", ".join(BENCHMARKS)
+    )
     which.add_argument("--figure", metavar="FILE", help="time nothing; draw the results, such as to figures/speed.png")
-    add("--quick", action="store_true", help="check that all frameworks work: 6,000 digits, nothing is written")
-    add("--threads", metavar="N", type=positive, help="threads of the frameworks, which also run with 1 (default: all)")
-    add("--out", metavar="DIR", default="results", help="folder of benchmark.json (default: results)")
+    add("--rounds", metavar="N", type=positive, default=5, help="repetitions, all loops in turn (default: 5)")
+    add("--quick", action="store_true", help="check that frameworks or gpu work: few digits, nothing is written")
+    add("--threads", metavar="N", type=positive, help="threads of frameworks, which also run with 1 (default: all)")
+    add("--device", metavar="NAME", help="of gpu: cuda, mps or, to try it, cpu (default: cuda)")
+    add("--out", metavar="DIR", default="results", help="folder of the results (default: results)")
     add("--data-dir", metavar="DIR", help="folder of MNIST/raw")
     return parser.parse_args()
 

@@ -92,7 +92,7 @@ def measure_rows(recognizer: Any, source: Any, count: int) -> dict[str, Any]:
     from digit_recognizer.page_reader import measurement
 
     confidences, correct, warned = [], [], 0
-    for image, rows in measurement.readable_pages(source, SEED, count):
+    for image, rows in measurement.readable_pages(source, SEED, range(count)):
         number = recognizer.read_number(image)
         is_right = list(number.rows) == rows
         confidences.append(number.confidence)

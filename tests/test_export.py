@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from digit_recognizer import checkpoints, data, evaluation, export, models, recipes
+from digit_recognizer.recipes.recipe import Convolution
 from digit_recognizer.runtime.errors import UserError
 
 FORMATS = ["onnx", "safetensors"]  # test_export_html.py has the third
@@ -102,6 +103,17 @@ def test_a_convolutional_network_is_exported_with_its_running_means_and_stays_as
         assert torch.allclose(logits_of_file(tmp_path / "file", optdigits.test.images), expected, atol=1e-5)
     else:
         assert load_file(tmp_path / "file")["3.running_mean"].equal(model[3].running_mean)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_network_that_enlarges_digits_and_has_residual_layers_is_exported(format, optdigits, tmp_path):
+    layers = (Convolution(4, size=5), Convolution(4, residual=True, pool=True), Convolution(4, residual=True))
+    model = models.build(recipes.get("cnn_wide", convolutions=layers, widths=(4 * 14 * 14, 10)))
+    model(data.to_pixels(optdigits.train.images[:100]))
+    assert export.write(tmp_path / "file", model, format, {}) <= 1e-5
+    if format == "onnx":
+        expected = evaluation.predict(model, optdigits.test.images)
+        assert torch.allclose(logits_of_file(tmp_path / "file", optdigits.test.images), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("format", "reader"), [("onnx", "_onnx_logits"), ("safetensors", "_safetensors_logits")])

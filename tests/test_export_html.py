@@ -109,6 +109,8 @@ def heavy() -> nn.Module:
             lambda: nn.Sequential(nn.MaxPool2d(3, 2), nn.Flatten(), nn.Linear(169, 10)),
             "a layer MaxPool2d(kernel_size=3",
         ),
+        (lambda: models.Residual(nn.Conv2d(1, 1, 3, padding=1), nn.BatchNorm2d(1)), "it has a layer Residual("),
+        (lambda: nn.Sequential(models.Enlarge(32), nn.Flatten(), nn.Linear(1024, 10)), "it has a layer Enlarge()"),
     ],
 )
 def test_a_network_that_html_cannot_hold_is_refused_in_one_line(build, words, tmp_path):

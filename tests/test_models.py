@@ -4,11 +4,13 @@ import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from facts import PARAMETERS
 from torch import nn
 from torchvision import transforms
 
 from digit_recognizer import models, recipes
+from digit_recognizer.recipes.recipe import Convolution
 
 PIXELS = torch.rand(50, 1, 28, 28, generator=torch.Generator().manual_seed(1))
 
@@ -91,6 +93,30 @@ def test_the_first_weights_are_an_image_a_unit(name, shape):
     assert weights.shape == shape and not weights.requires_grad
     layer = next(layer for layer in model if isinstance(layer, nn.Linear | nn.Conv2d))
     assert torch.equal(weights.flatten(1), layer.weight.flatten(1))
+
+
+def test_a_residual_layer_adds_its_input_before_pooling_and_relu():
+    layers = (Convolution(4), Convolution(4, residual=True, pool=True), Convolution(4, residual=True))
+    recipe = recipes.get("cnn_best", convolutions=layers, widths=(4 * 14 * 14, 10))
+    model = models.build(recipe).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # also of batch normalisation, whose own are one and zero
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel())))
+        _, first, first_norm, _, second, _, _, third, _, _, linear = model
+        values = first_norm(first((PIXELS - recipe.mean) / recipe.std)).relu()
+        values = F.max_pool2d(values + second.norm(second.convolution(values)), 2).relu()
+        values = (values + third.norm(third.convolution(values))).relu()
+        torch.testing.assert_close(model(PIXELS), linear(values.flatten(1)), rtol=1e-5, atol=1e-4)
+
+
+def test_enlarged_digits_keep_their_middle_and_their_grey_values():
+    small = PIXELS.mean(dim=(2, 3), keepdim=True).expand(-1, 1, 28, 28).clone()
+    small[:, :, 12:16, 12:16] = 1
+    large = models.Enlarge(32)(small)
+    assert large.shape == (50, 1, 32, 32)
+    torch.testing.assert_close(large, large.flip(2, 3))
+    torch.testing.assert_close(large[:, :, :12], small[:, :, :1].expand(-1, 1, 12, -1)[..., :1].expand(-1, 1, 12, 32))
+    torch.testing.assert_close(large[:, :, 15:17, 15:17], torch.ones(50, 1, 2, 2))
 
 
 def test_batch_normalisation_comes_after_each_hidden_layer_of_a_fully_connected_network():

@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+import yaml
 
 from digit_recognizer import checkpoints, evaluation, models, recipes
 from digit_recognizer.data import sources
@@ -48,9 +49,36 @@ def test_it_reads_the_test_digits_as_recorded(name, mnist):
     assert abs(evaluation.score(logits, mnist.test.labels).correct - committed(name)["scores"]["correct"]) <= 2
 
 
+@pytest.mark.parametrize("name", [*NAMES, "page_reader"])
+def test_each_has_a_card_with_the_header_of_the_hub_and_the_numbers_of_its_record(name):
+    header, text = (checkpoints.PRETRAINED / f"{name}.md").read_text(encoding="utf-8").split("---\n")[1:]
+    about, record = yaml.safe_load(header), committed(name)
+    assert about["license"] == "mit" and about["datasets"] == ["ylecun/mnist"] and about["pipeline_tag"]
+    (index,) = about["model-index"]
+    assert index["name"] == name and text.strip().startswith(f"# {name}\n")
+    (result,) = index["results"]
+    said = {metric["name"]: metric["value"] for metric in result["metrics"]}
+    if name == "page_reader":
+        pages, empty = record["synthetic_pages"], record["empty_pages"]
+        assert list(said.values()) == [
+            round(pages["found"] / pages["digits"], 4),
+            round(pages["correct"] / pages["digits"], 4),
+            empty["given_a_digit"] / empty["pages"],
+        ]
+        assert all(f"n = {pages['digits']:,}" in each for each in [*said][:2])
+    else:
+        low, high = record["scores"]["interval"]
+        assert said == {
+            f"test accuracy, n = 10,000, 95 % interval {low:.2%} to {high:.2%}": record["scores"]["accuracy"]
+        }
+        assert f"{record['scores']['accuracy']:.2%} ({low:.2%} to {high:.2%})" in text
+    assert all(f"**{part}" in text for part in ("Good for", "Not good for", "Licence"))
+    assert f"results/{name}/mnist-seed0.json" in text
+
+
 def test_card_and_docs_say_how_good_its_seeds_are():
     found = record_store.read_all(ROOT / "results", recipes.get("cnn_handwriting"))
     accuracies = [record["scores"]["accuracy"] for record in found]
     said = f"{statistics.mean(accuracies):.2%} ± {statistics.stdev(accuracies):.2%} (n = {len(found)})"
-    assert said in CARD
+    assert said in CARD and said in (checkpoints.PRETRAINED / "cnn_handwriting.md").read_text(encoding="utf-8")
     assert said in (ROOT / "docs/own_digits.md").read_text(encoding="utf-8")

@@ -158,6 +158,12 @@ def test_the_triangle_rises_for_a_fifth_of_the_way_and_falls_to_zero():
     assert {training.learning_rate(recipes.get(), place) for place in places} == {0.001}
 
 
+def test_the_exponential_schedule_divides_the_rate_by_ten_in_each_third():
+    recipe = recipes.get(schedule="exponential", learning_rate=0.002)
+    rates = [training.learning_rate(recipe, place / 3) for place in range(4)]
+    np.testing.assert_allclose(rates, [2e-3, 2e-4, 2e-5, 2e-6], rtol=1e-9)
+
+
 def test_augmentation_is_of_one_seed_and_stops_before_the_epochs_without(optdigits, monkeypatch):
     used, augment, shift = [], augmentation.augment, Augmentation(shift=2, elastic=1)
     recipe = dataclasses.replace(CNN, augmentation=shift, epochs_without_augmentation=1)

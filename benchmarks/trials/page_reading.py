@@ -63,7 +63,7 @@ def _pictures(source: Any, folder: Path | None) -> dict[str, list[tuple[Any, lis
     from digit_recognizer.preprocessing.page import analyze
 
     kinds = {
-        "synthetic pages": list(measurement.readable_pages(source, PAGE_SEED, PAGES)),
+        "synthetic pages": list(measurement.readable_pages(source, PAGE_SEED, range(PAGES))),
         "touching pairs": [(pair.image, [pair.text]) for pair in reading.make_pairs(source, PAIRS)],
     }
     if folder is not None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from digit_recognizer import data
 from digit_recognizer.runtime import distributed
+from digit_recognizer.runtime.device import copy_to
 
 
 class Scores(NamedTuple):
@@ -43,11 +44,10 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
     """
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
-    logits = [
-        model(data.to_pixels(part.to(device))).float().cpu() for part in distributed.shard(images).split(batch_size)
-    ]
+    parts = distributed.shard(images).split(batch_size)
+    logits = torch.cat([model(data.to_pixels(copy_to(part, device))).float() for part in parts])
     model.train(was_training)
-    return distributed.all_gather_rows(torch.cat(logits), len(images))
+    return distributed.all_gather_rows(logits.cpu(), len(images))
 
 
 def score(logits: Tensor, labels: Tensor) -> Scores:

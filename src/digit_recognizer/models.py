@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from digit_recognizer.recipes.recipe import Convolution, Recipe
@@ -50,21 +51,51 @@ class MLP(nn.Sequential):
         super().__init__(*layers, *last.get(output, []))
 
 
+class Enlarge(nn.Module):
+    """Digits with that many pixels along each side, by bilinear interpolation."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return F.interpolate(pixels, (self.side, self.side), mode="bilinear", align_corners=False)
+
+
+class Residual(nn.Module):
+    """A convolution with batch normalisation, to which its input is added."""
+
+    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.convolution, self.norm = convolution, norm
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values + self.norm(self.convolution(values))
+
+
 class CNN(nn.Sequential):
     """Convolutions, each with batch normalisation and ReLU, and one linear layer.
 
-    Pooling comes before batch normalisation, which leaves a quarter of the values to normalise.
+    Pooling comes before batch normalisation, which leaves a quarter of the values to normalise; in a residual layer it
+    comes after the sum.
     """
 
     def __init__(
-        self, convolutions: Sequence[Convolution], features: int, mean: float = 0.1307, std: float = 0.3081
+        self,
+        convolutions: Sequence[Convolution],
+        features: int,
+        mean: float = 0.1307,
+        std: float = 0.3081,
+        side: int = 28,
     ) -> None:
         layers: list[nn.Module] = [Normalize(mean, std)]
+        layers += [Enlarge(side)] if side != 28 else []
         inputs = 1
         for layer in convolutions:
-            layers.append(nn.Conv2d(inputs, layer.channels, layer.size, layer.stride, layer.padding, bias=False))
-            layers += [nn.MaxPool2d(2)] if layer.pool else []
-            layers += [nn.BatchNorm2d(layer.channels), nn.ReLU(inplace=True)]
+            convolution = nn.Conv2d(inputs, layer.channels, layer.size, layer.stride, layer.padding, bias=False)
+            norm, pool = nn.BatchNorm2d(layer.channels), [nn.MaxPool2d(2)] if layer.pool else []
+            layers += [Residual(convolution, norm), *pool] if layer.residual else [convolution, *pool, norm]
+            layers.append(nn.ReLU(inplace=True))
             inputs = layer.channels
         super().__init__(*layers, nn.Flatten(), nn.Linear(features, 10))
         self.to(memory_format=torch.channels_last)  # the memory format in which convolutions are fastest
@@ -75,7 +106,7 @@ def build(recipe: Recipe, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators as well
         if recipe.convolutions:
-            return CNN(recipe.convolutions, recipe.widths[0], recipe.mean, recipe.std)
+            return CNN(recipe.convolutions, recipe.widths[0], recipe.mean, recipe.std, recipe.side)
         return MLP(recipe.widths, recipe.mean, recipe.std, recipe.output, recipe.batch_norm)
 
 

@@ -1,7 +1,7 @@
 """A run as a small JSON file, from which tables and figures can be made again, and where a run's files lie."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import nn
 from digit_recognizer import recipes
 from digit_recognizer.data import TITLES, Digits
 from digit_recognizer.evaluation import Scores
-from digit_recognizer.recipes.recipe import Published, Recipe
+from digit_recognizer.recipes.recipe import Published, Recipe, as_recorded
 from digit_recognizer.recipes.spreads import SPREADS, Spread
 from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.text import columns
@@ -69,7 +69,7 @@ def describe(
 
 def identity(recipe: Recipe, seed: int) -> dict[str, Any]:
     """Which run a record is of: a recipe on its own data set, with all its settings, and the seed."""
-    overrides = json.loads(json.dumps(recipes.overrides_of(recipe), default=asdict))  # as JSON reads them again
+    overrides = json.loads(json.dumps(recipes.overrides_of(recipe), default=as_recorded))  # as JSON reads them again
     run = {"recipe": recipe.name, "overrides": overrides, "seed": seed, "dataset": recipe.dataset}
     return {"format": FORMAT, **run, "settings": recipe.settings}
 

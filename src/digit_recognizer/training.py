@@ -25,6 +25,7 @@ from digit_recognizer.runtime.device import training_precision
 from digit_recognizer.runtime.errors import UserError
 
 WARM_UP = 0.2  # fraction of the steps before the peak of a triangular schedule
+DECAY = 1000  # by which an exponential schedule divides the learning rate in all
 
 Metrics = dict[str, Any]  # of an epoch; see epoch_metrics
 
@@ -234,6 +235,8 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
     """The learning rate where that fraction of the training, 0 to 1, is done."""
     if recipe.schedule == "constant":
         return recipe.learning_rate
+    if recipe.schedule == "exponential":
+        return recipe.learning_rate * DECAY**-progress
     return recipe.learning_rate * min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
 
 

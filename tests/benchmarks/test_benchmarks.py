@@ -10,8 +10,6 @@ import torch
 
 from benchmarks import contention, epoch, harness, plots, scaling, training_time
 from digit_recognizer import data, models, recipes
-from digit_recognizer.recipes.ours import OURS
-from digit_recognizer.recipes.published import PUBLISHED
 from digit_recognizer.study import run as study_run
 
 ROOT = Path(__file__).parents[2]
@@ -160,7 +158,7 @@ def test_in_the_committed_contention_our_default_does_not_collapse():
 
 
 def test_the_committed_training_times_have_every_recipe_and_are_of_a_quiet_machine():
-    names = {recipe.name for recipe in (*PUBLISHED, *OURS)}
+    names = {recipe.name for recipe in training_time.RECIPES}
     assert set(COMMITTED["training_time"]["runs"]) == names
     text = training_time.table(COMMITTED["training_time"], COMMITTED["predictions"])
     assert "busy" not in text and all(name in text for name in names)

@@ -128,11 +128,15 @@ def test_a_file_with_other_content_is_reported(content, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--threads", "1"], "--quick and --threads go with --frameworks only"),
-        (["--training-time", "--frameworks"], "argument --frameworks: not allowed with argument --training-time"),
+        (["--threads", "1"], "--threads goes with frameworks only, not with epoch"),
+        (["scaling", "--quick"], "--quick goes with frameworks and gpu only, not with scaling"),
+        (["frameworks", "--device", "cpu"], "--device goes with gpu only, not with frameworks"),
+        (["scaling", "--figure", "speed.png"], "argument --figure: not allowed with argument BENCHMARK"),
+        (["contend"], "argument BENCHMARK: invalid choice: 'contend'"),
+        (["gpu", "--device", "tpu"], "unknown device 'tpu'; there are auto, cuda, mps, cpu"),
     ],
 )
-def test_flags_that_do_not_go_together_cost_one_line(flags, message, monkeypatch, capsys):
+def test_arguments_that_do_not_go_together_cost_one_line(flags, message, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["benchmarks", *flags])
     with pytest.raises(SystemExit, match="2"):
         run_main(benchmarks_main.main)

@@ -7,9 +7,10 @@ import pytest
 import torch
 from scipy import ndimage
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from digit_recognizer import data
-from digit_recognizer.data import augmentation
+from digit_recognizer.data import augmentation, strokes
 from digit_recognizer.recipes.recipe import Augmentation
 
 MODERATE = {
@@ -97,6 +98,17 @@ def test_all_together_stay_between_paper_and_ink_and_the_generator_alone_decides
     assert torch.equal(torch.random.get_rng_state(), before)
     alike = augmentation.augment(bar(20), Augmentation(**MODERATE), seeded())
     assert len(alike.flatten(1).unique(dim=0)) == 20  # each digit of a batch is changed in its own way
+
+
+def test_pixels_on_a_graphics_card_are_changed_there():
+    # Tensors without content, which need no card; an operation on tensors of two devices fails as it would there.
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        pixels = torch.empty(50, 1, 28, 28, device="cuda")
+        for interpolation in ("bilinear", "bicubic"):
+            changed = augmentation.augment(pixels, Augmentation(**MODERATE, interpolation=interpolation), seeded())
+            assert (changed.device.type, changed.shape) == ("cuda", pixels.shape)
+        for *_, change in strokes.STYLES:
+            assert change(pixels, seeded()).device.type == "cuda"
 
 
 def test_a_shift_moves_the_digit_by_at_most_that_many_pixels():

@@ -129,7 +129,7 @@ def test_a_value_that_cannot_be_trained_with_is_refused(field, value):
         ("batch_norm", 3, "batch norm must be true or false, not 3"),
         ("optimizer", ("adam",), "optimizer must be text, not"),
         ("optimizer", "adamw", "unknown optimizer 'adamw'; there are adam and sgd"),
-        ("schedule", "cosine", "unknown schedule 'cosine'; there are constant and triangle"),
+        ("schedule", "cosine", "unknown schedule 'cosine'; there are constant and triangle and exponential"),
         ("precision", "float16", "unknown precision 'float16'; there are float32 and bfloat16"),
         ("mean", math.inf, "mean must be finite, not inf"),
         ("label_smoothing", 1.0, "label smoothing must be from 0 to below 1"),
@@ -162,6 +162,32 @@ def test_widths_that_do_not_lead_from_pixels_to_digits_are_refused(widths):
 def test_convolutions_that_leave_nothing_are_refused(layers):
     message = refusal("cnn_in_seconds", convolutions=layers, widths=(layers[-1].channels, 10))
     assert message.endswith("do not fit 28 by 28 pixels")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [Convolution(16, residual=True), Convolution(8, size=5, residual=True), Convolution(8, 3, 2, residual=True)],
+)
+def test_a_residual_layer_needs_an_output_like_its_input(layer):
+    message = refusal("cnn_in_seconds", convolutions=(Convolution(8), layer), widths=(16, 10))
+    assert message.startswith("a residual layer needs size 3, stride 1 and the 8 channels before it, not Convolution(")
+
+
+def test_digits_are_enlarged_for_convolutions_only_and_within_bounds():
+    assert refusal(side=32) == "side must be from 28 to 112, without convolutions 28, not 32"
+    assert refusal("cnn_best", side=27).endswith("not 27") and refusal("cnn_best", side=113).endswith("not 113")
+    assert recipes.get("cnn_in_seconds", side=32, widths=(64 * 9, 10)).parameter_count == 29_610
+
+
+def test_fields_that_came_later_are_in_the_settings_only_where_they_are_used():
+    layers = recipes.get("cnn_best").settings["convolutions"]
+    assert all(set(layer) == {"channels", "size", "stride", "pool"} for layer in layers)
+    assert not any("side" in recipe.settings for recipe in recipes.RECIPES.values() if recipe.name != "cnn_wide")
+    wide = recipes.get("cnn_wide")
+    assert wide.settings["side"] == 32 and wide.settings["convolutions"][1]["residual"]
+    for recipe in (wide, recipes.get("cnn_best")):
+        assert recipes.of_settings(recipe.name, recipe.settings) == recipe
+    assert wide.network == "128x5-128x3rp-128x3r-256x3p-256x3r-512x3p-512x3r-10"
 
 
 @pytest.mark.parametrize("changes", [{"widths": (784, 10)}, {"batch_norm": False}, {"output": "softmax"}])

@@ -128,7 +128,7 @@ def test_the_confidence_in_numbers_is_calibrated(mnist, network):
     """On pages of test digits that nothing was fitted on: within what 80 of them can tell."""
     found = [
         (number.confidence, list(number.rows) == rows)
-        for image, rows in measurement.readable_pages(mnist.test, 4_000_000, 550)
+        for image, rows in measurement.readable_pages(mnist.test, 4_000_000, range(550))
         if (number := network.read_number(image)).rows
     ]
     confidences, correct = (np.array(column, float) for column in zip(*found, strict=True))

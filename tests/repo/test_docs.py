@@ -17,7 +17,12 @@ from digit_recognizer.recipes import page_reader
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 CARDS = "src/digit_recognizer/pretrained/README.md"
-PAGES = [README, ROOT / "CHANGELOG.md", ROOT / CARDS, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    README,
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / CARDS).parent.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 COMMANDS = ROOT / "docs/commands.md"
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 

@@ -85,7 +85,14 @@ def test_library_and_extras_ask_for_what_is_imported():
     for extra in ("train", "apps", "export", "cluster"):
         assert import_names(EXTRAS[extra]) <= set(packages.EXTRAS[extra]), extra
     assert set(EXTRAS["frameworks"]) <= imported(BENCHMARKS)
-    brought = {"distributed", "IPython", "nbformat", "packaging", "websockets"}  # by dask, jupyter, pytest, streamlit
+    brought = {
+        "distributed",
+        "IPython",
+        "nbformat",
+        "packaging",
+        "websockets",
+        "yaml",
+    }  # by dask, jupyter, pytest, streamlit
     asked = import_names(ASKED)
     assert imported("*.py", "*.ipynb", "notebooks/*.ipynb", TESTS, BENCHMARKS) <= asked | brought
 

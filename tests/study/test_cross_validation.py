@@ -47,6 +47,7 @@ def test_a_recipe_with_changes():
     assert cross_validation.parse_recipe("cnn_best") == original
     wide = cross_validation.parse_recipe('cnn_best convolutions=[{"channels":8}] widths=[6272,10]')  # valid together
     assert (wide.convolutions[0].channels, wide.widths) == (8, (6272, 10))
+    assert cross_validation.parse_recipe("cnn_in_seconds side=32").side == 32  # which its settings leave out
     whole = cross_validation.parse_recipe('mlp_best augmentation={"elastic":2}')
     assert whole.augmentation == Augmentation(elastic=2)
 

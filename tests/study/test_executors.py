@@ -75,6 +75,27 @@ def test_a_caller_may_leave_results_without_a_warning():
         assert next(results) == 1
 
 
+@pytest.mark.parametrize(("name", "said"), [("ExecutorManagerThread", []), ("another", [KeyError])])
+def test_a_job_that_was_dropped_before_it_was_handed_out_is_no_error(name, said, monkeypatch):
+    def lose() -> None:
+        raise KeyError(1)
+
+    def results():  # as joblib's, which waits for loky's thread when it is closed
+        try:
+            yield 1
+        finally:
+            thread = threading.Thread(target=lose, name=name)
+            thread.start()
+            thread.join()
+
+    failures = []
+    monkeypatch.setattr(threading, "excepthook", lambda failure: failures.append(failure.exc_type))
+    hook, abandoned = threading.excepthook, results()
+    next(abandoned)
+    executors._stop(abandoned)
+    assert failures == said and threading.excepthook is hook
+
+
 @posix_only
 def test_dask_gives_the_records_of_a_serial_study_even_when_a_worker_is_killed(cluster, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(executors, "TIMEOUT", 120)  # a busy machine starts the cluster slowly

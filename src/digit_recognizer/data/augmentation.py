@@ -13,8 +13,10 @@ from torch import Tensor
 from digit_recognizer.data import strokes
 from digit_recognizer.data.strokes import SIZE
 from digit_recognizer.recipes.recipe import Augmentation, Recipe
+from digit_recognizer.runtime.device import copy_to
 
 OUTLIER_LABEL = -1  # instead of a digit
+CPU = torch.device("cpu")
 ELASTIC_POINTS = 5  # of the coarse grid along each side; displacements between them are interpolated
 
 
@@ -45,16 +47,16 @@ def augment(
     if strengths.styles and labels is not None:
         pixels = strokes.add_styles(pixels, labels, strengths.styles, generator)
     if strengths.warps:
-        pixels = warp(pixels, sampling_grid(count, strengths, generator).to(device), strengths.interpolation)
+        pixels = warp(pixels, sampling_grid(count, strengths, generator, device), strengths.interpolation)
     if strengths.stroke:
-        pixels = stroke_width(pixels, _uniform(strengths.stroke, generator, count).to(device))
+        pixels = stroke_width(pixels, copy_to(_uniform(strengths.stroke, generator, count), device))
     if strengths.blur:
-        pixels = blur(pixels, _uniform(strengths.blur, generator, count).abs().to(device))
+        pixels = blur(pixels, copy_to(_uniform(strengths.blur, generator, count).abs(), device))
     if strengths.contrast:
-        pixels = contrast(pixels, _uniform(strengths.contrast, generator, count).to(device))
+        pixels = contrast(pixels, copy_to(_uniform(strengths.contrast, generator, count), device))
     if strengths.hard_edges:
         chosen = torch.rand(count, generator=generator) < strengths.hard_edges
-        pixels = hard_edges(pixels, chosen.to(device))
+        pixels = hard_edges(pixels, copy_to(chosen, device))
     return pixels
 
 
@@ -69,15 +71,19 @@ def warp(pixels: Tensor, grid: Tensor, interpolation: str = "bilinear") -> Tenso
     return sampled.clamp_(0, 1) if interpolation == "bicubic" else sampled  # cubics overshoot at edges
 
 
-def sampling_grid(count: int, strengths: Augmentation, generator: torch.Generator) -> Tensor:
+def sampling_grid(
+    count: int, strengths: Augmentation, generator: torch.Generator, device: torch.device = CPU
+) -> Tensor:
     """Where each pixel of the new digits comes from: rotation, scale, shear, shift and elastic displacement in one.
 
-    float32 (count, 28, 28, 2): x and y, from -1 to 1 over the image.
+    float32 (count, 28, 28, 2) on the device: x and y, from -1 to 1 over the image. The few random numbers are copied
+    there, and the grid is made of them there.
     """
-    grid = F.affine_grid(_affine_matrices(count, strengths, generator), [count, 1, SIZE, SIZE], align_corners=False)
+    matrices = copy_to(_affine_matrices(count, strengths, generator), device)
+    grid = F.affine_grid(matrices, [count, 1, SIZE, SIZE], align_corners=False)
     if strengths.elastic:
         coarse = _uniform(strengths.elastic * 2 / SIZE, generator, count, 2, ELASTIC_POINTS, ELASTIC_POINTS)
-        field = F.interpolate(coarse, SIZE, mode="bicubic", align_corners=True)  # (count, 2, 28, 28)
+        field = F.interpolate(copy_to(coarse, device), SIZE, mode="bicubic", align_corners=True)  # (count, 2, 28, 28)
         grid = grid + field.permute(0, 2, 3, 1)
     return grid
 
@@ -109,8 +115,8 @@ def stroke_width(pixels: Tensor, amounts: Tensor) -> Tensor:
 
 def blur(pixels: Tensor, amounts: Tensor) -> Tensor:
     """Softer digits: 0 leaves them, 1 is a binomial 3x3 filter. amounts: float32 (n,) in [0, 1]."""
-    weights = torch.tensor([1.0, 2.0, 1.0], device=pixels.device)
-    kernel = (weights[:, None] * weights / 16).view(1, 1, 3, 3)
+    weights = torch.tensor([1.0, 2.0, 1.0])
+    kernel = copy_to((weights[:, None] * weights / 16).view(1, 1, 3, 3), pixels.device)
     return torch.lerp(pixels, F.conv2d(pixels, kernel, padding=1), amounts.view(-1, 1, 1, 1))
 
 

@@ -3,6 +3,7 @@
 A page is a square picture with the boxes of its glyphs. All of it follows from (seed, index): nothing is stored.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -31,6 +32,7 @@ HAND = Augmentation(rotation=10, scale=0.12, shear=0.2, elastic=1.1, stroke=0.4,
 LETTERS = outliers.LETTERS + "()[]!-−∑∂¿"
 # In a word, letters that look like digits are letters.
 WORD_LETTERS = LETTERS + "BDGIJLOQSTUZbgijloqstz"
+PRINTED = outliers.LETTERS + "0123456789"
 FONTS = (*outliers.FONTS, "DejaVuSans-Oblique", "DejaVuSerif", "STIXGeneralBolIta")
 MIN_VISIBLE = 0.75  # of a glyph's foreground; a glyph of which less lies on the page is not to be found
 MIN_CONTRAST = 0.035  # of black to white, below which a glyph cannot be seen
@@ -77,12 +79,10 @@ def make_page(source: Split, seed: int, index: int, side: int = SIDE, empty: boo
     slope = random.normal(0, 0.03) if random.random() < 0.6 else random.uniform(-0.27, 0.27)
     ink, afar = np.zeros((side, side), np.float32), 1
     rows: list[list[tuple[int, int, _Glyph]]] = []
-    if random.random() > 0.16 and not empty:
+    if random.random() > 0.19 and not empty:
         pen = _pen(random)
         rows = _write(source, side, pen, height, slope, random)
-        for row in rows:
-            for left, top, glyph in row:
-                _put(ink, left, top, glyph.strength * random.uniform(0.8, 1))
+        _put_rows(ink, rows, random)
         if pen.even < 1:
             grain = ndimage.gaussian_filter(random.standard_normal(ink.shape, dtype=np.float32), random.uniform(0.4, 2))
             ink *= np.clip(pen.even + (1 - pen.even) * (0.5 + grain * 2), 0, 1)
@@ -91,6 +91,10 @@ def make_page(source: Split, seed: int, index: int, side: int = SIDE, empty: boo
     elif random.random() < 0.5 and not empty:  # as a whole photograph is seen from afar
         afar = int(random.integers(2, 4))
         ink = np.zeros((afar * side, afar * side), np.float32)
+        if random.random() < 0.12:  # with writing that is too small to be read from there
+            _put_rows(
+                ink, _write(source, len(ink), _pen(random), afar * random.uniform(3.5, 6.5), slope, random), random
+            )
     page, contrast = _compose(ink, rows, height, slope, empty, random)
     page = np.asarray(Image.fromarray(page).reduce(afar))
     boxes, labels, numbers, visible = [], [], [], []
@@ -112,6 +116,13 @@ def make_page(source: Split, seed: int, index: int, side: int = SIDE, empty: boo
         np.array(numbers, np.int64)[kept],
         np.array(visible, bool)[kept],
     )
+
+
+def render_letters() -> None:
+    """Render the letters of all pages, which takes seconds; else the first pages do it that a process makes."""
+    for letters in (LETTERS, WORD_LETTERS):
+        outliers.render_letters(letters, FONTS)
+    outliers.render_letters(PRINTED)
 
 
 # writing
@@ -169,9 +180,9 @@ def _write(
 
 def _gap(kind: float, height: float, random: paper.Random) -> float:
     """Pixels between the outlines of two glyphs; negative where they overlap."""
-    if kind < 0.2:
+    if kind < 0.24:
         return random.uniform(-0.16, 0.02) * height
-    if kind < 0.36:
+    if kind < 0.38:
         return random.uniform(-0.1, 0.35) * height
     if kind < 0.62:
         return random.uniform(0.02, 0.2) * height
@@ -308,6 +319,12 @@ def _draw(strength: np.ndarray, pen: _Pen, height: float, stretch: float, label:
     return _Glyph(drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], label)
 
 
+def _put_rows(ink: np.ndarray, rows: list[list[tuple[int, int, _Glyph]]], random: paper.Random) -> None:
+    """Write rows of glyphs onto the page, each with a pressure of its own."""
+    for left, top, glyph in itertools.chain.from_iterable(rows):
+        _put(ink, left, top, glyph.strength * random.uniform(0.8, 1))
+
+
 def _put(ink: np.ndarray, left: int, top: int, strength: np.ndarray) -> None:
     """Write a glyph onto the page where it is on it."""
     bottom, right = top + strength.shape[0], left + strength.shape[1]
@@ -341,19 +358,30 @@ def _compose(
         page *= 1 - min(1, blackness * random.uniform(0.3, 1.2)) * print_
     if random.random() < 0.06:  # print that shows through from the back
         page *= 1 - random.uniform(0.02, 0.2) * blackness * ndimage.gaussian_filter(np.roll(ink, 37, 0)[:, ::-1], 1.2)
-    if random.random() < 0.25:
-        # What lies beside the page must not hide the writing: it is drawn where there is none.
-        around, sheet = paper.draw_surroundings(page, random)
-        if not (~sheet & (ndimage.maximum_filter(ink, 9) > 0.2)).any():
-            page = around
+    # What lies beside the page: before light falls on it, or after, as where a picture was turned.
+    light_first, has_surroundings = random.random() < 0.4, random.random() < 0.35
+    if has_surroundings and not light_first:
+        page = _with_surroundings(page, ink, random)
     page = page * random.uniform(0.55, 1)
     if random.random() < 0.65:
         page = page * paper.draw_light(shape, random)
+    if has_surroundings and light_first:
+        page = _with_surroundings(page, ink, random)
     written = page * (1 - blackness * ink)
     contrast = np.clip(page, 0, 1) - np.clip(written, 0, 1)
     if random.random() < 0.22:  # light on dark, as on a board or a screen
         written = 1 - written
     return paper.photograph(written.astype(np.float32), random), contrast
+
+
+def _with_surroundings(page: np.ndarray, ink: np.ndarray, random: paper.Random) -> np.ndarray:
+    """The page with what lies beside it, where that hides no writing in one of three trials; else the page itself."""
+    is_written = ndimage.maximum_filter(ink, 9) > 0.2
+    for _ in range(3):
+        around, sheet = paper.draw_surroundings(page, random)
+        if not (~sheet & is_written).any():
+            return around
+    return page
 
 
 def _texture(shape: tuple[int, int], random: paper.Random) -> np.ndarray:
@@ -417,7 +445,7 @@ def _text(
 ) -> np.ndarray:
     """Lines of small print, too small to be read in this page, where there is no writing."""
     print_ = np.zeros(shape, np.float32)
-    letters = outliers.render_letters()
+    letters = outliers.render_letters(PRINTED)
     size = int(random.integers(5, 10))
     y = random.uniform(0, shape[0])
     for _ in range(int(random.integers(1, 6))):

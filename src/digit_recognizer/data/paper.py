@@ -142,17 +142,22 @@ def draw_surroundings(page: np.ndarray, random: Random) -> tuple[np.ndarray, np.
     y, x = coordinates(*shape)
     sheet = np.ones(shape, bool)
     page = page.copy()
-    for _ in range(int(random.integers(1, 3))):
-        turn = random.integers(4) * np.pi / 2 + random.normal(0, 0.12)
+    for _ in range(int(random.integers(1, 4))):
+        askew = random.normal(0, 0.12) if random.random() < 0.6 else random.uniform(-0.4, 0.4)
+        turn = random.integers(4) * np.pi / 2 + askew
         # Distance from the edge of the sheet, in pixels, positive beyond it.
         reach = random.uniform(0.2, 0.52) * max(shape)
         distance = (x - shape[1] / 2) * np.cos(turn) + (y - shape[0] / 2) * np.sin(turn) - reach
         beyond = np.clip(distance + 0.5, 0, 1)
-        table = random.uniform(0, 1.1) + random.uniform(0, 0.15) * smooth_noise(
-            shape, int(random.integers(2, 40)), random
-        )
-        if random.random() < 0.4:
-            table = table + _weave(shape, random) * random.uniform(1, 3)
+        table: np.ndarray
+        if random.random() < 0.3:  # a ground of nearly the same tone, as where a picture was turned or pasted
+            table = np.full(shape, np.median(page) + random.normal(0, 0.05), np.float32)
+        else:
+            table = random.uniform(0, 1.1) + random.uniform(0, 0.15) * smooth_noise(
+                shape, int(random.integers(2, 40)), random
+            )
+            if random.random() < 0.4:
+                table = table + _weave(shape, random) * random.uniform(1, 3)
         page = page * (1 - beyond) + table * beyond
         if random.random() < 0.6:  # the shadow that the sheet throws, or its bright edge
             width = random.uniform(0.7, 6)

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from digit_recognizer.runtime.device import copy_to
+
 SIZE = 28
 
 
@@ -28,34 +30,34 @@ def add_styles(pixels: Tensor, labels: Tensor, probability: float, generator: to
     1s get a flag, and half of these a foot; 7s get a bar or become narrow; 0s get a slash, 9s a hook.
     """
     amounts = torch.rand(len(labels), generator=generator) / max(probability, 1e-6)
-    pixels = pixels.clone()
+    pixels, on_cpu = pixels.clone(), labels.cpu()  # the only wait for a GPU; indices found there would be five more
     for digit, low, high, change in STYLES:
-        chosen = ((low <= amounts) & (amounts < high)).to(labels.device)
-        indices = (chosen & (labels == digit)).nonzero().flatten()
+        indices = ((low <= amounts) & (amounts < high) & (on_cpu == digit)).nonzero().flatten()
         if len(indices):
-            pixels[indices] = change(pixels[indices], generator)
+            places = copy_to(indices, pixels.device)
+            pixels[places] = change(pixels[places], generator)
     return pixels
 
 
 def _slash(zeros: Tensor, generator: torch.Generator) -> Tensor:
     count, device = len(zeros), zeros.device
     half, angle = _uniform(5, 11, generator, count), _uniform(0.5, 1.2, generator, count)  # pixels; radians up
-    stroke = torch.stack([half * angle.cos(), -half * angle.sin()], dim=1).to(device)
+    stroke = copy_to(torch.stack([half * angle.cos(), -half * angle.sin()], dim=1), device)
     centre = torch.full_like(stroke, (SIZE - 1) / 2)
-    return draw_strokes(zeros, centre - stroke, centre + stroke, _uniform(0.6, 1.3, generator, count).to(device))
+    return draw_strokes(zeros, centre - stroke, centre + stroke, copy_to(_uniform(0.6, 1.3, generator, count), device))
 
 
 def _hook(nines: Tensor, generator: torch.Generator) -> Tensor:
     count, device = len(nines), nines.device
-    radii = _uniform(0.7, 1.5, generator, count).to(device)
+    radii = copy_to(_uniform(0.7, 1.5, generator, count), device)
     length, angle = _uniform(3, 9, generator, count), _uniform(-0.2, 0.6, generator, count)  # pixels; radians up
     bottoms = _stroke_end(nines, last=True)
-    tips = bottoms - torch.stack([length * angle.cos(), length * angle.sin()], dim=1).to(device)
+    tips = bottoms - copy_to(torch.stack([length * angle.cos(), length * angle.sin()], dim=1), device)
     return draw_strokes(nines, bottoms, tips, radii)
 
 
 def _narrow(sevens: Tensor, generator: torch.Generator) -> Tensor:
-    width = _uniform(0.5, 0.8, generator, len(sevens)).to(sevens.device)
+    width = copy_to(_uniform(0.5, 0.8, generator, len(sevens)), sevens.device)
     matrices = torch.zeros(len(sevens), 2, 3, device=sevens.device)
     matrices[:, 0, 0], matrices[:, 1, 1] = 1 / width, 1
     grid = F.affine_grid(matrices, list(sevens.shape), align_corners=False)
@@ -64,27 +66,27 @@ def _narrow(sevens: Tensor, generator: torch.Generator) -> Tensor:
 
 def _flag_and_foot(ones: Tensor, generator: torch.Generator) -> Tensor:
     count, device = len(ones), ones.device
-    radii = _uniform(0.7, 1.5, generator, count).to(device)
+    radii = copy_to(_uniform(0.7, 1.5, generator, count), device)
     tops, bottoms = _stroke_end(ones, last=False), _stroke_end(ones, last=True)
     # A flatter flag would make a 7.
     length, angle = _uniform(4, 10, generator, count), _uniform(0.6, 1.2, generator, count)  # pixels; radians down
-    tips = tops + torch.stack([-length * angle.cos(), length * angle.sin()], dim=1).to(device)
+    tips = tops + copy_to(torch.stack([-length * angle.cos(), length * angle.sin()], dim=1), device)
     flagged = draw_strokes(ones, tops, tips, radii)
     half, tilt = _uniform(2.5, 6.5, generator, count), _uniform(-0.2, 0.2, generator, count)
-    foot = torch.stack([half, tilt * half], dim=1).to(device)
+    foot = copy_to(torch.stack([half, tilt * half], dim=1), device)
     both = draw_strokes(flagged, bottoms - foot, bottoms + foot, radii)
-    footed = (torch.rand(count, generator=generator) < 0.5).to(device)
+    footed = copy_to(torch.rand(count, generator=generator) < 0.5, device)
     return torch.where(footed[:, None, None, None], both, flagged)
 
 
 def _bar(sevens: Tensor, generator: torch.Generator) -> Tensor:
     count, device = len(sevens), sevens.device
     first, last = _stroke_end(sevens, last=False)[:, 1], _stroke_end(sevens, last=True)[:, 1]
-    rows = first + (last - first) * _uniform(0.42, 0.65, generator, count).to(device)
+    rows = first + (last - first) * copy_to(_uniform(0.42, 0.65, generator, count), device)
     half, tilt = _uniform(2.5, 5.5, generator, count), _uniform(-0.3, 0.3, generator, count)
-    bar = torch.stack([half, tilt * half], dim=1).to(device)
+    bar = copy_to(torch.stack([half, tilt * half], dim=1), device)
     centres = torch.stack([_middle_of_row(sevens, rows.round().long()), rows], dim=1)
-    return draw_strokes(sevens, centres - bar, centres + bar, _uniform(0.7, 1.5, generator, count).to(device))
+    return draw_strokes(sevens, centres - bar, centres + bar, copy_to(_uniform(0.7, 1.5, generator, count), device))
 
 
 # Digit, and the part of the chosen ones, from and to, that get this change.

@@ -1,8 +1,9 @@
 """How well digits are found and read on synthetic pages that no training has seen; the record of a training."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 
 from digit_recognizer.data import pages
@@ -30,10 +31,10 @@ class Count(NamedTuple):
     correct: int
 
 
-def count_digits(reader: PageReader, source: Split, count: int = PAGE_COUNT) -> Count:
-    """Count the digits of synthetic pages that are found and read."""
+def count_digits(reader: PageReader, source: Split, indices: Iterable[int]) -> Count:
+    """Count the digits of the synthetic pages of these indices that are found and read."""
     total, found, correct = 0, 0, 0
-    for index in range(count):
+    for index in indices:
         page = pages.make_page(source, PAGE_SEED, index, PAGE_SIDE)
         glyphs = find_sure_glyphs(reader, page.image)
         counted = _can_be_read(page)
@@ -45,18 +46,18 @@ def count_digits(reader: PageReader, source: Split, count: int = PAGE_COUNT) -> 
     return Count(total, found, correct)
 
 
-def count_empty(reader: PageReader, source: Split, count: int = EMPTY_COUNT) -> int:
-    """How many of so many photographs of empty paper are given a digit."""
+def count_empty(reader: PageReader, source: Split, indices: Iterable[int]) -> int:
+    """How many of the photographs of empty paper of these indices are given a digit."""
     wrong = 0
-    for index in range(count):
+    for index in indices:
         page = pages.make_page(source, PAGE_SEED + 1, index, EMPTY_SIDE, empty=True)
         wrong += any(glyph.probabilities.argmax() != OTHER for glyph in find_sure_glyphs(reader, page.image))
     return wrong
 
 
-def readable_pages(source: Split, seed: int, count: int) -> Iterator[tuple[np.ndarray, list[str]]]:
-    """Those of so many synthetic pages all of whose glyphs are digits that can be read: images, and their rows."""
-    for index in range(count):
+def readable_pages(source: Split, seed: int, indices: Iterable[int]) -> Iterator[tuple[np.ndarray, list[str]]]:
+    """Those of the synthetic pages all of whose glyphs are digits that can be read: images, and their rows."""
+    for index in indices:
         page = pages.make_page(source, seed, index, PAGE_SIDE)
         if len(page.labels) and _can_be_read(page).all():
             yield page.image, ["".join(map(str, page.labels[page.rows == row])) for row in np.unique(page.rows)]
@@ -74,11 +75,20 @@ def find_sure_glyphs(reader: PageReader, image: np.ndarray) -> list[Glyph]:
     return [glyph for glyph in found if glyph.score >= detection.MIN_READ_SCORE]
 
 
+def in_parts(function: Callable[..., Any], reader: PageReader, source: Split, count: int, workers: int) -> list[Any]:
+    """What a function says of the pages from 0 to the count, by that many processes, each with a part of them."""
+    parts = [range(first, count, workers) for first in range(workers)]
+    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
+        return joblib.Parallel()(joblib.delayed(function)(reader, source, part) for part in parts)
+
+
 def describe(
-    recipe: PageRecipe, digits: Digits, seed: int, model: PageNet, history: list[dict[str, float]]
+    recipe: PageRecipe, digits: Digits, seed: int, model: PageNet, history: list[dict[str, float]], workers: int = 1
 ) -> dict[str, Any]:
-    """Everything about a finished training, in plain types."""
+    """Everything about a finished training, in plain types. workers: processes that measure it."""
     source, reader = digits.validation or digits.test, of_network(model)
+    counts = in_parts(count_digits, reader, source, PAGE_COUNT, workers)
+    empty = sum(in_parts(count_empty, reader, source, EMPTY_COUNT, workers))
     return {
         "format": FORMAT,
         "recipe": recipe.name,
@@ -86,8 +96,8 @@ def describe(
         "seed": seed,
         "dataset": digits.name,
         "md5": dict(digits.md5),
-        "synthetic_pages": {"pages": PAGE_COUNT, **count_digits(reader, source)._asdict()},
-        "empty_pages": {"pages": EMPTY_COUNT, "given_a_digit": count_empty(reader, source)},
+        "synthetic_pages": {"pages": PAGE_COUNT, **Count(*map(sum, zip(*counts, strict=True)))._asdict()},
+        "empty_pages": {"pages": EMPTY_COUNT, "given_a_digit": empty},
         "history": history,
         "seconds": sum(metrics["seconds"] for metrics in history),
         "weights": provenance.weights_hash(model),

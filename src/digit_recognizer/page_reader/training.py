@@ -26,6 +26,7 @@ MIN_SIZE, MAX_SIZE = 10, 92  # pixels, longest side of what is to be found
 TOO_SMALL, TOO_LARGE = 8, 112  # beyond these nothing is to be found; between, the answer is left open
 LOSSES = ("centre", "class", "offset", "size")
 WEIGHTS = torch.tensor([1, 1.5, 0.5, 0.5])  # of the losses in their sum
+CPU = torch.device("cpu")
 WARM_UP = 0.1  # fraction of the steps before the highest learning rate
 MAX_GRADIENT = 10  # norm, to which larger ones are cut
 AVERAGING = 0.999  # of the running mean of the weights that each step keeps
@@ -126,11 +127,11 @@ class TrainState:
     history: list[dict[str, float]] = field(default_factory=list)
 
     @classmethod
-    def create(cls, recipe: PageRecipe, seed: int) -> "TrainState":
+    def create(cls, recipe: PageRecipe, seed: int, device: torch.device) -> "TrainState":
         """The state before the first epoch."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            model = PageNet(recipe)
+            model = PageNet(recipe).to(device)
         optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         return cls(model, copy.deepcopy(model).eval(), optimizer)
 
@@ -156,17 +157,20 @@ def fit(
     source: Split,
     seed: int = 0,
     *,
+    device: torch.device = CPU,
     workers: int = 1,
     quiet: bool = False,
     resume: dict[str, Any] | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> tuple[PageNet, list[dict[str, float]]]:
-    """Train on pages that are made from the source's digits. Returns the averaged network and the metrics by epoch.
+    """Train on pages that are made from the source's digits. Returns the averaged network, on the CPU, and the metrics
+    of each epoch.
 
     workers: processes that make pages beside this one; the weights do not depend on them. resume: the state_dict of an
     earlier state. on_epoch: called with the state_dict after each epoch.
     """
-    state = TrainState.create(recipe, seed)
+    state = TrainState.create(recipe, seed, device)
+    pages.render_letters()  # before there are other processes, which then need not
     if resume is not None:
         state.load_state_dict(resume)
     for epoch in range(len(state.history), recipe.epochs):
@@ -177,7 +181,7 @@ def fit(
             on_epoch(state.state_dict())
         if not quiet:
             print(format_metrics(state.history[-1], recipe), flush=True)
-    return state.averaged, state.history
+    return state.averaged.cpu(), state.history
 
 
 def train_one_epoch(
@@ -190,17 +194,19 @@ def train_one_epoch(
     loader = DataLoader(
         Pages(source, seed, indices), recipe.batch_size, num_workers=workers, worker_init_fn=_one_thread
     )
-    precision = training_precision(recipe.precision, torch.device("cpu"))
-    total = torch.zeros(4)
+    device = next(state.model.parameters()).device
+    precision = training_precision(recipe.precision, device)
+    weights, total = WEIGHTS.to(device), torch.zeros(4, device=device)
     state.model.train()
     with tqdm(total=count, desc=f"epoch {epoch + 1}", unit="page", leave=False, disable=quiet or None) as bar:
         for step, (images, targets) in enumerate(loader, start=epoch * steps):
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            images, targets = images.to(device), Targets(*(part.to(device) for part in targets))
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
                 maps = state.model(images.float().div_(255))
             losses = loss(maps, targets)
             state.optimizer.param_groups[0]["lr"] = learning_rate(recipe, (step + 0.5) / (steps * recipe.epochs))
             state.optimizer.zero_grad()
-            (losses * WEIGHTS).sum().backward()
+            (losses * weights).sum().backward()
             nn.utils.clip_grad_norm_(state.model.parameters(), MAX_GRADIENT)
             state.optimizer.step()
             _average(state.averaged, state.model, min(AVERAGING, step / (step + 10)))

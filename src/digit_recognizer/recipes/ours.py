@@ -61,6 +61,20 @@ OURS = (
         widths=(128 * 9, 10),
         epochs=12, augmentation=_STRONG, epochs_without_augmentation=2, weight_decay=0.001,
     ),
+    # For a graphics card; half of the channels take ten minutes on two cores with AVX-512 and bfloat16.
+    _recipe(
+        "cnn_wide",
+        "ours, for a graphics card: 128 channels at 28x28 pixels, residual layers, larger digits, Adam",
+        convolutions=(
+            Convolution(128, size=5), Convolution(128, residual=True, pool=True), Convolution(128, residual=True),
+            Convolution(256, pool=True), Convolution(256, residual=True),
+            Convolution(512, pool=True), Convolution(512, residual=True),
+        ),
+        widths=(512 * 9, 10), side=32,
+        epochs=12, augmentation=_STRONG, epochs_without_augmentation=2,
+        optimizer="adam", learning_rate=0.001, schedule="exponential", momentum=0.0, nesterov=False,
+        weight_decay=0.0, label_smoothing=0.0,
+    ),
     # For other people's pens: strokes as a mouse, a marker or a fax draws them, styles that MNIST lacks, and outliers.
     # The validation part calibrates its confidence.
     _recipe(

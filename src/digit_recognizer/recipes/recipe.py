@@ -18,11 +18,15 @@ MAX_STRENGTHS = {
 # The values that a field of text may have.
 CHOICES = {
     "optimizer": ("adam", "sgd"),
-    "schedule": ("constant", "triangle"),
+    "schedule": ("constant", "triangle", "exponential"),
     "precision": ("float32", "bfloat16"),
     "output": ("logits", "log_softmax", "softmax"),
     "interpolation": ("bilinear", "bicubic"),
 }
+# Fields that came after the first records. With these values they are left out of a recipe's settings, so that records
+# without them stay records of the same recipe.
+LATER_FIELDS = {"side": 28, "residual": False}
+MAX_SIDE = 112
 # For each declared type: the accepted types, and its name in a message, singular and plural.
 TYPES: dict[Any, tuple[tuple[type, ...], str, str]] = {
     int: ((int,), "a whole number", "whole numbers"),
@@ -76,12 +80,16 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolutional layer, with 2x2 max pooling after it where `pool` is set. Raises UserError for invalid types."""
+    """A convolutional layer, with 2x2 max pooling after it where `pool` is set. Raises UserError for invalid types.
+
+    residual: whether the layer's input is added to its output, before pooling and ReLU (He and others 2016).
+    """
 
     channels: int
     size: int = 3  # of the square kernel, in pixels
     stride: int = 1
     pool: bool = False
+    residual: bool = False
 
     def __post_init__(self) -> None:
         _validate_fields(self)
@@ -101,11 +109,14 @@ class Recipe:
     widths: tuple[int, ...]  # of the linear layers, from 784 pixels, or the convolutions' features, to 10 digits
     epochs: int
     convolutions: tuple[Convolution, ...] = ()  # before the linear layers
+    side: int = 28  # pixels; to which a convolutional network enlarges digits before its first layer
     batch_norm: bool = False  # after each layer but the last
     batch_size: int = 64
     optimizer: str = "adam"  # or "sgd"
     learning_rate: float = 0.001  # of all steps, or the peak of the schedule
-    schedule: str = "constant"  # or "triangle": linear from zero to the peak and back to zero
+    schedule: str = (
+        "constant"  # or "triangle": linear from zero to the peak and back to zero; or "exponential": to 1/1000
+    )
     momentum: float = 0.0  # of sgd
     nesterov: bool = False
     weight_decay: float = 0.0
@@ -138,12 +149,14 @@ class Recipe:
             raise UserError(f"mean must be finite, not {self.mean}")
         if not 0 <= self.outlier_fraction < 1:
             raise UserError(f"the outlier fraction must be from 0 to below 1, not {self.outlier_fraction}")
+        if not 28 <= self.side <= (MAX_SIDE if self.convolutions else 28):
+            raise UserError(f"side must be from 28 to {MAX_SIDE}, without convolutions 28, not {self.side}")
         self._validate_network()
 
     def _validate_network(self) -> None:
         """Raise UserError where the layers do not lead from pixels to digits, or do not fit into memory."""
         if self.convolutions:
-            features = self.convolutions[-1].channels * _output_side(self.convolutions) ** 2
+            features = self.convolutions[-1].channels * _output_side(self.convolutions, self.side) ** 2
             if self.widths != (features, 10) or not self.batch_norm or self.output != "logits":
                 raise UserError(
                     f"these convolutions need batch normalisation, the widths ({features}, 10) and logits after them"
@@ -162,14 +175,15 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """All fields that the training depends on, in plain types."""
         descriptions = ("name", "source", "published", "unspecified_details")
-        settings = {name: value for name, value in asdict(self).items() if name not in descriptions}
+        settings = {name: value for name, value in as_recorded(self).items() if name not in descriptions}
         return json.loads(json.dumps(settings))
 
     @property
     def network(self) -> str:
-        """The layers in short: convolutions as channels x kernel, / stride, p for pooling; then the widths."""
+        """The layers in short: convolutions as channels x kernel, / stride, r for residual, p for pooling; widths."""
         parts = [
-            f"{layer.channels}x{layer.size}{f'/{layer.stride}' if layer.stride > 1 else ''}{'p' if layer.pool else ''}"
+            f"{layer.channels}x{layer.size}{f'/{layer.stride}' if layer.stride > 1 else ''}"
+            f"{'r' if layer.residual else ''}{'p' if layer.pool else ''}"
             for layer in self.convolutions
         ]
         return "-".join([*parts, *map(str, self.widths[1:] if parts else self.widths)])
@@ -183,6 +197,15 @@ class Recipe:
         )
         count += sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.widths))
         return count + self.batch_norm * 2 * (sum(channels[1:]) + sum(self.widths[1:-1]))
+
+
+def as_recorded(record: Any) -> dict[str, Any]:
+    """The fields of a recipe, or of a part of it, as records keep them; see LATER_FIELDS."""
+
+    def without_later_defaults(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in pairs if name not in LATER_FIELDS or value != LATER_FIELDS[name]}
+
+    return asdict(record, dict_factory=without_later_defaults)
 
 
 def from_plain_types(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,12 +234,17 @@ def _is_of_type(declared: Any, value: Any) -> bool:
     return isinstance(value, TYPES[declared][0]) and (declared is bool) == isinstance(value, bool)
 
 
-def _output_side(layers: tuple[Convolution, ...]) -> int:
-    """Side of the last layer's output. Raises UserError where a layer is invalid or 28x28 pixels are too few."""
-    side = 28
+def _output_side(layers: tuple[Convolution, ...], side: int) -> int:
+    """Side of the last layer's output. Raises UserError where a layer is invalid or that many pixels are too few."""
+    channels, pixels = 1, side
     for layer in layers:
+        if layer.residual and (layer.channels, layer.size, layer.stride) != (channels, 3, 1):
+            raise UserError(
+                f"a residual layer needs size 3, stride 1 and the {channels} channels before it, not {layer}"
+            )
+        channels = layer.channels
         side = (side + 2 * layer.padding - layer.size) // max(1, layer.stride) + 1
         side = side // 2 if layer.pool else side
         if min(side, layer.channels, layer.size, layer.stride) < 1:
-            raise UserError(f"the convolutions {layers} do not fit 28 by 28 pixels")
+            raise UserError(f"the convolutions {layers} do not fit {pixels} by {pixels} pixels")
     return side

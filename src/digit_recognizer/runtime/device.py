@@ -46,6 +46,11 @@ def choose_device(name: str = "auto", threads: int = 1) -> torch.device:
     return torch.device(name)
 
 
+def copy_to(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return values of the CPU on a device. A GPU is not waited for, so that it always has work: see non_blocking."""
+    return values.to(device, non_blocking=device.type == "cuda")
+
+
 def keep_memory() -> None:
     """Keep freed memory in this process and in those that it forks from here on, where the C library is glibc.
 

@@ -14,16 +14,17 @@ import torch
 from digit_recognizer import data, evaluation, models, recipes, training
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.data.digits import SPLIT_SEED
-from digit_recognizer.recipes.recipe import Recipe, from_plain_types
+from digit_recognizer.recipes.recipe import Augmentation, Recipe, from_plain_types
 from digit_recognizer.recognition import calibration
 from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import columns
 from digit_recognizer.study import executors
+from digit_recognizer.study.run import load_digits
 
 FOLDS = 3
-SEED = 100  # of the first fold, then 101 and 102; reported numbers come from seeds 0 and up
+SEED = 100  # of the first fold, then 101 and 102, and on; reported numbers come from seeds 0 and up
 FILE = "folds.json"
 
 
@@ -67,8 +68,8 @@ def parse_recipe(text: str) -> Recipe:
     for change in changes:
         field, _, value = change.partition("=")
         *group, field = field.split(".")
-        place = settings["augmentation"] if group == ["augmentation"] else settings
-        if group not in ([], ["augmentation"]) or not isinstance(place, dict) or field not in place:
+        place, of = (settings["augmentation"], Augmentation) if group == ["augmentation"] else (settings, Recipe)
+        if group not in ([], ["augmentation"]) or not isinstance(place, dict) or field not in of.__annotations__:
             raise UserError(f"'{change}' changes no field of a recipe; write epochs=20 or augmentation.elastic=1.5")
         try:
             if (parsed := json.loads(value)) is None:
@@ -111,21 +112,39 @@ def split_fold(train: Split, fold: int) -> tuple[Split, Split, torch.Tensor]:
     return train.take(others), train.take(held_out), held_out
 
 
-def train_fold(name: str, recipe: Recipe, fold: int, data_dir: str | Path | None = None) -> tuple[str, dict[str, Any]]:
-    """Train on one fold, in any process. Returns the name and plain types; wrong: indices among all training digits."""
-    choose_device("cpu", threads=1)
-    digits = data.load(recipe.dataset, data_dir)
+def seed_of(fold: int, repeat: int = 0) -> int:
+    """The seed of a training on a fold. repeat: number of the training on that fold."""
+    return SEED + FOLDS * repeat + fold
+
+
+def train_fold(
+    name: str,
+    recipe: Recipe,
+    fold: int,
+    data_dir: str | Path | None = None,
+    repeat: int = 0,
+    device: str = "cpu",
+    few: bool = False,
+) -> tuple[str, dict[str, Any]]:
+    """Train on one fold, in any process. Returns the name and plain types; wrong: indices among all training digits.
+
+    repeat: see seed_of. few: 250 and 100 digits only, to try it.
+    """
+    chosen, seed = choose_device(device, threads=1), seed_of(fold, repeat)
+    digits = load_digits(recipe.dataset, data_dir, False)
     train, held_out, indices = split_fold(digits.train, fold)
+    if few:
+        train, held_out, indices = train.take(torch.arange(250)), held_out.take(torch.arange(100)), indices[:100]
     one = held_out.take(torch.arange(1))  # fit scores this part after each epoch, which is of no use here
-    model = models.build(recipe, SEED + fold)
+    model = models.build(recipe, seed).to(chosen)
     digits = Digits(digits.name, train, None, one, digits.md5)
-    model, history = training.fit(model, digits, recipe, SEED + fold, quiet=True)
+    model, history = training.fit(model, digits, recipe, seed, quiet=True)
     logits = evaluation.predict(model, held_out.images)
     scores = evaluation.score(logits, held_out.labels)
     calibrated = evaluation.score(logits / calibration.fit_temperature(logits, held_out.labels), held_out.labels)
     return name, {
         "fold": fold,
-        "seed": SEED + fold,
+        "seed": seed,
         "count": scores.count,
         "wrong": indices[logits.argmax(1) != held_out.labels].tolist(),
         "loss": scores.mean_loss,

@@ -65,9 +65,20 @@ def _run_joblib(function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -
 
 def _stop(results: Generator[Any, None, None]) -> None:
     """End the jobs whose results nobody takes any more."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # says that there are such jobs
-        results.close()
+    before = threading.excepthook
+
+    def ignore_dropped_job(failure: threading.ExceptHookArgs) -> None:
+        # loky's thread fails where it comes to hand out a job that it has just dropped; it would end now anyway.
+        if failure.exc_type is not KeyError or getattr(failure.thread, "name", "") != "ExecutorManagerThread":
+            before(failure)
+
+    threading.excepthook = ignore_dropped_job
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # says that there are such jobs
+            results.close()
+    finally:
+        threading.excepthook = before
 
 
 @contextlib.contextmanager

@@ -37,8 +37,8 @@ def published(out: str | Path) -> str:
 def costs(out: str | Path) -> list[dict[str, Any]]:
     """The rows of plots.accuracy_against_cost, of each recipe that has test accuracies on MNIST and seconds.
 
-    Accuracies are the records'. Seconds are those of `benchmarks --training-time`, since runs of a study, side by side,
-    slow each other down.
+    Accuracies are the records'. Seconds are those of `python -m benchmarks training_time`, since runs of a study, side
+    by side, slow each other down.
     """
     found = {recipe: (_accuracies(out, recipe), _seconds(out, recipe)) for recipe in RECIPES.values()}
     return [

@@ -1,0 +1,81 @@
+"""What a graphics card does: trainings, seconds to 99 % among them, an epoch of 784-512-256-10, and predictions.
+
+    PYTHONPATH=src:. python -m benchmarks gpu
+
+Needs PyTorch, NumPy, tqdm and MNIST's files; the package need not be installed. Sized for less than eight minutes on
+one card.
+"""
+
+import dataclasses
+import statistics
+from pathlib import Path
+from typing import Any
+
+from benchmarks import epoch, harness, training_time
+from digit_recognizer import data, models, recipes, records
+from digit_recognizer.data import Digits
+from digit_recognizer.recipes.recipe import Recipe
+from digit_recognizer.runtime import files, provenance
+from digit_recognizer.runtime.device import choose_device
+
+TRAININGS = {"cnn_in_seconds": 10, "cnn_best": 5, "cnn_wide": 5}  # how often each recipe is trained, from seed 0 on
+PREDICTED = ("mlp_512_256_adam_5ep", "cnn_best", "cnn_wide")  # recipes whose predictions are timed
+WARM_UP = 10  # batches that are trained first: a card loads each kernel at its first use
+
+
+def run(
+    out: str | Path, data_dir: str | Path | None = None, rounds: int = 5, device: str = "cuda", quick: bool = False
+) -> None:
+    """Measure all on a device; print each part and save it in out/gpu.json as soon as it is there.
+
+    rounds: epochs of the default recipe that are timed. quick: every part once, with few digits; nothing is saved.
+    """
+    if not quick:
+        files.check_writable(out)
+    device = choose_device(device).type  # of "auto", what it means here
+    digits = data.load("mnist", data_dir)
+    if quick:
+        digits = Digits("mnist", first(digits.train, 250), None, first(digits.test, 100), digits.md5)
+    result: dict[str, Any] = {
+        "what": "seconds from the call to the trained network, MNIST's 60,000 digits",
+        "trainings": {},
+        "md5": dict(digits.md5),
+        "made_with": provenance.collect(models.build(recipes.get()).to(device)),
+    }
+    print(f"{result['what']}, on {result['made_with']['device_name']}, median (lowest to highest)", flush=True)
+
+    def save() -> None:
+        if not quick:
+            records.save(Path(out) / "gpu.json", result)
+
+    for name, count in TRAININGS.items():
+        recipe = shorten(recipes.get(name)) if quick else recipes.get(name)
+        few = dataclasses.replace(digits, train=first(digits.train, WARM_UP * recipe.batch_size))
+        training_time.time_training(shorten(recipe), few, 0, 1, device)
+        runs = result["trainings"][name] = []
+        for seed in range(1 if quick else count):
+            runs.append(training_time.time_training(recipe, digits, seed, 1, device))
+            save()
+        print(training_time.format_training(name, runs), flush=True)
+    seconds = [epoch.our_epoch(digits.train, recipes.get(), device) for _ in range(1 + rounds)][1:]  # after a warm-up
+    result["epoch"] = {"recipe": recipes.DEFAULT, "seconds": seconds, "median": statistics.median(seconds)}
+    save()
+    print(f"{recipes.DEFAULT:24} {harness.format_spread(seconds)} s an epoch, n = {rounds}", flush=True)
+    result["predictions"] = {}
+    for name in PREDICTED:
+        speed = training_time.time_predictions(recipes.get(name), digits, 20 if quick else 200, device)
+        result["predictions"][name] = speed
+        save()
+        print(training_time.format_predictions(name, speed), flush=True)
+    for line in training_time.noise_warning(result["trainings"]):
+        print(line)
+
+
+def first(split: data.Split, count: int) -> data.Split:
+    """The first digits of a split."""
+    return data.Split(split.images[:count], split.labels[:count])
+
+
+def shorten(recipe: Recipe) -> Recipe:
+    """One epoch of a recipe, with its augmentation."""
+    return dataclasses.replace(recipe, epochs=1, epochs_without_augmentation=0)
