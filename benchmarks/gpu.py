@@ -1,4 +1,4 @@
-"""What a graphics card does: trainings, seconds to 99 % among them, an epoch of 784-512-256-10, and predictions.
+"""What a graphics card does: an epoch of 784-512-256-10, predictions, and trainings, seconds to 99 % among them.
 
     PYTHONPATH=src:. python -m benchmarks gpu
 
@@ -26,7 +26,7 @@ WARM_UP = 10  # batches that are trained first: a card loads each kernel at its 
 def run(
     out: str | Path, data_dir: str | Path | None = None, rounds: int = 5, device: str = "cuda", quick: bool = False
 ) -> None:
-    """Measure all on a device; print each part and save it in out/gpu.json as soon as it is there.
+    """Measure all on a device; print each part and save it in out/gpu.json as soon as it is there, the longest last.
 
     rounds: epochs of the default recipe that are timed. quick: every part once, with few digits; nothing is saved.
     """
@@ -38,7 +38,6 @@ def run(
         digits = Digits("mnist", first(digits.train, 250), None, first(digits.test, 100), digits.md5)
     result: dict[str, Any] = {
         "what": "seconds from the call to the trained network, MNIST's 60,000 digits",
-        "trainings": {},
         "md5": dict(digits.md5),
         "made_with": provenance.collect(models.build(recipes.get()).to(device)),
     }
@@ -48,15 +47,6 @@ def run(
         if not quick:
             records.save(Path(out) / "gpu.json", result)
 
-    for name, count in TRAININGS.items():
-        recipe = shorten(recipes.get(name)) if quick else recipes.get(name)
-        few = dataclasses.replace(digits, train=first(digits.train, WARM_UP * recipe.batch_size))
-        training_time.time_training(shorten(recipe), few, 0, 1, device)
-        runs = result["trainings"][name] = []
-        for seed in range(1 if quick else count):
-            runs.append(training_time.time_training(recipe, digits, seed, 1, device))
-            save()
-        print(training_time.format_training(name, runs), flush=True)
     seconds = [epoch.our_epoch(digits.train, recipes.get(), device) for _ in range(1 + rounds)][1:]  # after a warm-up
     result["epoch"] = {"recipe": recipes.DEFAULT, "seconds": seconds, "median": statistics.median(seconds)}
     save()
@@ -67,6 +57,16 @@ def run(
         result["predictions"][name] = speed
         save()
         print(training_time.format_predictions(name, speed), flush=True)
+    result["trainings"] = {}
+    for name, count in TRAININGS.items():
+        recipe = shorten(recipes.get(name)) if quick else recipes.get(name)
+        few = dataclasses.replace(digits, train=first(digits.train, WARM_UP * recipe.batch_size))
+        training_time.time_training(shorten(recipe), few, 0, 1, device)
+        runs = result["trainings"][name] = []
+        for seed in range(1 if quick else count):
+            runs.append(training_time.time_training(recipe, digits, seed, 1, device))
+            save()
+        print(training_time.format_training(name, runs), flush=True)
     for line in training_time.noise_warning(result["trainings"]):
         print(line)
 

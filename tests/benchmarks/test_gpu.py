@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as benchmarks_main
-from benchmarks import epoch, gpu, training_time
+from benchmarks import gpu, training_time
 from digit_recognizer import data, recipes
 from digit_recognizer.cli.parser import run_main
 
@@ -25,23 +25,27 @@ def test_every_part_is_tried_on_the_cpu_and_nothing_is_written(mnist, monkeypatc
     call(monkeypatch, "gpu", "--device", "cpu", "--quick", "--rounds", 1, "--out", tmp_path)
     first, *lines = capsys.readouterr().out.splitlines()
     assert "median (lowest to highest)" in first and not list(tmp_path.iterdir())
-    assert [line.split()[0] for line in lines] == [*gpu.TRAININGS, recipes.DEFAULT, *gpu.PREDICTED]
+    assert [line.split()[0] for line in lines] == [recipes.DEFAULT, *gpu.PREDICTED, *gpu.TRAININGS]
 
 
 def test_what_was_measured_before_a_stop_is_saved(optdigits, small_recipe, monkeypatch, tmp_path):
     monkeypatch.setattr(data, "load", lambda *given: optdigits)
     monkeypatch.setattr(gpu, "TRAININGS", {"mlp_128_adam": 2})
+    monkeypatch.setattr(gpu, "PREDICTED", ())
     monkeypatch.setattr(recipes, "RECIPES", dict.fromkeys(recipes.RECIPES, small_recipe))
-    seen, of_an_epoch = [], epoch.our_epoch
+    seen, train = [], training_time.time_training
     saved = lambda: json.loads((tmp_path / "gpu.json").read_text())  # noqa: E731
-    monkeypatch.setattr(epoch, "our_epoch", lambda *given: seen.append(saved()) or of_an_epoch(*given))
-    monkeypatch.setattr(training_time, "time_predictions", lambda *given: seen.append(saved()) or {}["stopped"])
+
+    def train_until_stopped(recipe, digits, seed, *rest):
+        seen.append(saved())
+        return {}["stopped"] if seed else train(recipe, digits, seed, *rest)
+
+    monkeypatch.setattr(training_time, "time_training", train_until_stopped)
     with pytest.raises(KeyError, match="stopped"):
         gpu.run(tmp_path, rounds=1, device="cpu")
-    runs = saved()["trainings"]["mlp_128_adam"]
-    assert [run["seed"] for run in runs] == [0, 1] and all(run["seconds"] > 0 for run in runs)
-    assert seen[0]["trainings"] == saved()["trainings"] and "epoch" not in seen[0]
-    assert len(seen[-1]["epoch"]["seconds"]) == 1 and seen[-1]["made_with"]["device"] == "cpu"
+    assert len(seen[0]["epoch"]["seconds"]) == 1 and not seen[0].get("trainings")
+    (run,) = saved()["trainings"]["mlp_128_adam"]
+    assert run["seed"] == 0 and run["seconds"] > 0 and saved()["made_with"]["device"] == "cpu"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="of machines without a graphics card")
