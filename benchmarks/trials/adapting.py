@@ -27,7 +27,7 @@ HANDS, REPORTED = range(100, 104), range(200, 204)  # seeds of drawn hands: thos
 # A constant of recognition.adaptation, and the values that are tried.
 CHANGES = {
     "STEPS": (150, 600),
-    "LEARNING_RATE": (0.05, 0.2, 0.5, 2.0),
+    "LEARNING_RATE": (0.2, 0.5, 1.0, 4.0),
     "OWN_WEIGHT": (0.0005, 0.002, 0.005),
     "MAX_OWN_WEIGHT": (0.1, 0.5, 1.0),
     "KNOWN": (0.7, 0.99),

@@ -34,7 +34,7 @@ from digit_recognizer.runtime.text import one_line
 from digit_recognizer.training import WARM_UP
 
 STEPS = 300
-LEARNING_RATE = 1.0  # the peak; see training.learning_rate's triangle
+LEARNING_RATE = 2.0  # the peak; see training.learning_rate's triangle
 MOMENTUM = 0.9
 OWN_BATCH = 128  # of one's own digits, augmented
 OTHERS_BATCH = 512  # of others' digits, and outliers
