@@ -90,13 +90,14 @@ class Trial:
         return adaptation.learn(self.old, own, others, self.recipe.label_smoothing, indices)
 
     def count(self, hands: list[Hand], readers: "list[Reader]") -> dict[str, int]:
-        """Digits of the hands that are read right and not refused, and others' digits that are read right."""
+        """Drawn digits that are read right and not refused, others' digits that are read right, outliers that are refused."""
         others = [int(each.is_right(self.beside.test, self.labels).sum()) for each in readers]
         pairs = zip(hands, readers, strict=True)
         return {
             "drawn": sum(int(each.reads(hand.unseen.plain, hand.unseen.labels).sum()) for hand, each in pairs),
             "held out": sum(others),
             "held out, least": min(others),
+            "refused": sum(int((~each.accepts(self.beside.outliers)).sum()) for each in readers),
         }
 
     def row(self, hands: list[Hand]) -> dict[str, int]:
@@ -191,6 +192,7 @@ def main() -> None:
         "held out": len(held_out.test.labels),
         "test digits": len(digits.test.labels),
         "bitmaps": len(halves[0].labels) if halves else 0,
+        "outliers": len(trial.beside.outliers),
     }
     record = {
         "n": n, "chosen on": rows, "reported": reported, "network": (checkpoint.record or {})["weights"],

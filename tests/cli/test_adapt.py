@@ -73,7 +73,7 @@ def test_a_stopped_run_and_a_worse_network_leave_the_old_file(ending, status, tm
     (tmp_path / "mine.pth").write_bytes(b"the old one")
     monkeypatch.setattr(adaptation, "STEPS", 5)
     if ending is None:
-        monkeypatch.setattr(adaptation, "SIGNIFICANCE", 2)
+        monkeypatch.setattr(adaptation.Comparison, "is_worse", True)
     else:
         monkeypatch.setattr(main.adapt, "_report", lambda *_: (_ for _ in ()).throw(ending))
     assert command("adapt", folder, "--trust-labels", "--out", tmp_path / "mine.pth")[0] == status
