@@ -90,7 +90,7 @@ class Trial:
         return adaptation.learn(self.old, own, others, self.recipe.label_smoothing, indices)
 
     def count(self, hands: list[Hand], readers: "list[Reader]") -> dict[str, int]:
-        """Drawn digits that are read right and not refused, others' digits that are read right, outliers that are refused."""
+        """Drawn digits read right and not refused, others' digits read right, and outliers refused."""
         others = [int(each.is_right(self.beside.test, self.labels).sum()) for each in readers]
         pairs = zip(hands, readers, strict=True)
         return {

@@ -307,7 +307,7 @@ def test_drawings_are_kept_under_their_right_answers(window, tmp_path):
 
 def test_a_hand_is_learned_read_at_once_kept_and_forgotten(window, tmp_path, usual_screen, open_on, monkeypatch):
     monkeypatch.setenv("DIGITS_DATA_DIR", str(tmp_path / "nothing"))
-    monkeypatch.setattr(adaptation, "FOLDS", 2)
+    monkeypatch.setattr(adaptation, "FOLDS", 3)
     hand, layout, shipped = window.hand, window.layout, window.recognizer
     drawings = [(label, ImageOps.invert(image)) for label, image in drawn_hand.pictures(5, seed=1)]
     for label, image in drawings[:9]:

@@ -30,7 +30,7 @@ def embedded() -> data.Digits:
 @pytest.fixture
 def quick(monkeypatch) -> None:
     """Fewer trainings."""
-    monkeypatch.setattr(adaptation, "FOLDS", 2)
+    monkeypatch.setattr(adaptation, "FOLDS", 3)
 
 
 def read_right(reader, digits: Split) -> int:
