@@ -305,7 +305,7 @@ def test_drawings_are_kept_under_their_right_answers(window, tmp_path):
         assert "cannot write" in status(window) and str(folder) in status(window) and digit(window) == "1"
 
 
-def test_a_hand_is_learned_read_at_once_kept_and_forgotten(window, tmp_path, usual_screen, open_on, monkeypatch):
+def test_a_hand_is_learned_read_at_once_kept_and_forgotten(window, tmp_path, monkeypatch):
     monkeypatch.setenv("DIGITS_DATA_DIR", str(tmp_path / "nothing"))
     monkeypatch.setattr(adaptation, "FOLDS", 3)
     hand, layout, shipped = window.hand, window.layout, window.recognizer
@@ -333,7 +333,9 @@ def test_a_hand_is_learned_read_at_once_kept_and_forgotten(window, tmp_path, usu
     zeros = [image for label, image in drawn_hand.pictures(5, seed=2) if label == 0]
     right = [sum(reader.predict(zero).digit == 0 for zero in zeros) for reader in (shipped, window.recognizer)]
     assert right[0] <= 1 and right[1] >= 4
-    assert open_on(usual_screen).layout.model_label.cget("text") == "Network: my hand"
+    again = window_app.open_window()
+    assert again.layout.model_label.cget("text") == "Network: my hand"
+    again.root.destroy()
 
     click(window, layout.forget_button)
     assert "Forgotten" in status(window) and window.recognizer is shipped and not hand.network.exists()

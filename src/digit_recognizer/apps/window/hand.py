@@ -107,9 +107,7 @@ class HandControl(BackgroundControl):
         checkpoints.save(self.network, event.model, event.recipe, event.record)
         self.use_learned()
         own, test = event.comparisons[:2]
-        text = (
-            f"Your hand is learned: {own.after} of {own.total} drawings are right when not learned from, {own.before} "
-        )
+        text = f"Your hand is learned: {own.after} of {own.total} drawings are right, each unseen, {own.before} "
         text += f"before. {test.name}: {test.after / test.total:.2%}, {test.before / test.total:.2%} before."
         if event.suspects:
             text += f" Left out, since they look like other digits: {len(event.suspects)}."
