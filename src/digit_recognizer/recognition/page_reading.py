@@ -19,7 +19,7 @@ from digit_recognizer.recognition.prediction import BLANK, SEVERAL, UNLIKE, Numb
 MAX_OTHER = 0.85
 MAX_OTHER_REFUSED = 0.3  # where it refuses it
 MIN_UNDISPUTED = 0.98  # confidence of the network of single digits, from which on it is believed
-WEIGHT = 0.35  # of the network of single digits in the logarithmic probabilities; PageNet has the rest
+WEIGHT = 0.5  # of the network of single digits in the logarithmic probabilities; PageNet has the rest
 MIN_FAINT = 0.3  # score of a glyph that is read because both networks are sure of it, beside clearer ones
 MIN_CONFIRMED = 0.99  # confidence of both together, which a faint glyph needs
 MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
