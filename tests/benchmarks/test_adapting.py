@@ -27,6 +27,8 @@ def test_every_row_counts_all_hands_and_restores_the_constants(optdigits, monkey
     monkeypatch.setattr(adapting, "CHANGES", {"OWN_WEIGHT": (0.01,)})
     monkeypatch.setattr(adapting, "PENALTIES", (0.1,))
     monkeypatch.setattr(adaptation, "STEPS", 5)
+    monkeypatch.setattr(adaptation, "OUTLIERS", 50)
+    monkeypatch.setattr(adaptation, "OTHERS", 100)
     few = dataclasses.replace(optdigits, test=optdigits.test.take(torch.arange(50)))
     trial = adapting.Trial(checkpoints.pretrained(SHIPPED), few, few, adapting.drawn(2, 1))
     hands = [adapting.Hand(trial.see(adapting.drawn(3, 2)), trial.see(adapting.drawn(2, 3)))]

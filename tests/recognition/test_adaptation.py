@@ -42,6 +42,7 @@ def read_right(reader, digits: Split) -> int:
     return sum(each.digit == label for each, label in zip(read, digits.labels.tolist(), strict=True))
 
 
+@pytest.mark.usefixtures("quick")
 def test_five_examples_of_each_teach_a_hand_and_mnist_is_kept(shipped, mnist):
     held_out = data.load_from_disk(validation=True)
     few = dataclasses.replace(held_out, validation=held_out.validation.take(torch.arange(2500)))
