@@ -14,11 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageGrab
+from PIL import Image, ImageGrab, ImageOps
 
+from benchmarks.trials import drawn_hand
 from digit_recognizer import checkpoints, models, recipes
 from digit_recognizer.apps import window as window_app
 from digit_recognizer.apps.window import drawing
+from digit_recognizer.apps.window import hand as hand_app
+from digit_recognizer.recognition import adaptation
 from digit_recognizer.runtime.errors import UserError
 
 # Corners of strokes, in fractions of the canvas's side.
@@ -60,13 +63,14 @@ def usual_screen(screen) -> str:
 
 
 @pytest.fixture
-def open_on(monkeypatch) -> Iterator[Callable]:
+def open_on(monkeypatch, tmp_path) -> Iterator[Callable]:
     """open_on(display) opens the window there; it is closed after the test."""
     opened = []
     gc.freeze()  # what is there already need not be looked through below
 
     def open_window(display: str):
         monkeypatch.setenv("DISPLAY", display)
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
         window = window_app.open_window()
         opened.append(window)
         window.root.focus_force()
@@ -76,6 +80,7 @@ def open_on(monkeypatch) -> Iterator[Callable]:
     yield open_window
     for window in opened:
         window.training.shut_down()
+        window.hand.shut_down()
         window.root.destroy()
     opened.clear()
     gc.collect()  # Tk's objects must not be collected by another thread
@@ -278,25 +283,98 @@ def test_models_are_loaded_and_bad_ones_change_nothing(window, tmp_path, choose,
     assert type(window.recognizer.model) is type(models.build(small_recipe))
 
 
-def test_drawings_are_saved_under_their_true_labels(window, tmp_path):
-    labels = window.layout.label_buttons
+def test_drawings_are_kept_under_their_right_answers(window, tmp_path):
+    labels, folder = window.layout.label_buttons, tmp_path / "data/digit-recognizer/drawings"
     click(window, labels[7])
-    assert "nothing to save yet" in status(window) and not (tmp_path / "drawings").exists()
+    assert "nothing to keep yet" in status(window) and not folder.exists()
     draw(window, SEVEN)
     click(window, labels[7])
     click(window, labels[7])
     xdotool(window, "key", "Escape")
     draw(window, ONE)
     click(window, labels[1])
-    files = sorted((tmp_path / "drawings").iterdir())
+    files = sorted(folder.iterdir())
     assert [path.name for path in files] == ["1_0001.png", "7_0001.png", "7_0002.png"]
-    assert status(window) == f"Saved {Path('drawings', '1_0001.png')}"
+    assert status(window).startswith(f"Kept {folder / '1_0001.png'}, on this machine alone. Drawings there: 3.")
+    assert window.layout.folder_button.cget("text") == "drawings (3)…"
     assert [window.recognizer.predict(path).digit for path in files] == [1, 7, 7]
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "under"):
-        window.folder = folder
+        window.hand.folder = folder
         click(window, labels[1])
         assert "cannot write" in status(window) and str(folder) in status(window) and digit(window) == "1"
+
+
+def test_a_hand_is_learned_read_at_once_kept_and_forgotten(window, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIGITS_DATA_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setattr(adaptation, "FOLDS", 3)
+    hand, layout, shipped = window.hand, window.layout, window.recognizer
+    drawings = [(label, ImageOps.invert(image)) for label, image in drawn_hand.pictures(5, seed=1)]
+    for label, image in drawings[:9]:
+        drawing.save_drawing(image, hand.folder, label)
+    window.drawing.add(drawings[9][1])
+    window.update_buttons()
+    assert layout.learn_button.instate(["disabled"]) and layout.forget_button.instate(["disabled"])
+    click(window, layout.label_buttons[drawings[9][0]])  # the tenth
+    assert layout.learn_button.instate(["!disabled"]) and "Learn my hand trains on them" in status(window)
+    for label, image in drawings[10:]:
+        drawing.save_drawing(image, hand.folder, label)
+
+    click(window, layout.learn_button)
+    assert layout.learn_button.cget("text") == "Stop" and layout.train_button.instate(["disabled"])
+    click(window, layout.learn_button)
+    assert "stopped" in status(window) and window.recognizer is shipped and not hand.network.exists()
+
+    click(window, layout.learn_button)
+    wait_until(window, lambda: layout.progress_bar.cget("value") > 0)
+    wait_until(window, lambda: hand.thread is None)
+    assert status(window).startswith("Your hand is learned: ") and "of 20 drawings are right" in status(window)
+    assert layout.model_label.cget("text") == "Network: my hand" and window.recognizer is not shipped
+    zeros = [image for label, image in drawn_hand.pictures(5, seed=2) if label == 0]
+    right = [sum(reader.predict(zero).digit == 0 for zero in zeros) for reader in (shipped, window.recognizer)]
+    assert right[0] <= 1 and right[1] >= 4
+    again = window_app.open_window()
+    assert again.layout.model_label.cget("text") == "Network: my hand"
+    again.root.destroy()
+
+    click(window, layout.forget_button)
+    assert "Forgotten" in status(window) and window.recognizer is shipped and not hand.network.exists()
+    assert layout.forget_button.instate(["disabled"]) and len(list(hand.folder.iterdir())) == 20
+
+
+def test_a_hand_that_cannot_be_learned_gets_one_line_and_the_old_network_reads_on(window, monkeypatch):
+    before, layout = window.recognizer, window.layout
+    for number in range(12):
+        drawing.save_drawing(Image.new("L", (90, 90)), window.hand.folder, number % 2)  # all blank
+    window.update_buttons()
+    click(window, layout.learn_button)
+    wait_until(window, lambda: window.hand.thread is None)
+    assert "there are 0 pictures to learn from" in status(window)
+
+    def without_pytorch(thread):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(hand_app.HandThread, "work", without_pytorch)
+    click(window, layout.learn_button)
+    wait_until(window, lambda: window.hand.thread is None)
+    assert "torch is not installed" in status(window) and "pip install '.[train]'" in status(window)
+    assert window.recognizer is before and not window.hand.network.exists()
+
+
+def test_a_damaged_network_of_a_hand_is_named_and_the_shipped_one_reads(usual_screen, open_on, tmp_path):
+    (tmp_path / "data/digit-recognizer").mkdir(parents=True)
+    (tmp_path / "data/digit-recognizer/my_hand.pth").write_bytes(b"damaged")
+    window = open_on(usual_screen)
+    assert "Your hand cannot be read with: " in status(window)
+    assert "comes with the package" in window.layout.model_label.cget("text")
+
+
+def test_the_window_asks_for_as_many_drawings_as_learning_does_and_keeps_them_where_programs_do(monkeypatch):
+    assert hand_app.ENOUGH == adaptation.MIN_PICTURES
+    monkeypatch.setattr(sys, "platform", "linux")
+    for given, folder in (("/data", Path("/data")), ("data", Path.home() / ".local/share")):  # a relative one is none
+        monkeypatch.setenv("XDG_DATA_HOME", given)
+        assert hand_app.own_folder() == folder / "digit-recognizer"
 
 
 def test_training_runs_beside_a_window_in_use_and_stops(window):
@@ -365,6 +443,7 @@ def test_nothing_is_clipped_on_small_and_scaled_screens(size, dots_per_inch, scr
     warnings = "Dark on light, inverted; 3 separate shapes, the largest was read; very thin strokes thickened"
     layout.warnings_label.configure(text=warnings)
     layout.training_label.configure(text="optdigits, first epoch…")
+    layout.folder_button.configure(text="my dr…wings (1234)…")
     layout.set_status("a long message " * 12)
     for geometry in ("", "{}x{}".format(*root.minsize())):
         root.geometry(geometry)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from digit_recognizer import __version__
-from digit_recognizer.cli import apps, models, parser, study, train, train_pages
+from digit_recognizer.cli import adapt, apps, models, parser, study, train, train_pages
 from digit_recognizer.recipes import page_reader
 from digit_recognizer.runtime.errors import UserError
 
@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[Flags, Command]] = {
     "predict": (apps.add_predict_flags, apps.predict),
     "draw": (apps.add_draw_flags, apps.draw),
     "serve": (apps.add_serve_flags, apps.serve),
+    "adapt": (adapt.add_flags, adapt.adapt),
     "evaluate": (models.add_evaluate_flags, models.evaluate),
     "export": (models.add_export_flags, models.export),
     "study": (study.add_study_flags, study.study),

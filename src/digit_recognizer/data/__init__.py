@@ -10,6 +10,6 @@ pages           synthetic pages: digits in rows, among what is to be left alone
 paper           the paper of these pages, its light, and what a camera makes of it
 """
 
-from digit_recognizer.data.digits import TITLES, Digits, Split, batches, load, root_of, to_pixels
+from digit_recognizer.data.digits import TITLES, Digits, Split, batches, load, load_from_disk, root_of, to_pixels
 
-__all__ = ["TITLES", "Digits", "Split", "batches", "load", "root_of", "to_pixels"]
+__all__ = ["TITLES", "Digits", "Split", "batches", "load", "load_from_disk", "root_of", "to_pixels"]

@@ -87,6 +87,17 @@ def load(
     return _with_validation(digits) if validation and not held_out else digits
 
 
+def load_from_disk(folder: str | Path | None = None, *, validation: bool = False) -> Digits | None:
+    """MNIST as load loads it, without downloading: None where a file of it is missing or damaged."""
+    from digit_recognizer.data import sources
+
+    if (found := sources.mnist_on_disk(root_of(folder))) is None:
+        return None
+    (train, _, test), md5 = found
+    digits = Digits("mnist", Split(*train), None, Split(*test), md5)
+    return _with_validation(digits) if validation else digits
+
+
 def root_of(folder: str | Path | None = None) -> Path:
     """The data folder; see load."""
     return Path(folder or os.environ.get("DIGITS_DATA_DIR") or "data")

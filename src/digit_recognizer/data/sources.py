@@ -73,6 +73,15 @@ def mnist(root: Path) -> tuple[Parts, MD5]:
     return (_to_part(*arrays[:2]), None, _to_part(*arrays[2:])), md5
 
 
+def mnist_on_disk(root: Path) -> tuple[Parts, MD5] | None:
+    """The same without downloading: None where a file is missing or damaged."""
+    files = _read_all(root, "MNIST", MNIST_MD5)
+    if _problems_of(files):
+        return None
+    arrays = [file.array for file in files.values()]
+    return (_to_part(*arrays[:2]), None, _to_part(*arrays[2:])), {name: file.md5 for name, file in files.items()}
+
+
 def qmnist(root: Path, by_writer: bool = False) -> tuple[Parts, MD5]:
     """QMNIST's 120,000 digits in parts of 80, 10 and 10 %: at random, or each writer in one part only.
 

@@ -22,25 +22,29 @@ def calibrate(model: nn.Module, digits: data.Digits, settings: Augmentation) -> 
     """
     if digits.validation is None:
         return None
-    logits, labels = _predict_augmented(model, digits.validation, settings)
-    scores = np.sort(rejection_score(logits.numpy()))
+    images, labels = augmented_copies(digits.validation, settings)
+    return fit(evaluation.predict(model, images), labels, evaluation.predict(model, digits.validation.images))
+
+
+def fit(augmented: Tensor, labels: Tensor, plain: Tensor) -> dict[str, float]:
+    """The same from logits: of the augmented digits with their labels, and of the digits as they are; float (n, 10)."""
+    scores = np.sort(rejection_score(augmented.numpy()))
     rejection_threshold = float(scores[int(MAX_REJECTION_RATE * len(scores))])
-    scores = rejection_score(evaluation.predict(model, digits.validation.images).numpy())
     return {
-        "temperature": fit_temperature(logits, labels),
+        "temperature": fit_temperature(augmented, labels),
         "rejection_threshold": rejection_threshold,
-        "rejection_rate": float((scores < rejection_threshold).mean()),
+        "rejection_rate": float((rejection_score(plain.numpy()) < rejection_threshold).mean()),
     }
 
 
-def _predict_augmented(model: nn.Module, split: data.Split, settings: Augmentation) -> tuple[Tensor, Tensor]:
-    """Logits and labels of all digits, each augmented at random several times."""
+def augmented_copies(split: data.Split, settings: Augmentation) -> tuple[Tensor, Tensor]:
+    """All digits, each augmented at random several times: uint8 (n, 28, 28), and their labels."""
     generator = torch.Generator().manual_seed(0)
-    logits = []
+    images = []
     for _ in range(AUGMENTED_COPIES):
         pixels = augmentation.augment(data.to_pixels(split.images), settings, generator, split.labels)
-        logits.append(evaluation.predict(model, (255 * pixels[:, 0]).round().to(torch.uint8)))
-    return torch.cat(logits), split.labels.repeat(AUGMENTED_COPIES)
+        images.append((255 * pixels[:, 0]).round().to(torch.uint8))
+    return torch.cat(images), split.labels.repeat(AUGMENTED_COPIES)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:

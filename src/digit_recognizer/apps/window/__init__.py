@@ -4,7 +4,9 @@ window     the window's state and actions
 layout     the widgets' places, fonts and sizes
 widgets    the drawing pad, the bars, the network's input, the training curve
 drawing    the drawing as strokes, as an image and as a file
-learning   training beside the window, in a thread
+background work beside the window, in a thread
+learning   training the published network
+hand       drawings kept with their right answers, and a network that learns them
 """
 
 from pathlib import Path
@@ -53,5 +55,10 @@ def open_window(model: str | None = None, data_dir: str | None = None) -> "Windo
     dot.add(drawing.Stroke(0.1, [(0.5, 0.5)]))
     recognizer.predict(dot.render())  # a first prediction takes several times as long as later ones
     window = Window(root, recognizer, name, data_dir)
+    if model is None:
+        try:
+            window.hand.use_learned()
+        except UserError as error:  # damaged, or PyTorch is missing
+            window.layout.set_status(f"Your hand cannot be read with: {error}", error=True)
     root.deiconify()
     return window

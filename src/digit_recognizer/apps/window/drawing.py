@@ -4,6 +4,7 @@ Points and widths are fractions of the canvas's side, so that a drawing does not
 """
 
 import io
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +81,15 @@ class Drawing:
             for point in (points[0], points[-1]):  # round ends; a single point has no line
                 pen.circle(point, width / 2, fill=255)
         return image.reduce(2)
+
+
+def kept_drawings(folder: Path) -> list[tuple[Path, int]]:
+    """The drawings of a folder that save_drawing saved, and their labels, by name."""
+    names = re.compile(r"[0-9]_[0-9]+\.png")
+    try:
+        return [(path, int(path.name[0])) for path in sorted(folder.iterdir()) if names.fullmatch(path.name)]
+    except OSError:  # it does not exist yet, or is no folder
+        return []
 
 
 def save_drawing(image: Image.Image, folder: str | Path, label: int) -> Path:

@@ -26,9 +26,9 @@ def screen_scale(root: tk.Tk) -> float:
     return min(max(1.0, round(root.winfo_fpixels("1i") / 96, 1)), largest)
 
 
-def shorten(name: str) -> str:
-    """Return a name with at most 30 characters, shortened in the middle."""
-    return name if len(name) <= 30 else f"{name[:14]}…{name[-15:]}"
+def shorten(name: str, most: int = 30) -> str:
+    """Return a name with at most that many characters, an even number, shortened in the middle."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
 
 
 class Layout:
@@ -47,7 +47,7 @@ class Layout:
         self._make_drawing_column(frame, actions).grid(row=1, column=0, sticky="nsew")
         self._make_prediction_column(frame).grid(row=1, column=1, sticky="nsew", padx=2 * gap)
         self._make_training_column(frame, actions).grid(row=1, column=2, sticky="nsew")
-        self._make_saving_row(frame, actions).grid(row=2, column=0, columnspan=3, sticky="ew", pady=gap)
+        self._make_hand_row(frame, actions).grid(row=2, column=0, columnspan=3, sticky="ew", pady=gap)
         self.status_label = ttk.Label(frame, anchor="nw")
         self.status_label.grid(row=3, column=0, columnspan=3, sticky="new")
         frame.rowconfigure(3, minsize=2 * font.nametofont("TkDefaultFont", root=root).metrics("linespace"))
@@ -183,18 +183,20 @@ class Layout:
         frame.rowconfigure(6, weight=1)
         return frame
 
-    def _make_saving_row(self, parent: tk.Misc, actions: "Window") -> ttk.Frame:
+    def _make_hand_row(self, parent: tk.Misc, actions: "Window") -> ttk.Frame:
         frame = ttk.Frame(parent)
-        ttk.Label(frame, text="Save drawing as a").pack(side="left", padx=(0, self.px(6)))
+        ttk.Label(frame, text="Right answer").pack(side="left", padx=(0, self.px(6)))
         self.label_buttons = []
         for label in range(10):
-            save = functools.partial(actions.save_drawing, label)
-            button = ttk.Button(frame, text=str(label), style="Label.TButton", command=save)
+            correct = functools.partial(actions.correct, label)
+            button = ttk.Button(frame, text=str(label), style="Label.TButton", command=correct)
             button.pack(side="left", padx=(0, self.px(2)))
             self.label_buttons.append(button)
-        ttk.Label(frame, text="to the folder").pack(side="left", padx=self.px(6))
+        ttk.Label(frame, text="in").pack(side="left", padx=self.px(6))
         self.folder_button = ttk.Button(frame, command=actions.choose_folder)
-        self.folder_button.pack(side="left")
+        self.folder_button.pack(side="left", padx=(0, self.px(10)))
+        hand = (("Learn my hand", actions.hand.start_or_stop), ("Forget", actions.hand.forget))
+        self.learn_button, self.forget_button = self._buttons(frame, *hand)
         return frame
 
     def _set_window_size(self) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from pathlib import Path
 from tkinter import filedialog, messagebox
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from digit_recognizer import recipes
+from digit_recognizer.apps.window.background import BackgroundControl, BackgroundThread
 from digit_recognizer.apps.window.layout import shorten
 from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.recognition.recognizer import Recognizer
-from digit_recognizer.runtime.errors import UserError
-from digit_recognizer.runtime.packages import missing_package
 
 if TYPE_CHECKING:  # the window opens without PyTorch
     from torch import nn
@@ -22,7 +19,6 @@ if TYPE_CHECKING:  # the window opens without PyTorch
     from digit_recognizer.apps.window.window import Window
 
 RECIPE = "mlp_128_64_adam_10ep"  # of tkinter-mnist, the project whose window this reproduces
-POLL_INTERVAL = 100  # milliseconds
 
 
 class TrainedModel(NamedTuple):
@@ -33,46 +29,15 @@ class TrainedModel(NamedTuple):
     record: dict[str, Any]
 
 
-class _Stopped(Exception):
-    """Raised between two steps to leave training.fit."""
-
-
-class TrainingThread(threading.Thread):
-    """One run of a recipe with seed 0, between whose steps it can be paused and stopped.
-
-    events: for the window to fetch: the loaded digits, the metrics of each epoch, and at the end a TrainedModel or a
-    UserError; nothing after stop. progress: the fraction of all digits seen so far, 0 to 1.
-    unpaused: cleared while somebody draws, to leave the processor to the window.
-    """
+class TrainingThread(BackgroundThread):
+    """One run of a recipe with seed 0; its events are the loaded digits and the metrics of each epoch."""
 
     def __init__(self, recipe: Recipe, dataset: str, data_dir: str | None) -> None:
-        super().__init__(daemon=True)  # a download that hangs must not keep the program from ending
+        super().__init__()
         self.recipe, self.dataset, self.data_dir = recipe, dataset, data_dir
-        self.events: queue.SimpleQueue[data.Digits | dict[str, Any] | TrainedModel | UserError] = queue.SimpleQueue()
-        self.unpaused = threading.Event()
-        self.unpaused.set()
-        self.progress = 0.0
-        self._stopping = threading.Event()
 
-    def stop(self) -> None:
-        """Have the training end at its next step; returns at once."""
-        self._stopping.set()
-        self.unpaused.set()
-
-    def run(self) -> None:
-        """Load, train, score: the body of the thread."""
-        try:
-            self.events.put(self._train())
-        except _Stopped:
-            pass
-        except UserError as error:
-            self.events.put(error)
-        except ImportError as error:
-            self.events.put(missing_package(error))
-        except Exception as error:  # the window must learn of any end
-            self.events.put(UserError(f"the training failed: {error}"))
-
-    def _train(self) -> TrainedModel:
+    def work(self) -> TrainedModel:
+        """Load, train, score."""
         from digit_recognizer import data, evaluation, models, records, training
         from digit_recognizer.recognition import calibration
         from digit_recognizer.runtime.device import choose_device
@@ -83,14 +48,9 @@ class TrainingThread(threading.Thread):
         model = models.build(self.recipe, seed=0).to(device)
         total = self.recipe.epochs * len(digits.train.labels)
 
-        def wait_or_stop(batch_size: int) -> None:
-            self.unpaused.wait()
-            self.progress += batch_size / total
-            if self._stopping.is_set():
-                raise _Stopped
-
         model, history = training.fit(
-            model, digits, self.recipe, quiet=True, on_step=wait_or_stop,
+            model, digits, self.recipe, quiet=True,
+            on_step=lambda batch_size: self.wait_or_stop(self.progress + batch_size / total),
             on_epoch=lambda state: self.events.put(state["history"][-1]),
         )  # fmt: skip
         scores = evaluation.score(evaluation.predict(model, digits.test.images), digits.test.labels)
@@ -99,7 +59,7 @@ class TrainingThread(threading.Thread):
         return TrainedModel(model, self.recipe, record)
 
 
-class TrainingControl:
+class TrainingControl(BackgroundControl):
     """The training of a window, if one runs, and the network of the last one.
 
     window: whose layout shows it; dataset, data_dir: what is trained on, as data.load takes them.
@@ -107,9 +67,9 @@ class TrainingControl:
     """
 
     def __init__(self, window: Window, data_dir: str | None) -> None:
-        self.window, self.dataset, self.data_dir = window, "mnist", data_dir
+        super().__init__(window)
+        self.dataset, self.data_dir = "mnist", data_dir
         self.recipe = recipes.get(RECIPE)
-        self.thread: TrainingThread | None = None
         self.history: list[dict[str, Any]] = []
         self.trained: TrainedModel | None = None
 
@@ -120,27 +80,11 @@ class TrainingControl:
             return "A training is running"
         return "The trained model is not saved" if self.trained else None
 
-    def pause(self) -> None:
-        """Leave the processor to the window until resume."""
-        if self.thread is not None:
-            self.thread.unpaused.clear()
-
-    def resume(self) -> None:
-        """Train again after a pause."""
-        if self.thread is not None:
-            self.thread.unpaused.set()
-
-    def shut_down(self) -> None:
-        """Stop a running training and wait for it, but not for a download."""
-        if self.thread is not None:
-            self.thread.stop()
-            self.thread.join(1.0)
-
     def start_or_stop(self) -> None:
         """Start a training, or stop the one that runs."""
         if self.thread is not None:
             self.thread.stop()
-            self._end("Stopped")
+            self.end("Stopped")
             self.window.layout.set_status("The training was stopped; the network is the one from before.")
             return
         question = "The trained model is not saved. Train another in its place?"
@@ -148,32 +92,19 @@ class TrainingControl:
             self._start()
 
     def _start(self) -> None:
-        self.thread = TrainingThread(self.recipe, self.dataset, self.data_dir)
-        self.thread.start()
         self.history = []
-        self.window.layout.train_button.configure(text="Stop training")
         self.window.layout.training_label.configure(text="Fetching the digits…")
-        self._poll(self.thread)
+        self.begin(TrainingThread(self.recipe, self.dataset, self.data_dir))
 
-    def _poll(self, thread: TrainingThread) -> None:
-        """Show the new events of a thread; called again while it runs."""
-        while self.thread is thread:
-            try:
-                event = thread.events.get_nowait()
-            except queue.Empty:
-                self.window.layout.progress_bar.configure(value=thread.progress)
-                self.window.root.after(POLL_INTERVAL, self._poll, thread)
-                return
-            if isinstance(event, TrainedModel):
-                self._finish(event)
-            elif isinstance(event, UserError):
-                self._end("Failed")
-                raise event
-            elif isinstance(event, dict):
-                self.history.append(event)
-                self._show_history()
-            else:
-                self._show_start(event)
+    def show(self, event: data.Digits | dict[str, Any] | TrainedModel) -> None:
+        """Show what the thread has come to."""
+        if isinstance(event, TrainedModel):
+            self._finish(event)
+        elif isinstance(event, dict):
+            self.history.append(event)
+            self._show_history()
+        else:
+            self._show_start(event)
 
     def _show_start(self, digits: data.Digits) -> None:
         layout = self.window.layout
@@ -193,18 +124,12 @@ class TrainingControl:
         from digit_recognizer import data
 
         scores, title = trained.record["scores"], data.TITLES[trained.record["dataset"]]
-        self._end(f"Done: {self.history[-1]['train_accuracy']:.2%}")
+        self.end(f"Done: {self.history[-1]['train_accuracy']:.2%}")
         self.trained = trained
         self.window.layout.save_model_button.state(["!disabled"])
         self.window.use_recognizer(Recognizer(trained.model), f"just trained on {title}, not saved")
         accuracy = f"{scores['accuracy']:.2%} of the {scores['count']:,} test digits of {title} right"
         self.window.layout.set_status(f"The new network reads from now on; {accuracy}. Save model… keeps it.")
-
-    def _end(self, text: str) -> None:
-        self.thread = None
-        self.window.layout.train_button.configure(text="Train a new model")
-        self.window.layout.training_label.configure(text=text)
-        self.window.layout.progress_bar.configure(value=0)
 
     def save(self) -> None:
         """Ask for a file, and whether to replace it, and save the trained network there."""

@@ -6,7 +6,8 @@ from pathlib import Path
 from tkinter import filedialog, messagebox
 from types import TracebackType
 
-from digit_recognizer.apps.window.drawing import Drawing, save_drawing
+from digit_recognizer.apps.window.drawing import Drawing, kept_drawings
+from digit_recognizer.apps.window.hand import HandControl
 from digit_recognizer.apps.window.layout import Layout, shorten
 from digit_recognizer.apps.window.learning import TrainingControl
 from digit_recognizer.preprocessing import image_io
@@ -34,8 +35,9 @@ class Window:
     def __init__(self, root: tk.Tk, recognizer: Recognizer, model_name: str, data_dir: str | None) -> None:
         self.root, self.recognizer = root, recognizer
         _use_one_thread(recognizer)
-        self.drawing, self.folder = Drawing(), Path("drawings")
-        self.training = TrainingControl(self, data_dir)
+        self.first = recognizer, model_name  # to which Forget returns
+        self.drawing = Drawing()
+        self.training, self.hand = TrainingControl(self, data_dir), HandControl(self, data_dir)
         self._scheduled: str | None = None  # Tk's identifier of the scheduled prediction
         self._scheduled_since = 0.0
         self._scheduled_at_rest: str | None = None  # the same of what waits until the mouse rests
@@ -47,7 +49,7 @@ class Window:
             root.bind(f"<{key}>", lambda event, action=action: action())  # type: ignore[misc]
         self.layout = Layout(root, self)
         self.layout.model_label.configure(text=f"Network: {model_name}")
-        self.layout.folder_button.configure(text=f"{self.folder}…")
+        self.update_buttons()
         self.layout.pad.canvas.focus_set()
         self._update_prediction()
         self.show_hint()
@@ -64,7 +66,7 @@ class Window:
         self._forget_number()
         if self._scheduled is None:
             self._scheduled_since = now
-            self.training.pause()
+            self._pause()
         elif now - self._scheduled_since < MAX_DELAY:
             self.root.after_cancel(self._scheduled)
         else:
@@ -98,19 +100,20 @@ class Window:
             self._redraw()
             self.layout.set_status("; ".join((f"Opened {path}", *picture.warnings)))
 
-    def save_drawing(self, label: int) -> None:
-        """Save the drawing under its true label."""
+    def correct(self, label: int) -> None:
+        """Keep the drawing under the right answer."""
         if self.drawing.is_empty:
-            raise UserError("There is nothing to save yet: draw a digit, or open an image.")
-        path = save_drawing(self.drawing.render(), self.folder, label)
-        self.layout.set_status(f"Saved {path}")
+            raise UserError("There is nothing to keep yet: draw a digit, or open an image.")
+        self.hand.keep(label)
 
     def choose_folder(self) -> None:
-        """Ask for the folder for saved drawings."""
-        if folder := filedialog.askdirectory(parent=self.root, title="Folder for drawings", initialdir="."):
-            self.folder = Path(folder)
-            self.layout.folder_button.configure(text=f"{shorten(self.folder.name or folder)}…")
-            self.layout.set_status(f"Drawings go to {self.folder}")
+        """Ask for the folder for kept drawings."""
+        if folder := filedialog.askdirectory(
+            parent=self.root, title="Folder for drawings", initialdir=self.hand.folder
+        ):
+            self.hand.folder = Path(folder)
+            self.update_buttons()
+            self.layout.set_status(f"Drawings go to {self.hand.folder}")
 
     def _redraw(self) -> None:
         self.show_hint()
@@ -127,7 +130,7 @@ class Window:
             prediction = self.recognizer.read([analyze(self.drawing.render()).digit()])[0]
             self._show_prediction(prediction)
         finally:
-            self.training.resume()
+            self._resume()
         self._scheduled_at_rest = self.root.after(REST, self._read_at_rest)
 
     def _read_at_rest(self) -> None:
@@ -140,12 +143,12 @@ class Window:
             self.root.after_cancel(self._scheduled)
             self._scheduled = None
         self._forget_number()
-        self.training.pause()
+        self._pause()
         try:
             prediction = self.recognizer.predict(self.drawing.render())
             self._show_prediction(prediction)
         finally:
-            self.training.resume()
+            self._resume()
         if prediction.reason == SEVERAL:
             self._scheduled_at_rest = self.root.after(wait, self._update_number)
 
@@ -160,11 +163,11 @@ class Window:
         """Read several digits and show them, each in a box on the drawing."""
         self._scheduled_at_rest = None
         picture = self.drawing.render()
-        self.training.pause()
+        self._pause()
         try:
             number = self.recognizer.read_number(picture)
         finally:
-            self.training.resume()
+            self._resume()
         if number.predictions:
             self._show_number(number)
             pairs = zip(number.boxes, marks.mark_digits(number), strict=True)
@@ -221,6 +224,32 @@ class Window:
         self.layout.model_label.configure(text=f"Network: {name}")
         self._update_prediction()
 
+    # work beside the window
+
+    def update_buttons(self) -> None:
+        """Show what can be started, stopped and forgotten now, and how many drawings are kept."""
+        layout, training, hand = self.layout, self.training.thread, self.hand.thread
+        folder = self.hand.folder
+        layout.folder_button.configure(
+            text=f"{shorten(folder.name or str(folder), 12)} ({len(kept_drawings(folder))})…"
+        )
+        layout.train_button.configure(text="Train a new model" if training is None else "Stop training")
+        layout.learn_button.configure(text="Learn my hand" if hand is None else "Stop")
+        for button, can in (
+            (layout.train_button, hand is None),
+            (layout.learn_button, training is None and (hand is not None or self.hand.can_learn)),
+            (layout.forget_button, hand is None and self.hand.network.exists()),
+        ):
+            button.state(["!disabled" if can else "disabled"])
+
+    def _pause(self) -> None:
+        self.training.pause()
+        self.hand.pause()
+
+    def _resume(self) -> None:
+        self.training.resume()
+        self.hand.resume()
+
     # closing and errors
 
     def close(self) -> None:
@@ -229,6 +258,7 @@ class Window:
         if unsaved and not messagebox.askokcancel("Close", f"{unsaved}. Close all the same?", parent=self.root):
             return
         self.training.shut_down()
+        self.hand.shut_down()
         self.root.destroy()
 
     def _show_error(self, kind: type, error: BaseException, trace: TracebackType | None) -> None:
