@@ -56,7 +56,7 @@ def test_the_pages_state_the_rates_of_the_record():
     refused, pictures = shipped["digits_refused"], shipped["pictures"]
     named = shipped["alternatives"]["augmented"][str(MIN_ALTERNATIVE)]
     page = " ".join((ROOT / "docs/own_digits.md").read_text(encoding="utf-8").split())
-    card = " ".join((checkpoints.PRETRAINED / "README.md").read_text(encoding="utf-8").split())
+    card = " ".join((checkpoints.PRETRAINED / "cnn_handwriting.md").read_text(encoding="utf-8").split())
     for text in (page, card):
         assert f"{refused['as they are']:.2%}" in text and f"{refused['test']:.2%}" in text
     for kind, accepted in shipped["outliers_accepted"].items():

@@ -23,6 +23,7 @@ WEIGHT = 0.5  # of the network of single digits in the logarithmic probabilities
 MIN_FAINT = 0.3  # score of a glyph that is read because both networks are sure of it, beside clearer ones
 MIN_CONFIRMED = 0.99  # confidence of both together, which a faint glyph needs
 MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
+MIN_TRACE_AT_EDGE = 0.35  # the same at the picture's edge, where what lies beside the page looks like strokes
 MIN_EVIDENCE = 1.1  # mean of score and confidence together, of a row
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
 MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands out on the page
@@ -200,7 +201,9 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
             is_digit = _is_digit(same[0], prediction)
             return _warn(prediction, same[0]) if is_digit else prediction._replace(digit=None, reason=UNLIKE)
     glyphs = find_glyphs(page, reader, MIN_TRACE)
-    if prediction.digit is not None and not any(detection.iou(box, glyph.box) >= MIN_NEAR for glyph in glyphs):
+    least = MIN_TRACE_AT_EDGE if _is_at_edge(page, box) else MIN_TRACE
+    near = [glyph for glyph in glyphs if glyph.score >= least and detection.iou(box, glyph.box) >= MIN_NEAR]
+    if prediction.digit is not None and not near:
         prediction = prediction._replace(digit=None, reason=BLANK)
     if prediction.digit is not None and prediction.confidence >= MIN_UNDISPUTED:
         return prediction
@@ -212,6 +215,13 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
     if len(sure) > 1 and prediction.reason == BLANK:
         return prediction._replace(reason=SEVERAL)
     return prediction
+
+
+def _is_at_edge(page: Page, box: Sequence[float]) -> bool:
+    """Whether a box meets the picture's edge."""
+    left, top, right, bottom = box
+    height, width = page.grey.shape
+    return left <= 1 or top <= 1 or right >= width - 1 or bottom >= height - 1
 
 
 def _is_sure_digit(reading: Reading) -> bool:
