@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from digit_recognizer.data import pages, paper
+from digit_recognizer.data import pages, paper, writing
 from digit_recognizer.data.digits import Split
 from digit_recognizer.recipes.page_reader import OTHER
 
@@ -53,9 +53,9 @@ def test_an_empty_page_has_no_glyph_and_any_size(source):
 
 
 def test_a_pair_stands_as_close_as_its_gap_says():
-    square = pages._Glyph(np.ones((20, 10), np.float32), 0)
+    square = writing.Glyph(np.ones((20, 10), np.float32), 0)
     for gap in (-3, 0, 7):
-        assert pages._beside((50, 0, square), square, 0, gap) == 60 + gap
+        assert writing._beside((50, 0, square), square, 0, gap) == 60 + gap
 
 
 def test_lines_boxes_and_discs_are_where_they_were_put():

@@ -7,6 +7,7 @@ augmentation    random changes of training digits, a batch at a time
 strokes         strokes drawn into a batch: flags, feet, bars, slashes, hooks, scribbles, blobs
 outliers        images without a digit, added to each batch
 pages           synthetic pages: digits in rows, among what is to be left alone
+writing         the writing on these pages: glyphs, pens, rows
 paper           the paper of these pages, its light, and what a camera makes of it
 """
 

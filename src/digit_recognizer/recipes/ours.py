@@ -61,7 +61,7 @@ OURS = (
         widths=(128 * 9, 10),
         epochs=12, augmentation=_STRONG, epochs_without_augmentation=2, weight_decay=0.001,
     ),
-    # For a graphics card; half of the channels take ten minutes on two cores with AVX-512 and bfloat16.
+    # For a graphics card, after published networks. It was not better than cnn_best.
     _recipe(
         "cnn_wide",
         "ours, for a graphics card: 128 channels at 28x28 pixels, residual layers, larger digits, Adam",

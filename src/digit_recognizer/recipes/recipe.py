@@ -114,9 +114,8 @@ class Recipe:
     batch_size: int = 64
     optimizer: str = "adam"  # or "sgd"
     learning_rate: float = 0.001  # of all steps, or the peak of the schedule
-    schedule: str = (
-        "constant"  # or "triangle": linear from zero to the peak and back to zero; or "exponential": to 1/1000
-    )
+    # "triangle" rises linearly from zero to the peak and falls to zero; "exponential" falls from it to a thousandth.
+    schedule: str = "constant"
     momentum: float = 0.0  # of sgd
     nesterov: bool = False
     weight_decay: float = 0.0
