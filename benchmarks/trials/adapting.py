@@ -20,11 +20,11 @@ from digit_recognizer.cli.parser import Parser, run_main
 if TYPE_CHECKING:
     from digit_recognizer.checkpoints import Checkpoint
     from digit_recognizer.data import Digits, Split
-    from digit_recognizer.recognition.adaptation import OthersFeatures, OwnFeatures, Reader
+    from digit_recognizer.recognition.last_layer import OthersFeatures, OwnFeatures, Reader
 
 EXAMPLES, UNSEEN = 5, 40  # of each digit of a drawn hand
 HANDS, REPORTED = range(100, 104), range(200, 204)  # seeds of drawn hands: those that choose, those that report
-# A constant of recognition.adaptation, and the values that are tried.
+# A constant of recognition.last_layer, and the values that are tried.
 CHANGES = {
     "STEPS": (150, 600),
     "LEARNING_RATE": (0.2, 0.5, 1.0, 4.0),
@@ -64,30 +64,30 @@ class Trial:
     """All features once, from the layers that do not change. bitmaps: one hand, or None."""
 
     def __init__(self, checkpoint: "Checkpoint", digits: "Digits", embedded: "Digits", bitmaps: "Split | None") -> None:
-        from digit_recognizer.recognition import adaptation
+        from digit_recognizer.recognition import last_layer
 
-        self.body, head = adaptation.split_last_layer(checkpoint.model)
+        self.body, head = last_layer.split_last_layer(checkpoint.model)
         self.recipe = checkpoint.recipe
-        self.old = adaptation.Reader(head, (checkpoint.record or {}).get("calibration"))
+        self.old = last_layer.Reader(head, (checkpoint.record or {}).get("calibration"))
         self.labels = digits.test.labels
-        self.beside = adaptation.see_others(self.body, digits, self.recipe)
-        self.embedded = adaptation.see_others(self.body, embedded, self.recipe)
+        self.beside = last_layer.see_others(self.body, digits, self.recipe)
+        self.embedded = last_layer.see_others(self.body, embedded, self.recipe)
         self.bitmaps = None if bitmaps is None else self.see(bitmaps)
 
     def see(self, own: "Split") -> "OwnFeatures":
         """The features of a hand."""
-        from digit_recognizer.recognition import adaptation
+        from digit_recognizer.recognition import last_layer
 
-        return adaptation.see_own(self.body, own, self.recipe)
+        return last_layer.see_own(self.body, own, self.recipe)
 
     def learn(self, own: "OwnFeatures", others: "OthersFeatures", indices: Any = None) -> "Reader":
         """What learned these digits of a hand, or all of them."""
         import torch
 
-        from digit_recognizer.recognition import adaptation
+        from digit_recognizer.recognition import last_layer
 
         indices = torch.arange(len(own.labels)) if indices is None else indices
-        return adaptation.learn(self.old, own, others, self.recipe.label_smoothing, indices)
+        return last_layer.learn(self.old, own, others, self.recipe.label_smoothing, indices)
 
     def count(self, hands: list[Hand], readers: "list[Reader]") -> dict[str, int]:
         """Drawn digits read right and not refused, others' digits read right, and outliers refused."""
@@ -104,13 +104,13 @@ class Trial:
         """What the constants of now make of the hands beside MNIST."""
         import torch
 
-        from digit_recognizer.recognition import adaptation
+        from digit_recognizer.recognition import last_layer
 
         row = self.count(hands, [self.learn(hand.own, self.beside) for hand in hands])
         if self.bitmaps is not None:
             learn_from = functools.partial(self.learn, self.bitmaps, self.beside)
             places = torch.arange(len(self.bitmaps.labels))
-            row["bitmaps"] = int(adaptation.cross_validate(learn_from, self.bitmaps, places).right.sum())
+            row["bitmaps"] = int(last_layer.cross_validate(learn_from, self.bitmaps, places).right.sum())
             row["bitmaps, held out"] = int(
                 self.learn(self.bitmaps, self.beside).is_right(self.beside.test, self.labels).sum()
             )
@@ -119,24 +119,24 @@ class Trial:
 
 def choose(trial: Trial, hands: list[Hand]) -> dict[str, dict[str, int]]:
     """A row for the old network, the constants as they are, and each change; then for learning without MNIST."""
-    from digit_recognizer.recognition import adaptation
+    from digit_recognizer.recognition import last_layer
 
     rows = {"not adapted": trial.count(hands, [trial.old] * len(hands))}
     if trial.bitmaps is not None:
         rows["not adapted"]["bitmaps"] = int(trial.old.reads(trial.bitmaps.plain, trial.bitmaps.labels).sum())
     rows["as it is"] = trial.row(hands)
     for name, values in CHANGES.items():
-        kept = getattr(adaptation, name)
+        kept = getattr(last_layer, name)
         for value in values:
-            setattr(adaptation, name, value)
+            setattr(last_layer, name, value)
             rows[f"{name} = {value} instead of {kept}"] = trial.row(hands)
-        setattr(adaptation, name, kept)
-    kept = adaptation.PENALTY
+        setattr(last_layer, name, kept)
+    kept = last_layer.PENALTY
     for value in PENALTIES:
-        adaptation.PENALTY = value
+        last_layer.PENALTY = value
         readers = [trial.learn(hand.own, trial.embedded) for hand in hands]
         rows[f"without MNIST, PENALTY = {value}"] = trial.count(hands, readers)
-    adaptation.PENALTY = kept
+    last_layer.PENALTY = kept
     return rows
 
 

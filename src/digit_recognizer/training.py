@@ -237,7 +237,12 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
         return recipe.learning_rate
     if recipe.schedule == "exponential":
         return recipe.learning_rate * DECAY**-progress
-    return recipe.learning_rate * min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
+    return recipe.learning_rate * triangle(progress)
+
+
+def triangle(progress: float) -> float:
+    """The part of the peak of a triangular schedule, 0 to 1, where that fraction of the training is done."""
+    return min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
 
 
 def epoch_metrics(epoch: int, seconds: float, running: Scores, held_out: str, scores: Scores | None) -> Metrics:

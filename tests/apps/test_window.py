@@ -21,7 +21,7 @@ from digit_recognizer import checkpoints, models, recipes
 from digit_recognizer.apps import window as window_app
 from digit_recognizer.apps.window import drawing
 from digit_recognizer.apps.window import hand as hand_app
-from digit_recognizer.recognition import adaptation
+from digit_recognizer.recognition import adaptation, last_layer
 from digit_recognizer.runtime.errors import UserError
 
 # Corners of strokes, in fractions of the canvas's side.
@@ -307,7 +307,7 @@ def test_drawings_are_kept_under_their_right_answers(window, tmp_path):
 
 def test_a_hand_is_learned_read_at_once_kept_and_forgotten(window, tmp_path, monkeypatch):
     monkeypatch.setenv("DIGITS_DATA_DIR", str(tmp_path / "nothing"))
-    monkeypatch.setattr(adaptation, "FOLDS", 3)
+    monkeypatch.setattr(last_layer, "FOLDS", 3)
     hand, layout, shipped = window.hand, window.layout, window.recognizer
     drawings = [(label, ImageOps.invert(image)) for label, image in drawn_hand.pictures(5, seed=1)]
     for label, image in drawings[:9]:

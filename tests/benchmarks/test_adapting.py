@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.trials import adapting, drawn_hand
 from digit_recognizer import checkpoints
-from digit_recognizer.recognition import adaptation
+from digit_recognizer.recognition import last_layer
 from digit_recognizer.recognition.recognizer import SHIPPED
 
 ROOT = Path(__file__).parents[2]
@@ -26,16 +26,16 @@ def test_a_drawn_hand_is_the_same_for_a_seed_and_another_for_the_next():
 def test_every_row_counts_all_hands_and_restores_the_constants(optdigits, monkeypatch):
     monkeypatch.setattr(adapting, "CHANGES", {"OWN_WEIGHT": (0.01,)})
     monkeypatch.setattr(adapting, "PENALTIES", (0.1,))
-    monkeypatch.setattr(adaptation, "STEPS", 5)
-    monkeypatch.setattr(adaptation, "OUTLIERS", 50)
-    monkeypatch.setattr(adaptation, "OTHERS", 100)
+    monkeypatch.setattr(last_layer, "STEPS", 5)
+    monkeypatch.setattr(last_layer, "OUTLIERS", 50)
+    monkeypatch.setattr(last_layer, "OTHERS", 100)
     few = dataclasses.replace(optdigits, test=optdigits.test.take(torch.arange(50)))
     trial = adapting.Trial(checkpoints.pretrained(SHIPPED), few, few, adapting.drawn(2, 1))
     hands = [adapting.Hand(trial.see(adapting.drawn(3, 2)), trial.see(adapting.drawn(2, 3)))]
-    kept = adaptation.OWN_WEIGHT, adaptation.PENALTY
+    kept = last_layer.OWN_WEIGHT, last_layer.PENALTY
     rows = adapting.choose(trial, hands)
     names = ["not adapted", "as it is", f"OWN_WEIGHT = 0.01 instead of {kept[0]}", "without MNIST, PENALTY = 0.1"]
-    assert list(rows) == names and kept == (adaptation.OWN_WEIGHT, adaptation.PENALTY)
+    assert list(rows) == names and kept == (last_layer.OWN_WEIGHT, last_layer.PENALTY)
     assert all(0 <= row["drawn"] <= 8 and row["held out"] == row["held out, least"] <= 50 for row in rows.values())
 
 
@@ -46,7 +46,7 @@ def test_the_record_is_of_the_shipped_network_and_of_the_constants():
     assert set(changed) == set(adapting.CHANGES)
     for name in RECORD["chosen on"]:
         if " instead of " in name:
-            assert float(name.split(" instead of ")[1]) == getattr(adaptation, name.split(" = ")[0])
+            assert float(name.split(" instead of ")[1]) == getattr(last_layer, name.split(" = ")[0])
 
 
 def test_the_bars_are_kept():

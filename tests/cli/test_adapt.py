@@ -8,7 +8,7 @@ from PIL import Image
 
 from benchmarks.trials import drawn_hand
 from digit_recognizer.cli import main
-from digit_recognizer.recognition import adaptation
+from digit_recognizer.recognition import adaptation, last_layer
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_what_is_no_folder_a_number_and_a_folder_as_file_get_one_line(tmp_path, 
 def test_a_stopped_run_and_a_worse_network_leave_the_old_file(ending, status, tmp_path, command, monkeypatch):
     folder = drawn_hand.save(tmp_path / "mine", 5, seed=1)
     (tmp_path / "mine.pth").write_bytes(b"the old one")
-    monkeypatch.setattr(adaptation, "STEPS", 5)
+    monkeypatch.setattr(last_layer, "STEPS", 5)
     if ending is None:
         monkeypatch.setattr(adaptation.Comparison, "is_worse", True)
     else:

@@ -9,7 +9,7 @@ from benchmarks.trials.adapting import drawn
 from digit_recognizer import calibrated, checkpoints, data
 from digit_recognizer.data import Split
 from digit_recognizer.preprocessing.page import PreprocessedDigit
-from digit_recognizer.recognition import adaptation
+from digit_recognizer.recognition import adaptation, last_layer
 from digit_recognizer.recognition.adaptation import Adaptation, Comparison
 from digit_recognizer.recognition.recognizer import SHIPPED, Recognizer
 from digit_recognizer.runtime import provenance
@@ -30,7 +30,7 @@ def embedded() -> data.Digits:
 @pytest.fixture
 def quick(monkeypatch) -> None:
     """Fewer trainings."""
-    monkeypatch.setattr(adaptation, "FOLDS", 3)
+    monkeypatch.setattr(last_layer, "FOLDS", 3)
 
 
 def read_right(reader, digits: Split) -> int:
@@ -54,7 +54,7 @@ def test_five_examples_of_each_teach_a_hand_and_mnist_is_kept(shipped, mnist):
     own_digits, test, _, refused = adapted.comparisons
     assert adapted.worse == [] and own_digits.before < own_digits.after
     assert test.before - test.after <= 0.001 * len(mnist.test.labels)
-    assert (test.total, refused.total) == (10_000, adaptation.OUTLIERS)
+    assert (test.total, refused.total) == (10_000, last_layer.OUTLIERS)
     assert adapted.record["scores"]["correct"] == test.after
     assert set(adapted.record["calibration"]) == {"temperature", "rejection_threshold", "rejection_rate"}
     assert fractions[0] == 0 and fractions == sorted(fractions) and 0.5 < fractions[-1] <= 1
@@ -71,7 +71,7 @@ def test_without_mnist_it_learns_too_and_keeps_the_calibration(shipped, embedded
 
 @pytest.mark.usefixtures("quick")
 def test_the_same_digits_teach_the_same_weights_and_leave_the_old_ones(shipped, embedded, monkeypatch):
-    monkeypatch.setattr(adaptation, "STEPS", 10)
+    monkeypatch.setattr(last_layer, "STEPS", 10)
     own, weights = drawn(3, seed=1), provenance.weights_hash(shipped.model)
     first, second = (adaptation.adapt(shipped, own, embedded).record["weights"] for _ in range(2))
     assert first == second != weights == provenance.weights_hash(shipped.model)
@@ -133,6 +133,6 @@ def test_worse_is_below_the_interval_of_before():
 def test_every_network_of_ours_has_a_last_layer(shipped):
     pixels = torch.rand(3, 1, 28, 28)
     for checkpoint in (shipped, checkpoints.pretrained("mlp_512_256_adam_5ep")):
-        body, head = adaptation.split_last_layer(checkpoint.model)
+        body, head = last_layer.split_last_layer(checkpoint.model)
         with torch.no_grad():
             assert torch.allclose(head(body(pixels)), checkpoint.model(pixels), atol=1e-4)
