@@ -213,11 +213,12 @@ def _without(suspects: list[Suspect], own: Split) -> Tensor:
 
 def _compare(old: Reader, new: Reader, others: Digits, beside: OthersFeatures) -> list[Comparison]:
     """Both networks on others' digits and on outliers."""
+    whose = others.title + ("'" if others.title.endswith("s") else "'s")
     is_right = (each.is_right(beside.test, others.test.labels) for each in (old, new))
     accepted = (each.accepts(beside.test) for each in (old, new))
     refused = (~each.accepts(beside.outliers) for each in (old, new))
     return [
-        Comparison.of(f"test digits of {others.title}", *is_right),
+        Comparison.of(f"{whose} test digits", *is_right),
         Comparison.of("the same, accepted", *accepted),
         Comparison.of("no digits, refused", *refused),
     ]
