@@ -24,6 +24,12 @@ def one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
+def same_chance() -> None:
+    """The same fresh weights and random numbers in every run: PyTorch seeds itself anew in every process."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def pytorchs_own_arithmetic() -> Iterator[None]:
     """Undo what choose_device sets for the whole process."""
     yield
