@@ -5,6 +5,7 @@ training_time        training time of each recipe, and time of a prediction
 contention           an epoch beside a busy process
 scaling              time and memory against the number of digits, time against the width, start-up times
 frameworks           the same training by other libraries, one function each
+reading_time         one digit, a large page, and many pictures by one process and by two
 gpu                  trainings, an epoch and predictions on a graphics card; results/gpu.json
 compare_frameworks   these in turn, each in a process of its own
 harness              processes, medians, results/benchmark.json

@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "frameworks": (
         "compare_frameworks", ("quick", "threads"), "time whole trainings by scikit-learn, Keras, JAX and others",
     ),
+    "reading_time": ("reading_time", (), "time the reading of a digit, of a large page, and of many pictures"),
     "gpu": ("gpu", ("quick", "device"), "time trainings, an epoch and predictions on a graphics card"),
 }  # fmt: skip
 

@@ -11,7 +11,8 @@ from digit_recognizer.records import identity
 from digit_recognizer.runtime.errors import UserError
 
 ENSEMBLE_SIZES = (1, 3, 5, 10)  # numbers of seeds
-BENCHMARKS = ("training_time", "frameworks", "contention", "scaling")  # parts of benchmark.json that are objects
+# Parts of benchmark.json that are objects.
+BENCHMARKS = ("training_time", "frameworks", "contention", "scaling", "reading_time")
 
 
 def record_path(folder: str | Path, recipe: Recipe, seed: int | str) -> Path:
