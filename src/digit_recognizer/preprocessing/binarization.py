@@ -173,5 +173,9 @@ def _fit_lines(rows: np.ndarray, columns: np.ndarray, width: int) -> list[tuple[
 
 def _vertical_runs(mask: np.ndarray) -> np.ndarray:
     """Length of the vertical run of foreground that each pixel belongs to; 0 in the background."""
-    labels, _ = ndimage.label(mask, [[0, 1, 0]] * 3)
-    return np.bincount(labels.ravel())[labels] * mask
+    padded = np.pad(mask.T, ((0, 0), (1, 1))).ravel()  # column after column; no run reaches into the next one
+    edges = np.flatnonzero(padded[1:] != padded[:-1])
+    lengths = edges[1::2] - edges[::2]
+    runs = np.zeros(mask.shape[::-1], lengths.dtype)
+    runs[mask.T] = np.repeat(lengths, lengths)
+    return runs.T
