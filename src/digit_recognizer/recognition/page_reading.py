@@ -1,5 +1,6 @@
 """Read the digits of a page: PageNet finds them, and the network of single digits reads each of them again."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
 MIN_TRACE_AT_EDGE = 0.35  # the same at the picture's edge, where what lies beside the page looks like strokes
 MIN_EVIDENCE = 1.1  # mean of score and confidence together, of a row
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
+MAX_BESIDE = 2  # such glyphs, and the digit is one of them; among more signs it is likely one, too
 MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands out on the page
 MIN_DISSENT = 0.5  # probability of another digit, with which PageNet's reading is said
 MIN_SAME = 0.5  # intersection over union of two boxes of the same digit
@@ -180,9 +182,9 @@ def _longest(glyph: Glyph) -> float:
     return max(right - left, bottom - top)
 
 
-def find_glyphs(page: Page, reader: PageReader, min_score: float, size: float | None = None) -> list[Glyph]:
-    """The glyphs of a page with at least this score, the surest first. size: in its pixels, where it is known."""
-    return [glyph for glyph in detection.find_glyphs(reader.compute_maps, page.grey, size) if glyph.score >= min_score]
+def find_glyphs(page: Page, reader: PageReader, min_score: float) -> list[Glyph]:
+    """The glyphs of a page with at least this score, the surest first."""
+    return [glyph for glyph in detection.find_glyphs(reader.compute_maps, page.grey) if glyph.score >= min_score]
 
 
 def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: ReadDigits) -> Prediction:
@@ -195,7 +197,7 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
     top, left, bottom, right = prediction.preprocessed.component.bbox
     box, size = (left, top, right, bottom), max(bottom - top, right - left)
     if prediction.digit is not None:
-        clear = find_glyphs(page, reader, MIN_CLEAR_SCORE, size)
+        clear = _find_around(page, box, size, reader)
         same = [glyph for glyph in clear if detection.iou(box, glyph.box) >= MIN_SAME]
         if same:
             is_digit = _is_digit(same[0], prediction)
@@ -210,11 +212,24 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
     clear = [glyph for glyph in glyphs if glyph.score >= MIN_SURE]
     sure = [reading for reading in read_glyphs(page, clear, glyphs, read_digits) if _is_sure_digit(reading)]
     most = MAX_PART if prediction.reason == UNLIKE else MIN_SAME
-    if len(sure) == 1 and detection.iou(box, sure[0].glyph.box) < most:
+    if len(sure) == 1 and len(clear) <= MAX_BESIDE and detection.iou(box, sure[0].glyph.box) < most:
         return sure[0].prediction
     if len(sure) > 1 and prediction.reason == BLANK:
         return prediction._replace(reason=SEVERAL)
     return prediction
+
+
+def _find_around(page: Page, box: Sequence[int], size: int, reader: PageReader) -> list[Glyph]:
+    """The clear glyphs of about this size, in pixels, in a box of the page and around it, which saves time."""
+    left, top = (max(0, side - size) for side in box[:2])
+    around = page.grey[top : box[3] + size, left : box[2] + size]
+    found = detection.find_glyphs(reader.compute_maps, around, size)
+    shift = np.array([left, top, left, top])
+    return [
+        dataclasses.replace(glyph, box=tuple((glyph.box + shift).tolist()))
+        for glyph in found
+        if glyph.score >= MIN_CLEAR_SCORE
+    ]
 
 
 def _is_at_edge(page: Page, box: Sequence[float]) -> bool:
