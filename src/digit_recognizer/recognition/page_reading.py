@@ -26,6 +26,7 @@ MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
 MIN_TRACE_AT_EDGE = 0.35  # the same at the picture's edge, where what lies beside the page looks like strokes
 MIN_EVIDENCE = 1.1  # mean of score and confidence together, of a row
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
+MAX_BESIDE = 2  # such glyphs, and the digit is one of them; among more signs it is likely one, too
 MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands out on the page
 MIN_DISSENT = 0.5  # probability of another digit, with which PageNet's reading is said
 MIN_SAME = 0.5  # intersection over union of two boxes of the same digit
@@ -210,7 +211,7 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
     clear = [glyph for glyph in glyphs if glyph.score >= MIN_SURE]
     sure = [reading for reading in read_glyphs(page, clear, glyphs, read_digits) if _is_sure_digit(reading)]
     most = MAX_PART if prediction.reason == UNLIKE else MIN_SAME
-    if len(sure) == 1 and detection.iou(box, sure[0].glyph.box) < most:
+    if len(sure) == 1 and len(clear) <= MAX_BESIDE and detection.iou(box, sure[0].glyph.box) < most:
         return sure[0].prediction
     if len(sure) > 1 and prediction.reason == BLANK:
         return prediction._replace(reason=SEVERAL)
