@@ -30,7 +30,7 @@ def test_only_some_digits_get_a_style_as_often_as_the_probability_says(batch):
     pixels, labels = batch
     styled = strokes.add_styles(pixels, labels, 1.0, seeded())
     changed = (styled != pixels).any(dim=(1, 2, 3))
-    for digit, share in ((0, 0.4), (1, 1), (7, 1), (9, 0.6)):
+    for digit, share in ((0, 0.4), (1, 1), (7, 1), (9, 1)):
         assert abs(changed[labels == digit].float().mean() - share) < 0.35, digit
     others = ~torch.isin(labels, torch.tensor([0, 1, 7, 9]))
     assert not changed[others].any() and styled.min() >= 0 and styled.max() <= 1
@@ -42,15 +42,33 @@ def test_only_some_digits_get_a_style_as_often_as_the_probability_says(batch):
     assert 0 < some < changed.sum()
 
 
-def test_zeros_get_a_slash_through_the_middle_and_nines_a_hook_at_the_bottom_left():
+def test_zeros_get_a_slash_through_the_middle_and_nines_a_hook_or_a_bowl_at_the_bottom():
     zeros = strokes.add_styles(torch.zeros(50, 1, 28, 28), torch.zeros(50, dtype=torch.long), 1.0, seeded())
     slashed = zeros[zeros.any(dim=(1, 2, 3))]
     assert 10 <= len(slashed) <= 30 and slashed[:, :, 12:16, 12:16].amax((1, 2, 3)).min() > 0.9
     assert slashed[:, :, :14, 14:].sum() > 10 * slashed[:, :, :14, :13].sum()  # from the lower left to the upper right
     stem = torch.zeros(1, 1, 28, 28)
     stem[:, :, 4:24, 14:16] = 1
-    hooked = strokes.add_styles(stem.expand(50, -1, -1, -1), torch.full((50,), 9), 1.0, seeded()) - stem
+    hooked = strokes._hook(stem.expand(50, -1, -1, -1), seeded()) - stem
     assert hooked[:, :, 16:, :14].sum() > 0.8 * hooked.sum() > 0
+    bowls = strokes._bowl(stem.expand(50, -1, -1, -1), seeded())
+    assert torch.equal(bowls[:, :, 4:11], stem[:, :, 4:11].expand(50, -1, -1, -1))
+    right, left = bowls[:, 0, 11:, 17:].sum((1, 2)), bowls[:, 0, 20:25, :13].sum((1, 2))
+    assert (right > 3).float().mean() > 0.9 and (
+        left > 3
+    ).float().mean() > 0.6  # an arc to the right, back to the left below
+    assert torch.all(bowls[:, :, 26:] == 0)
+    styled = strokes.add_styles(stem.expand(50, -1, -1, -1), torch.full((50,), 9), 1.0, seeded())
+    assert (styled[:, :, 4:20] == stem[:, :, 4:20]).all(-1).all(-1).float().mean() == pytest.approx(0.5, abs=0.2)
+
+
+def test_a_bar_across_a_zero_is_flatter_than_a_slash():
+    bars = strokes.draw_bars(torch.zeros(50, 1, 28, 28), seeded())
+    assert bars[:, :, 8:20].sum() == bars.sum() > 0 and bars[:, :, 10:18, 12:16].amax((1, 2, 3)).min() > 0.9
+    rows, columns = (bars.amax(3) > 0.5).sum(2), (bars.amax(2) > 0.5).sum(2)
+    assert torch.all(columns[:, 0] > rows[:, 0])
+    ring = strokes.draw_bars(torch.ones(50, 1, 28, 28), seeded())
+    assert 10 < (ring[:, 0, 0] == 0).any(1).sum() < 40  # some became narrow
 
 
 def test_blobs_are_filled_and_in_the_middle():
@@ -77,7 +95,7 @@ def test_a_flag_is_left_of_the_top_and_a_bar_in_the_middle():
 def test_sevens_become_narrow():
     seven = torch.zeros(1, 1, 28, 28)
     seven[:, :, 4:6, 6:22] = 1
-    narrow = strokes._narrow(seven.expand(50, -1, -1, -1), seeded())
+    narrow = strokes.narrow(seven.expand(50, -1, -1, -1), seeded())
     width = (narrow[:, 0, 4] > 0.5).sum(1)
     assert 7 <= width.min() < 10 < width.max() <= 13
     assert torch.all(narrow[:, 0, :3] == 0) and torch.all(narrow[:, 0, 8:] == 0)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from digit_recognizer.data import strokes
+from digit_recognizer.data.damage import add_damage
 from digit_recognizer.data.strokes import SIZE
 from digit_recognizer.recipes.recipe import Augmentation, Recipe
 from digit_recognizer.runtime.device import copy_to
@@ -57,6 +58,8 @@ def augment(
     if strengths.hard_edges:
         chosen = torch.rand(count, generator=generator) < strengths.hard_edges
         pixels = hard_edges(pixels, copy_to(chosen, device))
+    if strengths.damage:
+        pixels = add_damage(pixels, strengths.damage, generator)
     return pixels
 
 

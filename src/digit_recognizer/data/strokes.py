@@ -27,7 +27,7 @@ def draw_strokes(pixels: Tensor, starts: Tensor, ends: Tensor, radii: Tensor) ->
 def add_styles(pixels: Tensor, labels: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Change digits to forms that other hands write, each at most with this probability. labels: int64 (n,).
 
-    1s get a flag, and half of these a foot; 7s get a bar or become narrow; 0s get a slash, 9s a hook.
+    1s get a flag, and half of these a foot; 7s get a bar or become narrow; 0s get a slash, 9s a hook or a bowl.
     """
     amounts = torch.rand(len(labels), generator=generator) / max(probability, 1e-6)
     pixels, on_cpu = pixels.clone(), labels.cpu()  # the only wait for a GPU; indices found there would be five more
@@ -56,12 +56,46 @@ def _hook(nines: Tensor, generator: torch.Generator) -> Tensor:
     return draw_strokes(nines, bottoms, tips, radii)
 
 
-def _narrow(sevens: Tensor, generator: torch.Generator) -> Tensor:
-    width = copy_to(_uniform(0.5, 0.8, generator, len(sevens)), sevens.device)
-    matrices = torch.zeros(len(sevens), 2, 3, device=sevens.device)
+def _bowl(nines: Tensor, generator: torch.Generator) -> Tensor:
+    """Below the loop, an arc that is open to the left, as of a 3."""
+    count, device = len(nines), nines.device
+    first, last = _stroke_end(nines, last=False)[:, 1], _stroke_end(nines, last=True)[:, 1]
+    rows = first + (last - first) * copy_to(_uniform(0.4, 0.6, generator, count), device)
+    height = (last - rows) / 2
+    width = height * copy_to(_uniform(0.8, 1.8, generator, count), device)
+    radii = copy_to(_uniform(0.7, 1.5, generator, count), device)
+    columns = _middle_of_row(nines, rows.round().long()) - copy_to(_uniform(0, 4, generator, count), device)
+    start = torch.stack([columns, rows], dim=1)
+    line = torch.arange(SIZE, dtype=torch.float32, device=device)
+    drawn = torch.where((line <= rows[:, None])[:, None, :, None], nines, 0)
+    end = copy_to(_uniform(2.4, 4.2, generator, count), device)  # radians past the first point, the topmost
+    point = start
+    for step in range(1, 7):
+        angle = end * step / 6
+        offset = torch.stack([width * angle.sin(), height * (1 - angle.cos())], dim=1)
+        drawn = draw_strokes(drawn, point, start + offset, radii)
+        point = start + offset
+    return drawn
+
+
+def narrow(digits: Tensor, generator: torch.Generator) -> Tensor:
+    """The digits, 0.5 to 0.8 times as wide."""
+    width = copy_to(_uniform(0.5, 0.8, generator, len(digits)), digits.device)
+    matrices = torch.zeros(len(digits), 2, 3, device=digits.device)
     matrices[:, 0, 0], matrices[:, 1, 1] = 1 / width, 1
-    grid = F.affine_grid(matrices, list(sevens.shape), align_corners=False)
-    return F.grid_sample(sevens, grid, align_corners=False)
+    grid = F.affine_grid(matrices, list(digits.shape), align_corners=False)
+    return F.grid_sample(digits, grid, align_corners=False)
+
+
+def draw_bars(zeros: Tensor, generator: torch.Generator) -> Tensor:
+    """Zeros with a bar across the middle, which makes a theta; half of them narrow."""
+    count, device = len(zeros), zeros.device
+    halved = copy_to(torch.rand(count, 1, 1, 1, generator=generator) < 0.5, device)
+    zeros = torch.where(halved, narrow(zeros, generator), zeros)
+    half, tilt = _uniform(2.5, 9, generator, count), _uniform(-0.3, 0.3, generator, count)  # pixels; radians up
+    bar = copy_to(torch.stack([half * tilt.cos(), -half * tilt.sin()], dim=1), device)
+    centre = copy_to((SIZE - 1) / 2 + _uniform(-1.5, 1.5, generator, count, 2), device)
+    return draw_strokes(zeros, centre - bar, centre + bar, copy_to(_uniform(0.7, 1.5, generator, count), device))
 
 
 def _flag_and_foot(ones: Tensor, generator: torch.Generator) -> Tensor:
@@ -90,7 +124,14 @@ def _bar(sevens: Tensor, generator: torch.Generator) -> Tensor:
 
 
 # Digit, and the part of the chosen ones, from and to, that get this change.
-STYLES = ((0, 0, 0.4, _slash), (1, 0, 1, _flag_and_foot), (7, 0, 0.6, _bar), (7, 0.6, 1, _narrow), (9, 0, 0.6, _hook))
+STYLES = (
+    (0, 0, 0.4, _slash),
+    (1, 0, 1, _flag_and_foot),
+    (7, 0, 0.6, _bar),
+    (7, 0.6, 1, narrow),
+    (9, 0, 0.5, _hook),
+    (9, 0.5, 1, _bowl),
+)
 
 
 def _stroke_end(pixels: Tensor, last: bool) -> Tensor:

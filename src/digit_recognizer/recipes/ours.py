@@ -76,7 +76,8 @@ OURS = (
         weight_decay=0.0, label_smoothing=0.0,
     ),
     # For other people's pens: strokes as a mouse, a marker or a fax draws them, styles that MNIST lacks, and outliers.
-    # The validation part calibrates its confidence.
+    # Damage is for those who read images as they are, without our preprocessing. The validation part calibrates its
+    # confidence.
     _recipe(
         "cnn_handwriting",
         "ours, for people's own digits: more kinds of strokes, and outliers",
@@ -88,7 +89,7 @@ OURS = (
         epochs=18,
         augmentation=Augmentation(
             rotation=12, shift=2, scale=0.12, shear=0.15, elastic=1, stroke=0.5, blur=0.3, contrast=0.3,
-            hard_edges=0.15, styles=0.5,
+            hard_edges=0.15, styles=0.5, damage=0.3,
         ),
         outlier_fraction=0.3, weight_decay=0.001, label_smoothing=0.05, validation=True,
     ),

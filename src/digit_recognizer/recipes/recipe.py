@@ -13,7 +13,7 @@ MAX_PARAMETERS = 10**9  # of a network: 4 GB, and three times as much beside the
 # What each strength of an augmentation may be at most; more would make other digits, or none.
 MAX_STRENGTHS = {
     "rotation": 180, "shift": 14, "scale": 0.9, "shear": 1, "elastic": 14, "stroke": 1, "blur": 1, "contrast": 1,
-    "hard_edges": 1, "styles": 1,
+    "hard_edges": 1, "styles": 1, "damage": 1,
 }  # fmt: skip
 # The values that a field of text may have.
 CHOICES = {
@@ -25,7 +25,7 @@ CHOICES = {
 }
 # Fields that came after the first records. With these values they are left out of a recipe's settings, so that records
 # without them stay records of the same recipe.
-LATER_FIELDS = {"side": 28, "residual": False}
+LATER_FIELDS = {"side": 28, "residual": False, "damage": 0}
 MAX_SIDE = 112
 # For each declared type: the accepted types, and its name in a message, singular and plural.
 TYPES: dict[Any, tuple[tuple[type, ...], str, str]] = {
@@ -64,6 +64,7 @@ class Augmentation:
     contrast: float = 0.0  # strength, at most, of a change of gamma
     hard_edges: float = 0.0  # probability of a threshold at 0.5
     styles: float = 0.0  # probability of strokes that MNIST lacks; see strokes.add_styles
+    damage: float = 0.0  # probability of light, noise, lines and the like over the image; see damage.add_damage
     interpolation: str = "bilinear"  # or "bicubic", which blurs less
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ Others' digits take part in every step: their targets are the old network's answ
 """
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -135,10 +136,8 @@ def _features(body: nn.Sequential, pixels: Tensor, step: Callable[[], None]) -> 
 def see_own(body: nn.Sequential, own: Split, recipe: Recipe, step: Callable[[], None] = do_nothing) -> OwnFeatures:
     """Augment one's own digits as in training, and compute the features of all. step: called before each batch."""
     generator = torch.Generator().manual_seed(0)
-    pixels = data.to_pixels(own.images)
-    augmented = [
-        _features(body, augment(pixels, recipe.augmentation, generator, own.labels), step) for _ in range(_copies(own))
-    ]
+    pixels, strengths = data.to_pixels(own.images), dataclasses.replace(recipe.augmentation, damage=0)
+    augmented = [_features(body, augment(pixels, strengths, generator, own.labels), step) for _ in range(_copies(own))]
     return OwnFeatures(_features(body, pixels, step), torch.stack(augmented), own.labels)
 
 
@@ -147,7 +146,7 @@ def see_others(
 ) -> OthersFeatures:
     """Augment some of others' training digits, make outliers, and compute the features of all."""
     see = functools.partial(_features, body, step=step)
-    generator, strengths = torch.Generator().manual_seed(0), recipe.augmentation
+    generator, strengths = torch.Generator().manual_seed(0), dataclasses.replace(recipe.augmentation, damage=0)
     chosen = others.train.take(torch.randperm(len(others.train.labels), generator=generator)[:OTHERS])
     halves = data.to_pixels(chosen.images).chunk(2)
     augmented, _ = augment_batch(halves[0], chosen.labels[: len(halves[0])], recipe, 0, generator)
