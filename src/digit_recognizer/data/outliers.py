@@ -1,4 +1,4 @@
-"""Outliers: halves of digits, turned digits, barred 0s, pairs, scribbles, blobs, textures, printed and written letters.
+"""Outliers: parts of digits, turned digits, barred 0s, flagged 6s, pairs, scribbles, blobs, textures, letters.
 
 Outlier exposure (Hendrycks, Mazeika and Dietterich 2019): a network that learns a uniform output for them can reject
 images without a digit. They are made of the batch's digits, of random numbers and of matplotlib's fonts alone.
@@ -32,10 +32,11 @@ TURNED = (2, 3, 4, 5, 6, 7, 8, 9)  # digits that are none when rotated by 90 deg
 def make_outliers(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Outliers made from a batch of digits: float32 (count, 1, 28, 28) in [0, 1].
 
-    There are fewer where the batch has no digit that can be turned, or no 0.
+    There are fewer where the batch has no digit that can be turned, no 0 or no 6.
     """
     makers: tuple[Callable[[Tensor, Tensor, int, torch.Generator], Tensor], ...] = (
-        _halves, _turned, _barred, _pairs, _scribbles, _blobs, _textures, _letters, _written, _written, _written,
+        _halves, _turned, _barred, _flagged, _pairs, _scribbles, _blobs, _textures,
+        _letters, _written, _written, _written,
     )  # fmt: skip
     parts = torch.tensor_split(torch.arange(count), len(makers))
     made = [make(pixels, labels, len(part), generator) for make, part in zip(makers, parts, strict=True) if len(part)]
@@ -74,10 +75,20 @@ def _turned(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generat
 
 def _barred(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Thetas, made of zeros. A slash is steeper, see strokes.add_styles."""
-    zeros = (labels.cpu() == 0).nonzero().flatten()
-    if not len(zeros):
-        return pixels[:0]
-    return strokes.draw_bars(pixels[zeros[_pick(count, len(zeros), generator)]], generator)
+    return _change(0, strokes.draw_bars, pixels, labels, count, generator)
+
+
+def _flagged(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Deltas, made of sixes."""
+    return _change(6, strokes.draw_flags, pixels, labels, count, generator)
+
+
+def _change(
+    digit: int, change: strokes.Change, pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator
+) -> Tensor:
+    """Copies of this digit, changed; none where the batch has none."""
+    fitting = (labels.cpu() == digit).nonzero().flatten()
+    return change(pixels[fitting[_pick(count, len(fitting), generator)]], generator) if len(fitting) else pixels[:0]
 
 
 def _pairs(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -3,6 +3,8 @@
 Pixels are float32 (n, 1, 28, 28) in [0, 1], foreground bright; points are float32 (n, 2), x and y in pixels.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +12,7 @@ from torch import Tensor
 from digit_recognizer.runtime.device import copy_to
 
 SIZE = 28
+Change = Callable[[Tensor, torch.Generator], Tensor]  # of images of one digit
 
 
 def draw_strokes(pixels: Tensor, starts: Tensor, ends: Tensor, radii: Tensor) -> Tensor:
@@ -149,6 +152,15 @@ def _middle_of_row(pixels: Tensor, rows: Tensor) -> Tensor:
     return (profile * line).sum(1) / profile.sum(1).clamp(min=1e-6)
 
 
+def draw_flags(sixes: Tensor, generator: torch.Generator) -> Tensor:
+    """6s whose stem turns far to the right at the top, which makes a delta."""
+    count, device = len(sixes), sixes.device
+    length, angle = _uniform(6, 11, generator, count), _uniform(0.05, 0.6, generator, count)  # pixels; radians up
+    tops = _stroke_end(sixes, last=False)
+    tips = tops + copy_to(torch.stack([length * angle.cos(), -length * angle.sin()], dim=1), device)
+    return draw_strokes(sixes, tops, tips, copy_to(_uniform(0.7, 1.5, generator, count), device))
+
+
 def draw_scribbles(count: int, generator: torch.Generator) -> Tensor:
     """Images of two to five strokes, a quarter of them not joined to the last one: float32 (count, 1, 28, 28)."""
     pixels = torch.zeros(count, 1, SIZE, SIZE)
@@ -167,7 +179,7 @@ def draw_scribbles(count: int, generator: torch.Generator) -> Tensor:
 def draw_blobs(count: int, generator: torch.Generator) -> Tensor:
     """Images of a filled disc or of a filled shape a little longer than wide: float32 (count, 1, 28, 28)."""
     radii = _uniform(4.5, 9, generator, count)
-    turn, half = _uniform(0, 3.1416, generator, count), _uniform(0, 0.4, generator, count) * radii
+    turn, half = _uniform(0, 3.1416, generator, count), _uniform(0, 0.25, generator, count) * radii
     along = torch.stack([half * turn.cos(), half * turn.sin()], dim=1)
     centre = torch.full_like(along, (SIZE - 1) / 2)
     return draw_strokes(torch.zeros(count, 1, SIZE, SIZE), centre - along, centre + along, radii)

@@ -25,6 +25,7 @@ MIN_FAINT = 0.3  # score of a glyph that is read because both networks are sure 
 MIN_CONFIRMED = 0.99  # confidence of both together, which a faint glyph needs
 MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
 MIN_TRACE_AT_EDGE = 0.35  # the same at the picture's edge, where what lies beside the page looks like strokes
+MAX_AT_EDGE = 0.4  # of the picture, the box of such a shape; what fills more of it is what the picture was cut to
 MIN_EVIDENCE = 1.1  # mean of score and confidence together, of a row
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
 MAX_BESIDE = 2  # such glyphs, and the digit is one of them; among more signs it is likely one, too
@@ -233,10 +234,11 @@ def _find_around(page: Page, box: Sequence[int], size: int, reader: PageReader) 
 
 
 def _is_at_edge(page: Page, box: Sequence[float]) -> bool:
-    """Whether a box meets the picture's edge."""
+    """Whether a box meets the picture's edge, and does not fill the picture."""
     left, top, right, bottom = box
     height, width = page.grey.shape
-    return left <= 1 or top <= 1 or right >= width - 1 or bottom >= height - 1
+    is_near = left <= 1 or top <= 1 or right >= width - 1 or bottom >= height - 1
+    return is_near and (right - left) * (bottom - top) <= MAX_AT_EDGE * width * height
 
 
 def _is_sure_digit(reading: Reading) -> bool:
