@@ -53,10 +53,9 @@ def test_zeros_get_a_slash_through_the_middle_and_nines_a_hook_or_a_bowl_at_the_
     assert hooked[:, :, 16:, :14].sum() > 0.8 * hooked.sum() > 0
     bowls = strokes._bowl(stem.expand(50, -1, -1, -1), seeded())
     assert torch.equal(bowls[:, :, 4:11], stem[:, :, 4:11].expand(50, -1, -1, -1))
-    right, left = bowls[:, 0, 11:, 17:].sum((1, 2)), bowls[:, 0, 20:25, :13].sum((1, 2))
-    assert (right > 3).float().mean() > 0.9 and (
-        left > 3
-    ).float().mean() > 0.6  # an arc to the right, back to the left below
+    right, left = bowls[:, 0, 11:, 17:].sum((1, 2)), bowls[:, 0, 18:25, :14].sum((1, 2))
+    # An arc to the right, and mostly back to the left below.
+    assert (right > 3).float().mean() > 0.8 and (left > 0).float().mean() > 0.6
     assert torch.all(bowls[:, :, 26:] == 0)
     styled = strokes.add_styles(stem.expand(50, -1, -1, -1), torch.full((50,), 9), 1.0, seeded())
     assert (styled[:, :, 4:20] == stem[:, :, 4:20]).all(-1).all(-1).float().mean() == pytest.approx(0.5, abs=0.2)
@@ -69,6 +68,13 @@ def test_a_bar_across_a_zero_is_flatter_than_a_slash():
     assert torch.all(columns[:, 0] > rows[:, 0])
     ring = strokes.draw_bars(torch.ones(50, 1, 28, 28), seeded())
     assert 10 < (ring[:, 0, 0] == 0).any(1).sum() < 40  # some became narrow
+
+
+def test_a_flag_on_a_six_points_to_the_upper_right():
+    stem = torch.zeros(1, 1, 28, 28)
+    stem[:, :, 8:24, 8:10] = 1
+    flags = strokes.draw_flags(stem.expand(50, -1, -1, -1), seeded()) - stem
+    assert flags[:, :, :10, 9:].sum() > 0.8 * flags.sum() and flags.sum((1, 2, 3)).min() > 4
 
 
 def test_blobs_are_filled_and_in_the_middle():
@@ -115,7 +121,7 @@ def test_outliers_follow_the_batch_and_are_fewer_without_digits_to_turn(batch):
     recipe = recipes.get(outlier_fraction=0.9)
     both, both_labels = augmentation.augment_batch(pixels, labels, recipe, 1, seeded())
     assert torch.equal(both[:5], pixels) and torch.equal(both_labels[:5], labels)
-    assert len(both) == len(both_labels) == 8  # of 4 outliers, one would be a turned digit
+    assert len(both) == len(both_labels) == 7  # of 4 outliers, one would be a turned digit and one a flagged 6
     assert (both_labels[5:] == augmentation.OUTLIER_LABEL).all()
 
 
