@@ -70,11 +70,16 @@ def test_a_bar_across_a_zero_is_flatter_than_a_slash():
     assert 10 < (ring[:, 0, 0] == 0).any(1).sum() < 40  # some became narrow
 
 
-def test_a_flag_on_a_six_points_to_the_upper_right():
-    stem = torch.zeros(1, 1, 28, 28)
-    stem[:, :, 8:24, 8:10] = 1
-    flags = strokes.draw_flags(stem.expand(50, -1, -1, -1), seeded()) - stem
-    assert flags[:, :, :10, 9:].sum() > 0.8 * flags.sum() and flags.sum((1, 2, 3)).min() > 4
+def test_greek_letters_are_drawn_as_curves_through_their_points():
+    paths = outliers.smooth_paths()
+    assert paths.shape == (len(outliers.GREEK), outliers.PATH_POINTS, 2) and -0.2 < paths.min() < paths.max() < 1.2
+    for path, points in zip(paths, outliers.GREEK, strict=True):
+        assert torch.cdist(torch.tensor(points), path).min(1).values.max() < 0.12
+    drawn = strokes.draw_path(4 + 20 * paths, torch.full((len(paths),), 1.0))
+    assert drawn.shape == (len(paths), 1, 28, 28) and drawn.sum((1, 2, 3)).min() > 50
+    letters = outliers._drawn(drawn, torch.zeros(0), 40, seeded())
+    assert letters.shape == (40, 1, 28, 28) and letters.amax((1, 2, 3)).min() > 0.5
+    assert torch.equal(letters, outliers._drawn(drawn, torch.zeros(0), 40, seeded()))
 
 
 def test_blobs_are_filled_and_in_the_middle():
@@ -121,7 +126,7 @@ def test_outliers_follow_the_batch_and_are_fewer_without_digits_to_turn(batch):
     recipe = recipes.get(outlier_fraction=0.9)
     both, both_labels = augmentation.augment_batch(pixels, labels, recipe, 1, seeded())
     assert torch.equal(both[:5], pixels) and torch.equal(both_labels[:5], labels)
-    assert len(both) == len(both_labels) == 7  # of 4 outliers, one would be a turned digit and one a flagged 6
+    assert len(both) == len(both_labels) == 8  # of 4 outliers, one would be a turned digit
     assert (both_labels[5:] == augmentation.OUTLIER_LABEL).all()
 
 

@@ -1,4 +1,4 @@
-"""Outliers: parts of digits, turned digits, barred 0s, flagged 6s, pairs, scribbles, blobs, textures, letters.
+"""Outliers: parts of digits, turned digits, barred 0s, pairs, scribbles, blobs, textures, letters.
 
 Outlier exposure (Hendrycks, Mazeika and Dietterich 2019): a network that learns a uniform output for them can reject
 images without a digit. They are made of the batch's digits, of random numbers and of matplotlib's fonts alone.
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
+from scipy import interpolate, ndimage
 from torch import Tensor
 
 from digit_recognizer import data
@@ -22,6 +22,23 @@ from digit_recognizer.recipes.recipe import Augmentation
 # Without letters that are written like a digit: o, s, l, z, b, q, g, i, j, t and similar ones.
 LETTERS = "ACEFHKMNPRVWXYacdefhkmnpruvwxyαβγδεζηθϑκλμνξπρφϕχψωΓΔΘΛΞΠΣΦΨΩ?#&%@$*+=~<>{}§ÄÖÜßæ×÷±√∞∪★€"
 FONTS = ("DejaVuSans", "DejaVuSerif-Italic", "DejaVuSansMono", "STIXGeneral", "STIXGeneralItalic")
+# Greek letters as people write them and fonts do not print them, in one stroke: x and y from 0 to 1, y down.
+GREEK = (
+    # alpha: a fish, and an a
+    ((0.95, 0.15), (0.65, 0.6), (0.3, 0.85), (0.05, 0.6), (0.25, 0.3), (0.6, 0.55), (0.95, 0.85)),
+    ((0.7, 0.25), (0.4, 0.25), (0.1, 0.6), (0.25, 0.85), (0.55, 0.65), (0.72, 0.2), (0.7, 0.6), (0.95, 0.8)),
+    # gamma: without and with a loop
+    ((0.1, 0.1), (0.3, 0.15), (0.5, 0.5), (0.45, 0.95), (0.5, 0.55), (0.9, 0.05)),
+    ((0.1, 0.1), (0.3, 0.12), (0.5, 0.5), (0.6, 0.85), (0.45, 0.95), (0.4, 0.8), (0.6, 0.45), (0.9, 0.05)),
+    # delta: with a flag, with a hook, and open at the top
+    ((1.0, 0.12), (0.7, 0.05), (0.4, 0.3), (0.2, 0.75), (0.38, 0.92), (0.6, 0.75), (0.5, 0.52), (0.28, 0.6)),
+    ((0.95, 0.15), (0.6, 0.1), (0.4, 0.25), (0.6, 0.5), (0.65, 0.75), (0.4, 0.92), (0.2, 0.75), (0.3, 0.5), (0.5, 0.45)),
+    ((0.75, 0.2), (0.5, 0.05), (0.3, 0.2), (0.6, 0.5), (0.7, 0.75), (0.45, 0.95), (0.2, 0.75), (0.4, 0.45), (0.5, 0.42)),
+    # epsilon: with a round and with a sharp waist
+    ((0.85, 0.2), (0.5, 0.05), (0.25, 0.25), (0.5, 0.45), (0.2, 0.65), (0.3, 0.9), (0.65, 0.92), (0.95, 0.7)),
+    ((0.8, 0.1), (0.35, 0.1), (0.3, 0.35), (0.6, 0.42), (0.3, 0.5), (0.15, 0.75), (0.45, 0.95), (0.9, 0.75)),
+)  # fmt: skip
+PATH_POINTS = 25
 PEN_WIDTHS = (0.1, 0.16)  # of written letters, as a fraction of their height
 BENT = Augmentation(rotation=10, scale=0.2, shear=0.25, elastic=2.5)  # of written letters, before the recipe's own
 FONT_SIZE = 96  # pixels
@@ -32,11 +49,11 @@ TURNED = (2, 3, 4, 5, 6, 7, 8, 9)  # digits that are none when rotated by 90 deg
 def make_outliers(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Outliers made from a batch of digits: float32 (count, 1, 28, 28) in [0, 1].
 
-    There are fewer where the batch has no digit that can be turned, no 0 or no 6.
+    There are fewer where the batch has no digit that can be turned, or no 0.
     """
     makers: tuple[Callable[[Tensor, Tensor, int, torch.Generator], Tensor], ...] = (
-        _halves, _turned, _barred, _flagged, _pairs, _scribbles, _blobs, _textures,
-        _letters, _written, _written, _written,
+        _halves, _turned, _barred, _pairs, _scribbles, _blobs, _textures,
+        _letters, _written, _written, _written, _drawn, _drawn,
     )  # fmt: skip
     parts = torch.tensor_split(torch.arange(count), len(makers))
     made = [make(pixels, labels, len(part), generator) for make, part in zip(makers, parts, strict=True) if len(part)]
@@ -75,20 +92,10 @@ def _turned(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generat
 
 def _barred(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Thetas, made of zeros. A slash is steeper, see strokes.add_styles."""
-    return _change(0, strokes.draw_bars, pixels, labels, count, generator)
-
-
-def _flagged(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Deltas, made of sixes."""
-    return _change(6, strokes.draw_flags, pixels, labels, count, generator)
-
-
-def _change(
-    digit: int, change: strokes.Change, pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator
-) -> Tensor:
-    """Copies of this digit, changed; none where the batch has none."""
-    fitting = (labels.cpu() == digit).nonzero().flatten()
-    return change(pixels[fitting[_pick(count, len(fitting), generator)]], generator) if len(fitting) else pixels[:0]
+    zeros = (labels.cpu() == 0).nonzero().flatten()
+    if not len(zeros):
+        return pixels[:0]
+    return strokes.draw_bars(pixels[zeros[_pick(count, len(zeros), generator)]], generator)
 
 
 def _pairs(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -126,6 +133,26 @@ def _written(pixels: Tensor, labels: Tensor, count: int, generator: torch.Genera
     """Letters drawn with a pen, each bent in another way."""
     letters = render_letters(written=True)
     return augmentation.augment(data.to_pixels(letters[_pick(count, len(letters), generator)]), BENT, generator)
+
+
+def _drawn(pixels: Tensor, labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """The GREEK letters, each point moved a little, bent, with a pen of any width."""
+    paths = smooth_paths()
+    points = paths[_pick(count, len(paths), generator)]
+    corners = 2 * torch.rand(count, 5, 2, generator=generator) - 1
+    moves = F.interpolate(corners.mT, points.shape[1], mode="linear", align_corners=True).mT
+    radii = 0.7 + 0.9 * torch.rand(count, generator=generator)
+    return augmentation.augment(strokes.draw_path(4 + 20 * points + moves, radii), BENT, generator)
+
+
+@functools.cache
+def smooth_paths() -> Tensor:
+    """The GREEK letters as curves through their points: float32 (letters, PATH_POINTS, 2), x and y from 0 to 1."""
+    curves = []
+    for points in GREEK:
+        steps = np.linspace(0, len(points) - 1, PATH_POINTS)
+        curves.append(interpolate.CubicSpline(range(len(points)), points, bc_type="natural")(steps))
+    return torch.from_numpy(np.stack(curves).astype(np.float32))
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 Pixels are float32 (n, 1, 28, 28) in [0, 1], foreground bright; points are float32 (n, 2), x and y in pixels.
 """
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -152,13 +153,12 @@ def _middle_of_row(pixels: Tensor, rows: Tensor) -> Tensor:
     return (profile * line).sum(1) / profile.sum(1).clamp(min=1e-6)
 
 
-def draw_flags(sixes: Tensor, generator: torch.Generator) -> Tensor:
-    """6s whose stem turns far to the right at the top, which makes a delta."""
-    count, device = len(sixes), sixes.device
-    length, angle = _uniform(6, 11, generator, count), _uniform(0.05, 0.6, generator, count)  # pixels; radians up
-    tops = _stroke_end(sixes, last=False)
-    tips = tops + copy_to(torch.stack([length * angle.cos(), -length * angle.sin()], dim=1), device)
-    return draw_strokes(sixes, tops, tips, copy_to(_uniform(0.7, 1.5, generator, count), device))
+def draw_path(points: Tensor, radii: Tensor) -> Tensor:
+    """Images of one stroke each, straight from point to point. points: float32 (n, points, 2); radii: float32 (n,)."""
+    pixels = torch.zeros(len(points), 1, SIZE, SIZE)
+    for start, end in itertools.pairwise(points.unbind(1)):
+        pixels = draw_strokes(pixels, start, end, radii)
+    return pixels
 
 
 def draw_scribbles(count: int, generator: torch.Generator) -> Tensor:
