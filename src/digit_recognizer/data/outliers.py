@@ -1,7 +1,8 @@
 """Outliers: parts of digits, turned digits, barred 0s, pairs, scribbles, blobs, textures, letters.
 
 Outlier exposure (Hendrycks, Mazeika and Dietterich 2019): a network that learns a uniform output for them can reject
-images without a digit. They are made of the batch's digits, of random numbers and of matplotlib's fonts alone.
+images without a digit. They are made of the batch's digits, of random numbers, of matplotlib's fonts and of the curves
+of GREEK alone.
 """
 
 import functools
@@ -32,8 +33,10 @@ GREEK = (
     ((0.1, 0.1), (0.3, 0.12), (0.5, 0.5), (0.6, 0.85), (0.45, 0.95), (0.4, 0.8), (0.6, 0.45), (0.9, 0.05)),
     # delta: with a flag, with a hook, and open at the top
     ((1.0, 0.12), (0.7, 0.05), (0.4, 0.3), (0.2, 0.75), (0.38, 0.92), (0.6, 0.75), (0.5, 0.52), (0.28, 0.6)),
-    ((0.95, 0.15), (0.6, 0.1), (0.4, 0.25), (0.6, 0.5), (0.65, 0.75), (0.4, 0.92), (0.2, 0.75), (0.3, 0.5), (0.5, 0.45)),
-    ((0.75, 0.2), (0.5, 0.05), (0.3, 0.2), (0.6, 0.5), (0.7, 0.75), (0.45, 0.95), (0.2, 0.75), (0.4, 0.45), (0.5, 0.42)),
+    ((0.95, 0.15), (0.6, 0.1), (0.4, 0.25), (0.6, 0.5), (0.65, 0.75), (0.4, 0.92), (0.2, 0.75), (0.3, 0.5),
+     (0.5, 0.45)),
+    ((0.75, 0.2), (0.5, 0.05), (0.3, 0.2), (0.6, 0.5), (0.7, 0.75), (0.45, 0.95), (0.2, 0.75), (0.4, 0.45),
+     (0.5, 0.42)),
     # epsilon: with a round and with a sharp waist
     ((0.85, 0.2), (0.5, 0.05), (0.25, 0.25), (0.5, 0.45), (0.2, 0.65), (0.3, 0.9), (0.65, 0.92), (0.95, 0.7)),
     ((0.8, 0.1), (0.35, 0.1), (0.3, 0.35), (0.6, 0.42), (0.3, 0.5), (0.15, 0.75), (0.45, 0.95), (0.9, 0.75)),
