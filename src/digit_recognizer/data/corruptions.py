@@ -134,8 +134,9 @@ KINDS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 
 def corrupt(images: Tensor, kind: str) -> Tensor:
     """The images damaged in that way, the same in every run. images: uint8 (n, 28, 28), as are those returned."""
-    damaged = KINDS[kind](images.numpy() / 255, np.random.default_rng(SEED))
-    return torch.from_numpy(np.rint(255 * np.clip(damaged, 0, 1)).astype(np.uint8))
+    random = np.random.default_rng(SEED)
+    parts = [np.clip(KINDS[kind](part.numpy() / 255, random), 0, 1) for part in images.split(1000)]  # to save memory
+    return torch.from_numpy(np.rint(255 * np.concatenate(parts)).astype(np.uint8))
 
 
 def _signs(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
