@@ -25,9 +25,9 @@ TITLES = {
 }
 TEST_SETS = {  # see test_sets
     "mnist-undisputed": "MNIST without disputed labels",
-    "mnist-c": "MNIST damaged as in MNIST-C",
     "hwd-1000": "hwd-1000",
     "optdigits-original": "optdigits-original",
+    "mnist-c": "MNIST damaged as in MNIST-C",
 }
 SPLIT_SEED = 0  # of every fixed split, whatever the seed of the run
 

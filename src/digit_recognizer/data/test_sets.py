@@ -1,11 +1,11 @@
 """The digits that a network is tested on, by name: the test part of each data set, and sets for testing alone.
 
 mnist-undisputed     9,985         MNIST's test digits without those whose label is disputed
-mnist-c              15 x 10,000   MNIST's test digits, damaged in fifteen ways; see corruptions
 hwd-1000             1,000         drawn by one person, N. Henning
 optdigits-original   1,797         scans of 13 people's digits, by E. Alpaydin and C. Kaynak
+mnist-c              15 x 10,000   MNIST's test digits, damaged in fifteen ways; see corruptions
 
-The last two are in the package, with their licences: public_hands/README.md.
+The public hands are in the package, with their licences: public_hands/README.md.
 """
 
 import hashlib

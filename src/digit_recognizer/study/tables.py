@@ -101,7 +101,7 @@ def public_hands(out: str | Path) -> str:
         counts = {f"{title}, {record['count']:,}" for record in records if record}
         for quantity in dict.fromkeys(quantity for each in cells for quantity in each):
             rows.append((counts.pop() if counts else "", quantity, *(each.get(quantity, "") for each in cells)))
-    return _table(("test digits", "", *(f"`{network}`" for network in networks)), rows)
+    return _table(("test digits", "measure", *(f"`{network}`" for network in networks)), rows)
 
 
 def _measured(record: dict[str, Any]) -> dict[str, str]:
