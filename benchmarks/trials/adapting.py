@@ -1,11 +1,11 @@
 """What the constants of learning a hand do: each is changed alone, and the same hands are learned again.
 
-    python -m benchmarks.trials.adapting --bitmaps FILE
+    python -m benchmarks.trials.adapting
 
-FILE holds the original bitmaps of optdigits, as benchmarks.trials.hands takes them; those at even places are one hand
-here, cross-validated. The others are drawn (drawn_hand.py). Held out are MNIST's validation digits. The test digits and
-the bitmaps at odd places choose nothing: the network of the constants as they are reads them at the end. The record is
-results/trials/adapting.json; docs/experiments.md tells it. It takes ten minutes with one thread.
+The original bitmaps of optdigits at even places are one hand here, cross-validated. The others are drawn
+(drawn_hand.py). Held out are MNIST's validation digits. The test digits and the bitmaps at odd places choose nothing:
+the network of the constants as they are reads them at the end. The record is results/trials/adapting.json;
+docs/experiments.md tells it. It takes ten minutes with one thread.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.trials import drawn_hand, hands
+from benchmarks.trials import drawn_hand
 from digit_recognizer.cli.parser import Parser, run_main
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def report(trial: Trial, hands: list[Hand], halves: "list[Split]") -> dict[str, 
     after = trial.count(hands, [trial.learn(hand.own, trial.beside) for hand in hands])
     embedded = trial.count(hands, [trial.learn(hand.own, trial.embedded) for hand in hands])
     result: dict[str, Any] = {"before": before, "after": after, "after, without MNIST": embedded}
-    for name, learned, read in zip(("even to odd", "odd to even"), halves, halves[::-1], strict=False):
+    for name, learned, read in zip(("even to odd", "odd to even"), halves, halves[::-1], strict=True):
         hand = Hand(trial.see(learned), trial.see(read))
         counts = {"digits": len(read.labels)}
         for when, reader in (("before", trial.old), ("after", trial.learn(hand.own, trial.beside))):
@@ -159,7 +159,6 @@ def report(trial: Trial, hands: list[Hand], halves: "list[Split]") -> dict[str, 
 def main() -> None:
     """Learn as the library does, and with each change; print and save."""
     parser = Parser(prog="python -m benchmarks.trials.adapting", description=__doc__)
-    parser.add_argument("--bitmaps", metavar="FILE", type=Path, help="the original bitmaps of optdigits")
     parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
     parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST/raw")
     options = parser.parse_args()
@@ -167,19 +166,18 @@ def main() -> None:
     import torch
 
     from digit_recognizer import checkpoints, data, records
+    from digit_recognizer.data import test_sets
     from digit_recognizer.recognition.recognizer import SHIPPED
     from digit_recognizer.runtime import device, provenance
 
     device.choose_device("cpu", 1)
     checkpoint, digits = checkpoints.pretrained(SHIPPED), data.load("mnist", options.data_dir, validation=True)
-    embedded, halves = data.load("optdigits"), []
-    if options.bitmaps:
-        bitmaps = split_of(hands.read_bitmaps(options.bitmaps))
-        places = torch.arange(len(bitmaps.labels))
-        halves = [bitmaps.take(places[places % 2 == half]) for half in (0, 1)]
+    embedded, (bitmaps, _) = data.load("optdigits"), test_sets.load_test("optdigits-original")
+    places = torch.arange(len(bitmaps.labels))
+    halves = [bitmaps.take(places[places % 2 == half]) for half in (0, 1)]
 
     held_out = dataclasses.replace(digits, test=digits.validation)
-    trial = Trial(checkpoint, held_out, embedded, halves[0] if halves else None)
+    trial = Trial(checkpoint, held_out, embedded, halves[0])
     seen = [[Hand(*(trial.see(drawn(count, 2 * seed + part)) for part, count in enumerate((EXAMPLES, UNSEEN))))
              for seed in seeds] for seeds in (HANDS, REPORTED)]  # fmt: skip
     rows = choose(trial, seen[0])
@@ -191,7 +189,7 @@ def main() -> None:
         "drawn": sum(len(hand.unseen.labels) for hand in seen[0]),
         "held out": len(held_out.test.labels),
         "test digits": len(digits.test.labels),
-        "bitmaps": len(halves[0].labels) if halves else 0,
+        "bitmaps": len(halves[0].labels),
         "outliers": len(trial.beside.outliers),
     }
     record = {

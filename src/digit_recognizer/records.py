@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from digit_recognizer import recipes
-from digit_recognizer.data import TITLES, Digits
+from digit_recognizer.data import TEST_SETS, TITLES, Digits
 from digit_recognizer.evaluation import Scores
 from digit_recognizer.recipes.recipe import Published, Recipe, as_recorded
 from digit_recognizer.recipes.spreads import SPREADS, Spread
@@ -112,7 +112,7 @@ def comparison(recipe: Recipe | None, dataset: str, scores: Scores, last_epoch: 
         measured = {field: last_epoch[field] for field in ("train_loss", "train_accuracy")} | measured
     rows: list[tuple[str, ...]] = [("", "published", "this run", "seeds: mean ± std (n)", "95 % of single runs")]
     rows += [_row(name, getattr(published, name, None), value, spreads.get(name)) for name, value in measured.items()]
-    heading = f"{TITLES.get(dataset, dataset)}, n = {scores.count:,} test digits"
+    heading = f"{(TITLES | TEST_SETS).get(dataset, dataset)}, n = {scores.count:,} test digits"
     if published is None:
         heading += " (nothing is published of this training on this data set)"
     kept = [column for column in zip(*rows, strict=True) if set(column[1:]) != {"-"}]  # what has a number

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from digit_recognizer import __version__, checkpoints, evaluation, recipes, records
+from digit_recognizer import __version__, checkpoints, data, evaluation, recipes, records
 from digit_recognizer.cli.main import COMMANDS
 from digit_recognizer.cli.parser import run_main
+from digit_recognizer.data import test_sets
+from digit_recognizer.recognition import calibration
 
 MAIN = [sys.executable, "-m", "digit_recognizer"]
 PRETRAINED = checkpoints.PRETRAINED / "mlp_512_256_adam_5ep.pth"
+RECORDS = Path(__file__).parents[2] / "results/evaluation"
 
 
 def test_without_arguments_it_prints_its_help(command):
@@ -47,6 +50,11 @@ def test_every_command_has_help_and_prints_it_where_arguments_are_missing(comman
         (("evaluate", "."), "is a folder"),
         (("evaluate", "--json", "x"), "required: MODEL"),
         (("evaluate", "a.pth", "--mean", "x"), "invalid float value"),
+        (("evaluate", PRETRAINED, "--dataset", "hwd-100"), "unknown data set 'hwd-100'; there are mnist, qmnist"),
+        (
+            ("train", "--dataset", "hwd-1000"),
+            "hwd-1000 is for `digits evaluate` alone; to train on, there are mnist, qm",
+        ),
         (("study", "--seeds", "0"), "at least 1"),
         (("study", "--recipes", "mlp_128_adan"), "the nearest is mlp_128_adam"),
     ],
@@ -92,6 +100,11 @@ def test_output_that_cannot_be_written_costs_one_line():
     with Path("/dev/full").open("w") as full:
         ran = subprocess.run([*MAIN, "train", "--list"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)
     assert (ran.returncode, ran.stderr) == (2, "error: output: No space left on device\n")
+
+
+def record_of(network: str, name: str) -> dict:
+    """The committed scores of a network on a test set."""
+    return json.loads((RECORDS / network / f"{name}.json").read_text())
 
 
 @pytest.fixture
@@ -144,6 +157,50 @@ def test_a_model_of_the_published_training_is_compared_with_what_is_published(co
     status, out, _ = command("evaluate", tmp_path / "model.pth")
     assert status == 0
     assert f"the published 97.00% and this run's {scores.accuracy:.2%} lie below the spread of seeds" in out
+
+
+def test_help_names_the_sets_for_testing_alone_where_they_can_be_used(command):
+    shown = {name: " ".join(command(name, "--help")[1].split()) for name in ("evaluate", "train")}
+    assert all(name in shown["evaluate"] and name not in shown["train"] for name in data.TEST_SETS)
+
+
+def test_calibration_is_printed_and_written_without_and_with_the_files_temperature(command, tmp_path):
+    model = checkpoints.PRETRAINED / "cnn_handwriting.pth"
+    status, out, err = command("evaluate", model, "--dataset", "hwd-1000", "--json", tmp_path / "scores.json")
+    assert (status, err) == (0, "")
+    found, expected = json.loads((tmp_path / "scores.json").read_text()), record_of("cnn_handwriting", "hwd-1000")
+    assert out.startswith("hwd-1000, n = 1,000 test digits") and found["md5"] == expected["md5"]
+    checkpoint, (images, labels) = checkpoints.load(model), test_sets.load_test("hwd-1000")[0]
+    logits, temperature = evaluation.predict(checkpoint.model, images), checkpoint.record["calibration"]["temperature"]
+    error, calibrated = (
+        calibration.calibration_error((logits / divisor).softmax(1), labels) for divisor in (1, temperature)
+    )
+    assert found["calibration_error"] == error and f"\ncalibration error: {error:.2%}\n" in out
+    loss = evaluation.score(logits / temperature, labels).mean_loss
+    assert found["calibrated"] == {"temperature": temperature, "loss": loss, "calibration_error": calibrated}
+    assert f"\nwith the file's temperature: test loss {loss:.4f}, calibration error {calibrated:.2%}\n" in out
+
+
+def test_each_kind_of_damage_and_their_mean_are_printed_and_are_those_of_the_record(command, mnist, tmp_path):
+    status, out, err = command("evaluate", PRETRAINED, "--dataset", "mnist-c", "--json", tmp_path / "scores.json")
+    assert (status, err) == (0, "")
+    found, expected = json.loads((tmp_path / "scores.json").read_text()), record_of(PRETRAINED.stem, "mnist-c")
+    head, *lines = out.splitlines()
+    assert head == "MNIST damaged as in MNIST-C, n = 10,000 test digits of each kind: error"
+    errors = {**found["errors"], "mean": found["mean_error"]}
+    assert [line.split() for line in lines] == [[*kind.split("_"), f"{error:.2%}"] for kind, error in errors.items()]
+    assert found["errors"] == pytest.approx(expected["errors"], abs=0.001)  # another processor may round otherwise
+    assert found["mean_error"] == pytest.approx(sum(found["errors"].values()) / 15)
+    assert found["md5"] == mnist.md5
+
+
+@pytest.mark.parametrize("network", [path.stem for path in checkpoints.PRETRAINED.glob("*.pth")])
+@pytest.mark.parametrize("name", ["mnist", *data.TEST_SETS])
+def test_there_is_a_record_of_each_network_in_the_package_on_each_test_set(network, name):
+    """docs/recipes.md says how to make it again after a training."""
+    record = record_of(network, name)
+    assert (record["dataset"], record["weights"]) == (name, checkpoints.pretrained(network).record["weights"])
+    assert record["made_with"]["commit"] and record["made_with"]["changed"] is False
 
 
 @pytest.mark.usefixtures("no_network")

@@ -151,3 +151,5 @@ def test_the_wheel_holds_code_script_and_trained_networks(tmp_path):
     assert {name for name in names if ".dist-info/" not in name} == files
     trained = ("cnn_best.pth", "cnn_handwriting.pth", "cnn_handwriting.onnx", "page_reader.onnx")
     assert {f"digit_recognizer/pretrained/{name}" for name in trained} <= names
+    hands = ("README.md", "hwd-1000.npz", "hwd-1000.LICENSE", "optdigits-original.npz")
+    assert {f"digit_recognizer/public_hands/{name}" for name in hands} <= names

@@ -86,7 +86,7 @@ def test_the_figures_command_draws_the_committed_results(command, tmp_path):
         f"saved the figures in {tmp_path}\n",
         "",
     )
-    names = {"augmentation", "accuracy_against_cost", "accuracy_against_epochs", "published_results"}
+    names = {"augmentation", "corruptions", "accuracy_against_cost", "accuracy_against_epochs", "published_results"}
     assert {path.name for path in tmp_path.iterdir()} == {f"{name}.png" for name in names}
 
 

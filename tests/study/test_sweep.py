@@ -286,6 +286,7 @@ def test_enough_seeds_are_committed_and_the_default_recipe_reaches_its_bar():
         ("reproduction", "unspecified details", reproduction.unspecified_details),
         ("recipes", "our recipes", tables.our_recipes),
         ("recipes", "ensembles", tables.ensembles),
+        ("recipes", "public hands and damage", tables.public_hands),
     ],
 )
 def test_docs_show_what_the_committed_records_say(page, name, make):

@@ -3,47 +3,89 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from digit_recognizer.cli.parser import add_dataset, add_model, refuse_together
 from digit_recognizer.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from digit_recognizer.checkpoints import Checkpoint
+    from digit_recognizer.data import Split
+
+TEST_SETS = ("mnist-undisputed", "hwd-1000", "optdigits-original", "mnist-c")  # without importing what loads them
 
 
 def add_evaluate_flags(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `evaluate`."""
     add_model(parser)
-    add_dataset(parser, "the one that the model was trained on")
+    add_dataset(parser, "the one that the model was trained on", TEST_SETS)
     parser.add_argument("--json", metavar="FILE", help="also write the scores to this file")
 
 
 def evaluate(options: argparse.Namespace) -> None:
     """Score a saved model on the test set of a data set."""
-    from digit_recognizer import checkpoints, data, evaluation, records
+    from digit_recognizer import checkpoints
+    from digit_recognizer.data import test_sets
     from digit_recognizer.runtime import files, provenance
 
     if options.json is not None and Path(options.json).is_dir():
         raise UserError(f"{options.json} is a folder; give --json the name of a file")
     checkpoint = checkpoints.load(options.model, options.mean, options.std)
-    recipe = checkpoint.recipe
-    trained_on = (checkpoint.record or {}).get("dataset")
+    name = options.dataset or (checkpoint.record or {}).get("dataset") or "mnist"
     try:  # no other data set in its place: the scores would not be what was asked for
-        digits = data.load(options.dataset or trained_on or "mnist", options.data_dir)
+        test, md5 = test_sets.load_test(name, options.data_dir)
     except UserError as error:
         raise UserError(f"{error}; or give --dataset optdigits, which is always there") from error
-    logits = evaluation.predict(checkpoint.model, digits.test.images)
-    scores = evaluation.score(logits, digits.test.labels)
-    print(records.comparison(recipe if trained_on == digits.name else None, digits.name, scores))
-    print(evaluation.per_digit_table(evaluation.confusion_matrix(logits, digits.test.labels)))
+    scores = _score_damaged(checkpoint, test) if name == "mnist-c" else _score(checkpoint, name, test, options.model)
     if options.json is not None:
         result = {
             "model": str(options.model),
-            "recipe": recipe and recipe.name,
-            "dataset": digits.name,
-            "md5": dict(digits.md5),
-            **records.scores_as_dict(scores),
+            "recipe": checkpoint.recipe and checkpoint.recipe.name,
+            "dataset": name,
+            "md5": dict(md5),
+            **scores,
             "weights": provenance.weights_hash(checkpoint.model),
             "made_with": provenance.collect(checkpoint.model),
         }
         files.write_atomically(options.json, (json.dumps(result, indent=1) + "\n").encode())
+
+
+def _score(checkpoint: "Checkpoint", name: str, test: "Split", path: str) -> dict[str, Any]:
+    """Print how good the network is on a test set, and how well it knows; return it for a record."""
+    from digit_recognizer import calibrated, evaluation, records
+    from digit_recognizer.recognition.calibration import calibration_error
+
+    logits, record = evaluation.predict(checkpoint.model, test.images), checkpoint.record or {}
+    scores = evaluation.score(logits, test.labels)
+    result = records.scores_as_dict(scores)
+    result["calibration_error"] = calibration_error(logits.softmax(1), test.labels)
+    print(records.comparison(checkpoint.recipe if record.get("dataset") == name else None, name, scores))
+    print(f"calibration error: {result['calibration_error']:.2%}")
+    if calibration := calibrated.usable(path, record.get("calibration")):
+        scaled = logits / calibration["temperature"]
+        loss = evaluation.score(scaled, test.labels).mean_loss
+        error = calibration_error(scaled.softmax(1), test.labels)
+        print(f"with the file's temperature: test loss {loss:.4f}, calibration error {error:.2%}")
+        result["calibrated"] = {"temperature": calibration["temperature"], "loss": loss, "calibration_error": error}
+    print(evaluation.per_digit_table(evaluation.confusion_matrix(logits, test.labels)))
+    return result
+
+
+def _score_damaged(checkpoint: "Checkpoint", test: "Split") -> dict[str, Any]:
+    """Print how much the network errs where the test digits are damaged, in each way; return it for a record."""
+    from digit_recognizer import data, evaluation
+    from digit_recognizer.data import corruptions
+
+    errors = {}
+    print(f"{data.TEST_SETS['mnist-c']}, n = {len(test.labels):,} test digits of each kind: error")
+    for kind in corruptions.KINDS:
+        logits = evaluation.predict(checkpoint.model, corruptions.corrupt(test.images, kind))
+        scores = evaluation.score(logits, test.labels)
+        errors[kind] = (scores.count - scores.correct) / scores.count
+        print(f"{kind.replace('_', ' '):13}  {errors[kind]:7.2%}", flush=True)
+    mean = sum(errors.values()) / len(errors)
+    print(f"{'mean':13}  {mean:7.2%}")
+    return {"count": len(test.labels), "errors": errors, "mean_error": mean}
 
 
 def add_export_flags(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from digit_recognizer.runtime.errors import UserError
@@ -38,10 +38,10 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST/raw (default: $DIGITS_DATA_DIR, else data)")
 
 
-def add_dataset(parser: argparse.ArgumentParser, default: str) -> None:
-    """Declare --dataset and --data-dir. default: the default in words."""
-    names = "mnist, qmnist, qmnist-writers or optdigits"
-    parser.add_argument("--dataset", metavar="NAME", help=f"{names} (default: {default})")
+def add_dataset(parser: argparse.ArgumentParser, default: str, more: Sequence[str] = ()) -> None:
+    """Declare --dataset and --data-dir. default: the default in words; more: sets beside those to train on."""
+    *names, last = "mnist", "qmnist", "qmnist-writers", "optdigits", *more
+    parser.add_argument("--dataset", metavar="NAME", help=f"{', '.join(names)} or {last} (default: {default})")
     add_data_dir(parser)
 
 

@@ -58,7 +58,9 @@ def study(options: argparse.Namespace) -> None:
         raise UserError(f"there is no folder {out} with records; make them by: digits study")
     if not options.report:
         sweep.run(chosen, options.seeds, out, options.data_dir, **executor)
-    pages = (tables.published, reproduction.unspecified_details, tables.our_recipes, tables.ensembles)
+    pages = (
+        tables.published, reproduction.unspecified_details, tables.our_recipes, tables.ensembles, tables.public_hands,
+    )  # fmt: skip
     print("\n\n".join(text for page in pages if (text := page(out))))
 
 
@@ -103,10 +105,11 @@ def add_figures_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def figures(options: argparse.Namespace) -> None:
-    """Draw figures from the records, and of what augmentation does to a digit."""
+    """Draw figures from the records, and of what augmentation and damage do to a digit."""
     import torch
 
     from digit_recognizer import data, plots
+    from digit_recognizer.data import corruptions
     from digit_recognizer.runtime import files
     from digit_recognizer.study import plots as study_plots
     from digit_recognizer.study import reproduction, tables
@@ -121,6 +124,10 @@ def figures(options: argparse.Namespace) -> None:
     shown = study_plots.augmentation_examples(pixels, 7, 10, torch.Generator().manual_seed(0))
     title = f"The first 7 of {digits.title}, changed in each way alone, more strongly than in training"
     plots.save(study_plots.augmentations(shown, title), out / "augmentation.png")
+    digit = digits.test.images[:1]  # a 7 too
+    kinds = {kind.replace("_", " "): corruptions.corrupt(digit, kind)[0] for kind in corruptions.KINDS}
+    title = "The first of MNIST's test digits, damaged in the fifteen ways of mnist-c"
+    plots.save(study_plots.corruptions({"as it is": digit[0], **kinds}, title), out / "corruptions.png")
     title = "Accuracy on MNIST's 10,000 test digits against the cost of training"
     plots.save(study_plots.accuracy_against_cost(rows, title), out / "accuracy_against_cost.png")
     if rows := reproduction.accuracy_rows(options.results):

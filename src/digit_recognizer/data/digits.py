@@ -23,6 +23,12 @@ TITLES = {
     "qmnist-writers": "QMNIST with writers apart",
     "optdigits": "optdigits",
 }
+TEST_SETS = {  # see test_sets
+    "mnist-undisputed": "MNIST without disputed labels",
+    "hwd-1000": "hwd-1000",
+    "optdigits-original": "optdigits-original",
+    "mnist-c": "MNIST damaged as in MNIST-C",
+}
 SPLIT_SEED = 0  # of every fixed split, whatever the seed of the run
 
 
@@ -72,6 +78,8 @@ def load(
     """
     from digit_recognizer.data import download, sources  # here: training on arrays that are there needs neither
 
+    if name in TEST_SETS:
+        raise UserError(f"{name} is for `digits evaluate` alone; to train on, there are {', '.join(TITLES)}")
     if name not in TITLES:
         raise UserError(f"unknown data set '{name}'; there are {', '.join(TITLES)}")
     try:

@@ -61,6 +61,17 @@ def augmentations(rows: Mapping[str, Tensor], title: str) -> Figure:
     return figure
 
 
+def corruptions(images: Mapping[str, Tensor], title: str) -> Figure:
+    """One digit damaged in each way, two rows of them. images: name to uint8 (28, 28), foreground bright."""
+    columns = -(-len(images) // 2)
+    figure = Figure(figsize=(1.2 * columns, 3.4), layout="constrained")
+    for place, (name, image) in zip(figure.subplots(2, columns).flat, images.items(), strict=True):
+        tile(place, image)
+        place.set_title(name, fontsize=10)
+    figure.suptitle(title, fontsize=13)
+    return figure
+
+
 def accuracy_against_cost(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Test accuracy of each recipe against its training time, both logarithmic, accuracy in the error rate.
 

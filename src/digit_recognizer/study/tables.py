@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from digit_recognizer.data import TITLES
+from digit_recognizer.data import TEST_SETS, TITLES
 from digit_recognizer.recipes import RECIPES
 from digit_recognizer.recipes.ours import OURS
 from digit_recognizer.recipes.published import PUBLISHED
@@ -88,6 +88,33 @@ def ensembles(out: str | Path) -> str:
             cells = ["" if each is None else f"{each['accuracy']:.2%}" for each in known]
             rows.append((f"`{recipe.name}`", *cells))
     return _table(("recipe", *(f"n = {size}" for size in ENSEMBLE_SIZES)), rows)
+
+
+def public_hands(out: str | Path) -> str:
+    """Scores on each test set, a column a network: of evaluation/NETWORK/SET.json, by `digits evaluate --json`."""
+    networks = sorted({path.parent.name for path in Path(out, "evaluation").glob("*/*.json")})
+    rows = []
+    for name, title in (TITLES | TEST_SETS).items():
+        paths = [Path(out, "evaluation", network, f"{name}.json") for network in networks]
+        records = [json.loads(path.read_text()) if path.exists() else {} for path in paths]
+        cells = [_measured(record) if record else {} for record in records]
+        counts = {f"{title}, {record['count']:,}" for record in records if record}
+        for quantity in dict.fromkeys(quantity for each in cells for quantity in each):
+            rows.append((counts.pop() if counts else "", quantity, *(each.get(quantity, "") for each in cells)))
+    return _table(("test digits", "measure", *(f"`{network}`" for network in networks)), rows)
+
+
+def _measured(record: dict[str, Any]) -> dict[str, str]:
+    """The numbers of a record of `digits evaluate`, by their names; calibrated ones beside those at temperature 1."""
+    if "errors" in record:
+        errors = {f"error, {kind.replace('_', ' ')}": f"{error:.2%}" for kind, error in record["errors"].items()}
+        return errors | {"error, mean of all kinds": f"{record['mean_error']:.2%}"}
+    cells = {"accuracy": f"{record['accuracy']:.2%}"}
+    names = {"loss": ("negative log-likelihood", ".4f"), "calibration_error": ("calibration error", ".2%")}
+    for field, (name, form) in names.items():
+        calibrated = f", calibrated {record['calibrated'][field]:{form}}" if "calibrated" in record else ""
+        cells[name] = f"{record[field]:{form}}{calibrated}"
+    return cells
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
