@@ -146,7 +146,9 @@ def test_by_default_and_on_a_busy_machine_it_is_one_thread_bit_for_bit(finished,
     record = "runs/mlp_128_adam/optdigits-seed0.json"
     default = json.loads((finished[0] / record).read_text())
     for number, said in (("1", ""), ("auto", "1 thread: the machine is busy")):
-        status, out, _ = run_here(*"--dataset optdigits --recipe mlp_128_adam --epochs 2 --threads".split(), number)
+        status, out, _ = run_here(
+            "--dataset", "optdigits", "--recipe", "mlp_128_adam", "--epochs", "2", "--threads", number
+        )
         assert status == 0 and out.startswith(said or "mlp_128_adam: 101,770 parameters")
         again = json.loads((tmp_path / record).read_text())
         assert again["made_with"]["threads"] == default["made_with"]["threads"] == 1
