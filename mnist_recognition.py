@@ -11,11 +11,13 @@ import argparse
 import functools
 
 from digit_recognizer.cli import parser, train
+from digit_recognizer.runtime.threads import choose_threads
 
 
 def main(options: argparse.Namespace | None = None) -> None:
     """Look at the digits, train, score, look at the mistakes, save."""
     options = options or train.parse_flags(__doc__)  # before torch is imported: --help is immediate
+    threads = choose_threads(options.threads)  # before it, too: OpenMP reads its settings only once
 
     from digit_recognizer import checkpoints, data, evaluation, models, plots, recipes, records, training
     from digit_recognizer.recognition import calibration
@@ -25,7 +27,7 @@ def main(options: argparse.Namespace | None = None) -> None:
     init_process_group()  # does nothing unless torchrun started several of these
     changes = {"epochs": options.epochs, "batch_size": options.batch_size, "learning_rate": options.learning_rate}
     recipe = recipes.get(options.recipe, **changes)
-    device = choose_device(options.device, options.threads)
+    device = choose_device(options.device, threads)
 
     # the digits
     automatic = options.dataset is None

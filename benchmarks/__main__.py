@@ -12,7 +12,7 @@ from digit_recognizer.runtime.errors import UserError
 BENCHMARKS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "epoch": ("epoch", (), "time an epoch of our loop beside the usual DataLoader loop (default)"),
     "training_time": ("training_time", (), "time the training of each recipe with all cores, and predictions"),
-    "contention": ("contention", (), "time an epoch with several thread settings, beside a busy process"),
+    "contention": ("contention", ("quick",), "time an epoch with several thread settings, beside a busy process"),
     "scaling": ("scaling", (), "measure time and memory by digits, time by width, and start-up times"),
     "frameworks": (
         "compare_frameworks", ("quick", "threads"), "time whole trainings by scikit-learn, Keras, JAX and others",
@@ -31,7 +31,7 @@ def main() -> None:
     module, own, _ = BENCHMARKS[options.benchmark]
     for flag in ("quick", "threads", "device"):
         if flag not in own and getattr(options, flag):
-            takers = " and ".join(name for name, (_, flags, _) in BENCHMARKS.items() if flag in flags)
+            takers = ", ".join(name for name, (_, flags, _) in BENCHMARKS.items() if flag in flags)
             raise UserError(f"--{flag} goes with {takers} only, not with {options.benchmark}")
     if options.benchmark in ("epoch", "frameworks"):
         # libgomp's default, the fastest on a quiet machine, for all alike. Must be set before torch is imported.
@@ -50,7 +50,11 @@ def _parse() -> argparse.Namespace:
     )
     which.add_argument("--figure", metavar="FILE", help="time nothing; draw the results, such as to figures/speed.png")
     add("--rounds", metavar="N", type=positive, default=5, help="repetitions, all loops in turn (default: 5)")
-    add("--quick", action="store_true", help="check that frameworks or gpu work: few digits, nothing is written")
+    add(
+        "--quick",
+        action="store_true",
+        help="check that contention, frameworks or gpu work: few digits, nothing is written",
+    )
     add("--threads", metavar="N", type=positive, help="threads of frameworks, which also run with 1 (default: all)")
     add("--device", metavar="NAME", help="of gpu: cuda, mps or, to try it, cpu (default: cuda)")
     add("--out", metavar="DIR", default="results", help="folder of the results (default: results)")

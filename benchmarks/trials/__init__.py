@@ -4,6 +4,7 @@ refusal_scores   which score of the shipped network tells digits from what is no
 page_reading     what the constants of page reading do
 wide_networks    what makes wide networks good, one factor at a time
 hands            how the network of single digits reads public hands
+two_threads      what might help a training step on two threads
 adapting         what the constants of learning one hand do
 drawn_hand       a hand that the shipped network does not read, drawn
 """

@@ -19,6 +19,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from digit_recognizer.runtime.threads import spin_briefly
+
 if TYPE_CHECKING:
     from digit_recognizer.recognition.recognizer import Recognizer
 
@@ -36,11 +38,8 @@ __all__ = [
     "training",
 ]
 
-# Must come before the first import of torch. OpenMP's threads spin while they wait, by default so long that a run
-# beside another busy process becomes many times slower; this bounds it. Whoever set one of the two knows better.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
+# Must come before the first import of torch.
+spin_briefly()
 
 # Must come before the first import of onnxruntime. From 1.29 on it reports each session to its makers, and writes an
 # identifier of the machine into the home folder; a picture that is read here concerns nobody else.

@@ -38,7 +38,8 @@ def test_a_busy_process_runs_beside_a_timed_epoch_and_ends(in_this_process, monk
         return call(*arguments)
 
     monkeypatch.setattr(harness, "run_in_process", epoch_beside)
-    assert contention.time_epoch(1, {}, busy=True, count=640) > 0
+    seconds, taken = contention.time_epoch(1, {}, busy=True, count=640)
+    assert seconds > 0 and taken == 1
     assert len(started) == 1 and started[0].poll() is not None
 
 
@@ -91,8 +92,38 @@ def test_the_dataloader_loop_takes_mnist_with_the_usual_transforms(mnist):
 
 def test_an_epoch_that_takes_too_long_is_shown():
     seconds = {"one thread": {"quiet": [1.0, 1.2, 1.1], "busy": [2.0, None, 3.0]}}
-    text = contention.table({"what": "seconds", "cores": 2, "seconds": seconds})
-    assert "quiet 1.10 s (1.00 s to 1.20 s)   busy 3.00 s (2.00 s to over 90 s)" in text
+    text = contention.table({"seconds": seconds})
+    assert text.endswith("|\n| one thread | 1.10 (1.00 to 1.20) | 3.00 (2.00 to over 90) |")
+
+
+def test_auto_is_compared_with_the_best_of_the_other_settings():
+    one, all_cores = {"quiet": [1.0, 1.2, 1.1], "busy": [1.1]}, {"quiet": [0.8], "busy": [None]}
+    seconds = {"one": one, "all": all_cores, contention.AUTO: {"quiet": [0.7, 0.88, 0.9], "busy": [1.65]}}
+    text = contention.table({"seconds": seconds})
+    assert text.endswith(
+        "an epoch takes 1.10 times as long as the best of the others, beside a busy process 1.50 times."
+    )
+
+
+def test_quick_contention_times_every_corner_and_keeps_nothing(in_this_process, monkeypatch, capsys, tmp_path):
+    asked = []
+
+    def time_epoch(threads, variables, busy, data_dir, count):
+        asked.append((threads, variables.get("GOMP_SPINCOUNT"), busy))
+        return count / 1e4, 2 if threads == "auto" and not busy else 1
+
+    monkeypatch.setattr(contention, "time_epoch", time_epoch)
+    monkeypatch.setattr(contention.os, "cpu_count", lambda: 2)
+    contention.run(tmp_path, quick=True)
+    settings = [(1, None), (2, "300000"), (2, "1000"), ("auto", None)]
+    assert asked == [(*setting, busy) for setting in settings for busy in (False, True)]
+    assert "| --threads auto | 0.60 (0.60 to 0.60) |" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    contention.run(tmp_path, rounds=2)
+    result = json.loads((tmp_path / "benchmark.json").read_text())["contention"]
+    assert (
+        result["auto_threads"] == {"quiet": [2, 2], "busy": [1, 1]}
+        and contention.table(result) in capsys.readouterr().out
+    )
 
 
 def test_the_table_gives_the_memory_of_each_further_digit():
@@ -150,9 +181,9 @@ def test_the_committed_epochs_add_up_and_the_page_on_speed_quotes_them():
     assert f"{statistics.median(COMMITTED['ratios']):.1f} times as fast" in text
 
 
-def test_in_the_committed_contention_our_default_does_not_collapse():
+def test_in_the_committed_contention_our_default_does_not_collapse_and_the_page_on_speed_shows_it():
+    assert contention.table(COMMITTED["contention"]) in (ROOT / "docs/speed.md").read_text(encoding="utf-8")
     seconds = COMMITTED["contention"]["seconds"]
-    assert set(seconds) == set(contention.SETTINGS)
     assert all(len(times) >= 3 for states in seconds.values() for times in states.values())
     assert statistics.median(seconds["one thread"]["busy"]) < 3 * statistics.median(seconds["one thread"]["quiet"])
 

@@ -129,7 +129,7 @@ def test_a_file_with_other_content_is_reported(content, tmp_path):
     ("flags", "message"),
     [
         (["--threads", "1"], "--threads goes with frameworks only, not with epoch"),
-        (["scaling", "--quick"], "--quick goes with frameworks and gpu only, not with scaling"),
+        (["scaling", "--quick"], "--quick goes with contention, frameworks, gpu only, not with scaling"),
         (["frameworks", "--device", "cpu"], "--device goes with gpu only, not with frameworks"),
         (["scaling", "--figure", "speed.png"], "argument --figure: not allowed with argument BENCHMARK"),
         (["contend"], "argument BENCHMARK: invalid choice: 'contend'"),

@@ -10,11 +10,12 @@ import sys
 import threading
 from pathlib import Path
 
+import joblib
 import pytest
 from PIL import Image
 
 from digit_recognizer import checkpoints, models, recipes, training
-from digit_recognizer.runtime import provenance
+from digit_recognizer.runtime import provenance, threads
 
 SCRIPT = Path(__file__).parents[2] / "mnist_recognition.py"
 FIGURES = {"digits", "training_curves", "confusion_matrix", "prediction_grid", "mistakes", "first_layer"}
@@ -122,6 +123,7 @@ def test_digits_train_does_what_the_script_does(finished, command, tmp_path):
         ("--seed 99999999999999999999", "argument --seed: must be a whole number from 0"),
         ("--device gpu", "unknown device 'gpu'"),
         ("--threads 99999999999999999999", "threads must be at least 1 and at most 1,024"),
+        ("--threads many", "argument --threads: must be auto or a whole number of at least 1, not 'many'"),
         ("--out optdigits_model.pth/new", "cannot write to the folder optdigits_model.pth/new"),
         ("--dataset mnist --data-dir optdigits_model.pth", "optdigits_model.pth is a file, not a folder"),
         ("--dataset letters", "unknown data set 'letters'; there are mnist, qmnist, qmnist-writers, optdigits"),
@@ -136,6 +138,43 @@ def test_a_mistake_costs_one_line_and_nothing_else(flags, words, run_here, tmp_p
     assert err.endswith("\n") and err.count("\n") == 1
     assert (tmp_path / "optdigits_model.pth").read_bytes() == OLD
     assert not (tmp_path / "runs").exists() and not list(tmp_path.glob("*progress*"))
+
+
+def test_by_default_and_on_a_busy_machine_it_is_one_thread_bit_for_bit(finished, run_here, tmp_path, monkeypatch):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
+    monkeypatch.setattr(threads, "computing_shares", lambda count: [1.0, 0.5])
+    record = "runs/mlp_128_adam/optdigits-seed0.json"
+    default = json.loads((finished[0] / record).read_text())
+    for number, said in (("1", ""), ("auto", "1 thread: the machine is busy")):
+        status, out, _ = run_here(
+            "--dataset", "optdigits", "--recipe", "mlp_128_adam", "--epochs", "2", "--threads", number
+        )
+        assert status == 0 and out.startswith(said or "mlp_128_adam: 101,770 parameters")
+        again = json.loads((tmp_path / record).read_text())
+        assert again["made_with"]["threads"] == default["made_with"]["threads"] == 1
+        assert again["weights"] == default["weights"]
+
+
+def test_an_idle_machine_is_found_before_torch_is_imported_and_the_record_holds_its_threads(tmp_path):
+    program = f"""
+import joblib, runpy, sys
+from digit_recognizer.runtime import threads
+
+def shares(count):
+    assert "torch" not in sys.modules
+    return [1.0] * count
+
+joblib.cpu_count, threads.computing_shares = lambda: 2, shares
+sys.argv = ["x", *"--dataset optdigits --recipe mlp_128_adam --epochs 1 --device cpu --threads auto".split()]
+runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+"""
+    passive = os.environ | {"OMP_WAIT_POLICY": "passive"}  # so that a busy machine does not slow this test
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, cwd=tmp_path, env=passive, capture_output=True, text=True, timeout=300)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("2 threads: all 2 cores are idle\nmlp_128_adam: ")
+    record = json.loads((tmp_path / "runs/mlp_128_adam/optdigits-seed0.json").read_text())
+    assert record["made_with"]["threads"] == 2
 
 
 def test_a_mistake_in_a_process_of_its_own_ends_with_status_two(tmp_path):

@@ -25,8 +25,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--learning-rate", metavar="X", type=float, help="instead of the recipe's")
     add("--seed", metavar="N", type=_seed, default=0, help="of the initial weights and the batch order (default: 0)")
     add("--device", default="auto", help="auto, cpu, cuda or mps (default: auto, the fastest available)")
-    help_threads = "CPU threads (default: 1, enough for small networks; more than the cores only cost time)"
-    add("--threads", metavar="N", type=int, default=1, help=help_threads)
+    help_threads = "CPU threads (default: 1); auto takes every core if the machine is idle, and 1 if it is busy"
+    add("--threads", metavar="N", type=parse_threads, default=1, help=help_threads)
     add("--resume", action="store_true", help="continue a stopped run after its last finished epoch")
     add("--quiet", action="store_true", help="print only the result")
     add("--list", action=_ListRecipes, nargs=0, help="list all recipes and exit")
@@ -36,6 +36,14 @@ class _ListRecipes(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         print(recipes.table())
         parser.exit()
+
+
+def parse_threads(text: str) -> int | str:
+    """The type of --threads: a number, whose range choose_device checks, or "auto"."""
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be auto or a whole number of at least 1, not '{text}'") from None
 
 
 def _seed(text: str) -> int:

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from digit_recognizer.runtime.threads import choose_threads
+
 if TYPE_CHECKING:
     from digit_recognizer.data.digits import Digits, Split
     from digit_recognizer.page_reader.reader import PageReader
@@ -17,6 +19,8 @@ CALIBRATION_PAGES = 6000
 
 def run(options: argparse.Namespace) -> None:
     """Train on synthetic pages, measure on others, save the network and its record. Raises UserError."""
+    threads = choose_threads(options.threads, processes=2)  # another one makes pages
+
     from digit_recognizer import data, records
     from digit_recognizer.page_reader import checkpoints, measurement, training
     from digit_recognizer.page_reader.reader import of_network
@@ -25,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
 
     changes = {"epochs": options.epochs, "batch_size": options.batch_size, "learning_rate": options.learning_rate}
     recipe = page_reader.get(**changes)
-    chosen = device.choose_device(options.device, options.threads)
+    chosen = device.choose_device(options.device, threads)
     device.keep_memory()
     workers = 1 if chosen.type == "cpu" else max(1, (os.cpu_count() or 1) - 1)  # that make pages beside the training
     digits = data.load(options.dataset or recipe.dataset, options.data_dir, validation=True)

@@ -1,6 +1,7 @@
 """What everything else stands on. Knows no recipe and no network.
 
 device          device, threads and precision of a training
+threads         how many threads a training takes, and how long they spin
 distributed     several processes that train one network
 files           files that are written whole or not at all
 model_file      plain types and tensors in a file, inspected before they are read
