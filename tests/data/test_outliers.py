@@ -30,9 +30,9 @@ def test_only_some_digits_get_a_style_as_often_as_the_probability_says(batch):
     pixels, labels = batch
     styled = strokes.add_styles(pixels, labels, 1.0, seeded())
     changed = (styled != pixels).any(dim=(1, 2, 3))
-    for digit, share in ((0, 0.4), (1, 1), (7, 1), (9, 1)):
+    for digit, share in ((0, 0.4), (1, 1), (6, 0.5), (7, 1), (9, 1)):
         assert abs(changed[labels == digit].float().mean() - share) < 0.35, digit
-    others = ~torch.isin(labels, torch.tensor([0, 1, 7, 9]))
+    others = ~torch.isin(labels, torch.tensor([0, 1, 6, 7, 9]))
     assert not changed[others].any() and styled.min() >= 0 and styled.max() <= 1
     ones = labels == 1
     assert torch.all(styled[ones] >= pixels[ones]) and (styled - pixels)[ones].sum((1, 2, 3)).median() > 5
@@ -68,6 +68,13 @@ def test_a_bar_across_a_zero_is_flatter_than_a_slash():
     assert torch.all(columns[:, 0] > rows[:, 0])
     ring = strokes.draw_bars(torch.ones(50, 1, 28, 28), seeded())
     assert 10 < (ring[:, 0, 0] == 0).any(1).sum() < 40  # some became narrow
+
+
+def test_a_roof_on_a_six_points_to_the_right():
+    stem = torch.zeros(1, 1, 28, 28)
+    stem[:, :, 8:24, 8:10] = 1
+    roofs = strokes._roof(stem.expand(50, -1, -1, -1), seeded()) - stem
+    assert roofs[:, :, 5:14, 9:].sum() > 0.8 * roofs.sum() and roofs.sum((1, 2, 3)).min() > 2
 
 
 def test_greek_letters_are_drawn_as_curves_through_their_points():

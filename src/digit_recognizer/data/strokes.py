@@ -31,7 +31,8 @@ def draw_strokes(pixels: Tensor, starts: Tensor, ends: Tensor, radii: Tensor) ->
 def add_styles(pixels: Tensor, labels: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Change digits to forms that other hands write, each at most with this probability. labels: int64 (n,).
 
-    1s get a flag, and half of these a foot; 7s get a bar or become narrow; 0s get a slash, 9s a hook or a bowl.
+    1s get a flag, and half of these a foot; 7s get a bar or become narrow; 0s get a slash, 6s a roof, 9s a hook or a
+    bowl.
     """
     amounts = torch.rand(len(labels), generator=generator) / max(probability, 1e-6)
     pixels, on_cpu = pixels.clone(), labels.cpu()  # the only wait for a GPU; indices found there would be five more
@@ -80,6 +81,15 @@ def _bowl(nines: Tensor, generator: torch.Generator) -> Tensor:
         drawn = draw_strokes(drawn, point, start + offset, radii)
         point = start + offset
     return drawn
+
+
+def _roof(sixes: Tensor, generator: torch.Generator) -> Tensor:
+    """The stem ends in a flat stroke to the right."""
+    count, device = len(sixes), sixes.device
+    length, angle = _uniform(3, 9, generator, count), _uniform(-0.5, 0.15, generator, count)  # pixels; radians up
+    tops = _stroke_end(sixes, last=False)
+    tips = tops + copy_to(torch.stack([length * angle.cos(), -length * angle.sin()], dim=1), device)
+    return draw_strokes(sixes, tops, tips, copy_to(_uniform(0.7, 1.5, generator, count), device))
 
 
 def narrow(digits: Tensor, generator: torch.Generator) -> Tensor:
@@ -131,6 +141,7 @@ def _bar(sevens: Tensor, generator: torch.Generator) -> Tensor:
 STYLES = (
     (0, 0, 0.4, _slash),
     (1, 0, 1, _flag_and_foot),
+    (6, 0, 0.5, _roof),
     (7, 0, 0.6, _bar),
     (7, 0.6, 1, narrow),
     (9, 0, 0.5, _hook),
