@@ -186,7 +186,8 @@ def measure_pictures(recognizer: Any, folder: Path) -> dict[str, Any]:
     }
 
 
-def _table(folder: Path, name: str) -> list[dict[str, str]]:
+def read_table(folder: Path, name: str) -> list[dict[str, str]]:
+    """The rows of a table of strangers' pictures."""
     return list(csv.DictReader((folder / name).read_text(encoding="utf-8").splitlines()))
 
 
@@ -194,7 +195,7 @@ def measure_digits(recognizer: Any, folder: Path) -> dict[str, Any]:
     """Pictures of one digit: read by `predict`, by group, and the wrong ones by name."""
     groups: dict[str, list[int]] = {}
     wrong = {}
-    for row in _table(folder, "digits.csv"):
+    for row in read_table(folder, "digits.csv"):
         prediction = recognizer.predict(folder / row["file"])
         is_right = str(prediction.digit) == row["label"]
         counts = groups.setdefault(row["group"], [0, 0])
@@ -213,7 +214,7 @@ def measure_numbers(recognizer: Any, folder: Path) -> dict[str, Any]:
     """Pictures of several digits: all rows exactly, rows, and those read right also when turned."""
     right, rows, row_count, silent, wrong = 0, 0, 0, [], {}
     turned, turned_count = 0, 0
-    table = _table(folder, "multi.csv")
+    table = read_table(folder, "multi.csv")
     for row in table:
         wanted = row["label"].split("/")
         number = recognizer.read_number(folder / row["file"])
@@ -244,7 +245,7 @@ def measure_numbers(recognizer: Any, folder: Path) -> dict[str, Any]:
 def measure_others(recognizer: Any, folder: Path) -> dict[str, Any]:
     """Pictures without a digit that are given one, or a number, by what they show."""
     kinds: dict[str, list[int]] = {}
-    for row in _table(folder, "nondigits.csv"):
+    for row in read_table(folder, "nondigits.csv"):
         counts = kinds.setdefault(row["what"], [0, 0, 0])
         counts[0] += recognizer.predict(folder / row["file"]).digit is not None
         counts[1] += bool(recognizer.read_number(folder / row["file"]).rows)

@@ -10,6 +10,7 @@ results/trials/refusal_scores.json; docs/experiments.md tells it. It takes three
 
 import argparse
 import csv
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterable
@@ -173,8 +174,8 @@ def make_all(pixels: Tensor, labels: Tensor, generator: torch.Generator) -> dict
     trained = {
         make.__name__.strip("_"): make(pixels, labels, OUTLIERS, generator)
         for make in (
-            outliers._halves, outliers._turned, outliers._pairs, outliers._scribbles, outliers._textures,
-            outliers._letters, outliers._blobs, outliers._written,
+            outliers._halves, outliers._turned, outliers._barred, outliers._pairs, outliers._scribbles,
+            outliers._textures, outliers._letters, outliers._blobs, outliers._written, outliers._drawn,
         )
     }  # fmt: skip
     drawn = {
@@ -295,7 +296,7 @@ def main() -> None:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """The record. options: of the command line."""
     checkpoint = checkpoints.pretrained(SHIPPED)
-    model, settings = checkpoint.model, checkpoint.recipe.augmentation
+    model, settings = checkpoint.model, dataclasses.replace(checkpoint.recipe.augmentation, damage=0)
     temperature = checkpoint.record["calibration"]["temperature"]
     digits = data.load("mnist", options.data_dir, validation=True)
     generator = torch.Generator().manual_seed(0)
