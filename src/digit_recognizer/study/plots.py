@@ -26,6 +26,7 @@ SHOWN = {
     "blur": Augmentation(blur=1),
     "contrast": Augmentation(contrast=1),
     "styles": Augmentation(styles=1),
+    "damage": Augmentation(damage=1),
     "hard edges": Augmentation(hard_edges=1),
 }
 
@@ -33,7 +34,7 @@ SHOWN = {
 def augmentation_examples(pixels: Tensor, label: int, count: int, generator: torch.Generator) -> dict[str, Tensor]:
     """One digit, float32 (28, 28), changed by each augmentation of SHOWN: (count, 28, 28) each.
 
-    The row "none" and that of hard edges hold one. Both rotations have the same angles. Styles change a 1 or a 7 only.
+    The row "none" and that of hard edges hold one. Both rotations have the same angles. Styles change 0, 1, 6, 7 and 9.
     """
     many, labels = pixels.expand(count, 1, *pixels.shape), torch.full((count,), label)
     before = generator.get_state()
