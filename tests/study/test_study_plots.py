@@ -49,7 +49,7 @@ def test_augmentations_are_a_row_each_with_the_digits_as_given():
     digit = torch.rand(28, 28, generator=torch.Generator().manual_seed(0))
     rows = study_plots.augmentation_examples(digit, 7, 4, torch.Generator().manual_seed(0))
     first, *_, last = rows
-    assert (first, last, len(rows)) == ("none", "hard edges", 12)
+    assert (first, last, len(rows)) == ("none", "hard edges", 13)
     assert torch.equal(rows["none"][0], digit)
     assert all((images != digit).any() for name, images in rows.items() if name != "none")
     assert 0 < (rows["rotation"] - rows["rotation, bicubic"]).abs().mean() < 0.1  # the same angles

@@ -119,7 +119,7 @@ def figures(options: argparse.Namespace) -> None:
     files.check_writable(options.out)
     out = Path(options.out)
     digits = data.load("mnist", options.data_dir)
-    seven = int((digits.train.labels == 7).nonzero()[0])  # styles change 1s and 7s only
+    seven = int((digits.train.labels == 7).nonzero()[0])  # styles change some digits only
     pixels = data.to_pixels(digits.train.images[seven : seven + 1])[0, 0]
     shown = study_plots.augmentation_examples(pixels, 7, 10, torch.Generator().manual_seed(0))
     title = f"The first 7 of {digits.title}, changed in each way alone, more strongly than in training"
