@@ -324,3 +324,58 @@ def test_the_page_may_reach_nothing_and_links_to_the_code(page):
     assert page.evaluate("fetch('https://example.org').then(() => 'reached', () => 'refused')") == "refused"
     link = page.get_by_role("link")
     assert (PAGE.parent / link.get_attribute("href")).resolve() == PAGE.parents[1] / "README.md"
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [
+        ("https://someone.github.io/digits/docs/draw.html", "https://github.com/someone/digits"),
+        ("https://someone.github.io/draw.html", "https://github.com/someone/someone.github.io"),
+        ("https://example.org/draw.html", None),  # where it was put alone, the project has a name and no address
+    ],
+)
+def test_on_a_server_it_links_to_the_repository_where_the_address_tells_it(address, code, chromium):
+    with chromium.new_context() as context:
+        context.route("**", lambda route: route.fulfill(path=PAGE, content_type="text/html"))
+        page = context.new_page()
+        page.goto(address)
+        assert page.get_by_text("the project Digit Recognizer").get_attribute("href") == code
+        draw(page, SEVEN)
+        assert said(page)[0] == "7"
+
+
+def test_a_pen_draws(page):
+    session, box = page.context.new_cdp_session(page), page.locator("#paper").bounding_box()
+    page.evaluate("addEventListener('pointerdown', event => { window.kind = event.pointerType; }, {once: true})")
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN[0]]
+    for kind, (x, y) in zip(("Pressed", "Moved", "Moved", "Released"), [*points, points[-1]], strict=True):
+        pen = {"pointerType": "pen", "button": "left", "buttons": int(kind != "Released"), "clickCount": 1}
+        session.send("Input.dispatchMouseEvent", {"type": f"mouse{kind}", "x": x, "y": y, **pen})
+    assert (said(page)[0], page.evaluate("kind")) == ("7", "pen")
+
+
+def test_without_storage_webgl_touch_and_colours_of_its_own_it_reads(visit, tmp_path):
+    """In a frame without an origin, whose storage is blocked; with the colours of Windows's high contrast."""
+    frame = f'<iframe sandbox="allow-scripts" src="{PAGE.as_uri()}" width="850" height="700"></iframe>'
+    (tmp_path / "frame.html").write_text(frame)
+    outer = visit(tmp_path / "frame.html", forced_colors="active")
+    page = outer.frames[1]
+    blocked = "() => { try { return typeof localStorage; } catch (error) { return error.name; } }"
+    assert page.evaluate(blocked) == "SecurityError"
+    page.evaluate("HTMLCanvasElement.prototype.getContext = () => null")  # after start it asks for none
+    box = page.locator("#paper").bounding_box()
+    corners = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN[0]]
+    outer.mouse.move(*corners[0])
+    outer.mouse.down()
+    for corner in corners[1:]:
+        outer.mouse.move(*corner)
+    outer.mouse.up()
+    page.locator("li.first").wait_for()
+    assert page.locator("#digit").inner_text() == "7"
+    colours = "bar => [getComputedStyle(bar).backgroundColor, getComputedStyle(bar.parentElement).backgroundColor]"
+    assert len(set(page.locator("li.first .bar").evaluate(colours))) == 2  # the bar is seen
+
+
+def test_without_javascript_the_page_says_so(visit):
+    page = visit(java_script_enabled=False)
+    assert page.locator("#sure").inner_text() == "This page needs JavaScript."

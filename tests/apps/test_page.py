@@ -239,5 +239,5 @@ def test_what_the_server_cannot_do_is_one_line(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"there is no folder .*absent; give --models"):
         server.run(models=str(tmp_path / "absent"))
     monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"the page needs more packages; .* pip install .\.\[apps\]"):
+    with pytest.raises(UserError, match=r"streamlit is not installed; .* pip install .\.\[apps\]"):
         server.run()

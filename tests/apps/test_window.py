@@ -361,6 +361,55 @@ def test_a_hand_that_cannot_be_learned_gets_one_line_and_the_old_network_reads_o
     assert window.recognizer is before and not window.hand.network.exists()
 
 
+def test_drawings_that_look_wrong_are_shown_and_corrected(window, tmp_path, monkeypatch, optdigits):
+    monkeypatch.setenv("DIGITS_DATA_DIR", str(tmp_path / "nothing"))
+    for name, less in {"FOLDS": 3, "STEPS": 20, "OWN_SAMPLES": 400, "OUTLIERS": 200}.items():
+        monkeypatch.setattr(last_layer, name, less)
+    hand, layout = window.hand, window.layout
+    enlarged = [Image.fromarray(image).resize((200, 200)) for image in optdigits.test.images[:45].numpy()]
+    read = zip(enlarged, optdigits.test.labels.tolist(), strict=False)
+    images, labels = zip(
+        *[each for each in read if window.recognizer.predict(each[0]).digit == each[1]][:40], strict=True
+    )
+    kept = [
+        drawing.save_drawing(image, hand.folder, (label + (number < 2)) % 10)
+        for number, (image, label) in enumerate(zip(images, labels, strict=True))
+    ]
+    window.update_buttons()
+    click(window, layout.learn_button)
+    wait_until(window, lambda: hand.thread is None)
+    assert "Left out, since they look like other digits: 2." in status(window)
+    assert [each.winfo_class() for each in hand.review.winfo_children()].count("TFrame") == 2
+    said = [each.cget("text") for each in descendants(hand.review) if each.winfo_class() == "TLabel"]
+    assert said[0] == "2 drawings look like another digit than you said. Those that stay so are not learned."
+    right = dict(zip(kept[:2], labels, strict=False))  # their true labels
+    assert sorted(said[1:]) == sorted(
+        text for path, label in right.items() for text in ("", f"Kept as {path.name[0]}\nLooks like {label}")
+    )
+    root = hand.review
+    inside = [root.winfo_rooty() + root.winfo_height(), root.winfo_rootx() + root.winfo_width()]
+    assert inside[0] <= root.winfo_screenheight() and inside[1] <= root.winfo_screenwidth()
+
+    buttons = [each for each in descendants(hand.review) if each.winfo_class() == "TButton"]
+    relabels, deletes = ([each for each in buttons if each.cget("text").startswith(text)] for text in ("It is", "Del"))
+    first, second = sorted(kept[:2])
+    click(window, relabels[0])
+    assert "Press Learn my hand" in status(window) and relabels[0].instate(["disabled"])
+    assert not first.exists() and len(list(hand.folder.glob(f"{right[first]}_*"))) > labels.count(right[first]) - 1
+    click(window, deletes[1])
+    assert not second.exists() and layout.folder_button.cget("text") == "drawings (39)…"
+    click(window, hand.review.close_button)
+    assert not hand.review.winfo_exists()
+
+    drawing.save_drawing(images[0], hand.folder, (labels[0] + 1) % 10)
+    network = hand.network.read_bytes()
+    monkeypatch.setattr(adaptation, "MAX_SUSPECTS", 0)
+    click(window, layout.learn_button)
+    wait_until(window, lambda: hand.thread is None)
+    assert "Your hand was not learned: 1 of 40 pictures look like another digit" in status(window)
+    assert hand.review.winfo_viewable() and hand.network.read_bytes() == network
+
+
 def test_a_damaged_network_of_a_hand_is_named_and_the_shipped_one_reads(usual_screen, open_on, tmp_path):
     (tmp_path / "data/digit-recognizer").mkdir(parents=True)
     (tmp_path / "data/digit-recognizer/my_hand.pth").write_bytes(b"damaged")

@@ -1,6 +1,7 @@
 """digits adapt: from a folder of labelled pictures to a network, and one line for each bad folder."""
 
 import re
+import shutil
 
 import pytest
 from drawings import drawing
@@ -60,10 +61,43 @@ def test_what_is_no_folder_a_number_and_a_folder_as_file_get_one_line(tmp_path, 
     for arguments, message in (
         ((tmp_path / "a.png", "--out", "mine.pth"), "is not a folder"),
         ((tmp_path, "--out", "mine.pth"), "is labelled 77"),
-        ((tmp_path, "--out", tmp_path), "is a folder; give --out the name of a file"),
+        ((tmp_path, "--out", tmp_path), "is a folder, or not an ordinary file; give --out the name of a file"),
+        ((tmp_path, "--out", "/dev/null"), "is a folder, or not an ordinary file"),
     ):
         status, _, error = command("adapt", *arguments)
         assert (status, len(error.splitlines())) == (2, 1) and message in error
+
+
+def test_a_folder_that_vanishes_gets_one_line(tmp_path, command, monkeypatch):
+    folder, take_digits = drawn_hand.save(tmp_path / "mine", 5, seed=1), adaptation.take_digits
+    monkeypatch.setattr(adaptation, "take_digits", lambda *given: (shutil.rmtree(folder), take_digits(*given))[1])
+    status, out, error = command("adapt", folder, "--out", tmp_path / "mine.pth")
+    assert (status, out) == (2, "") and error == f"error: {folder} is no longer there; start again once it is\n"
+
+
+@pytest.mark.usefixtures("no_mnist", "no_network")
+def test_swapped_labels_are_named_and_many_are_not_learned_from(tmp_path, command, monkeypatch, optdigits):
+    monkeypatch.setattr(last_layer, "STEPS", 20)
+    monkeypatch.setattr(last_layer, "FOLDS", 3)
+    folder, swapped = tmp_path / "mine", set()
+    folder.mkdir()
+    for number, (image, label) in enumerate(
+        zip(optdigits.test.images[:60], optdigits.test.labels.tolist(), strict=False)
+    ):
+        name = f"{(label + (number < 6)) % 10}_{number:02}.png"
+        Image.fromarray(image.numpy()).resize((140, 140)).save(folder / name)
+        swapped |= {name} if number < 6 else set()
+    found = re.compile(r"mine/(\d_\d+\.png) is labelled \d and looks like \d")
+    status, out, error = command("adapt", folder, "--out", tmp_path / "mine.pth")
+    assert (status, error) == (0, "") and out.count("; left out\n") == len(found.findall(out)) >= 5
+    assert set(found.findall(out)) <= swapped and "--trust-labels" in out
+
+    monkeypatch.setattr(adaptation, "MAX_SUSPECTS", 0.05)
+    status, out, error = command("adapt", folder, "--out", tmp_path / "other.pth")
+    *named, last = error.splitlines()
+    assert (status, out) == (2, "") and set(found.findall(error)) <= swapped and len(named) >= 5
+    assert last.startswith(f"error: {len(named)} of 60 pictures look like another digit") and "--trust-labels" in last
+    assert not (tmp_path / "other.pth").exists()
 
 
 @pytest.mark.usefixtures("no_mnist", "no_network")

@@ -80,6 +80,14 @@ def test_a_command_that_needs_more_says_which_package_and_how_to_get_it(argument
     assert f"{package} is not installed" in err and f"pip install '.[{extra}]'" in err
 
 
+@pytest.mark.parametrize("flags", [(), ("--number",)])
+def test_without_onnxruntime_one_line_says_what_to_install(flags, picture, command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    status, out, err = command("predict", *flags, picture)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err == "error: onnxruntime is not installed; in the folder of this project, run: pip install .\n"
+
+
 def test_the_onnx_file_and_the_pth_file_of_the_package_are_one_network(mnist):
     checkpoint, shipped = checkpoints.pretrained(recognizer.SHIPPED), Recognizer()
     expected = evaluation.predict(checkpoint.model, mnist.test.images[:1000]).numpy()

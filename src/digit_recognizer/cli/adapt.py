@@ -5,7 +5,7 @@ import contextlib
 import os.path
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import columns, one_line
 
 if TYPE_CHECKING:
-    from digit_recognizer.recognition.adaptation import Adaptation, OnStep
+    from digit_recognizer.recognition.adaptation import Adaptation, OnStep, Suspect
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +30,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def adapt(options: argparse.Namespace) -> int:
     """Train a network on for the digits of one person, from a folder of labelled pictures."""
     out = Path(options.out)
-    if out.is_dir():
-        raise UserError(f"{out} is a folder; give --out the name of a file")
+    if out.exists() and not out.is_file():
+        raise UserError(f"{out} is a folder, or not an ordinary file; give --out the name of a file")
     pictures = _collect(options.folder)
 
     from tqdm import tqdm
@@ -48,11 +48,18 @@ def adapt(options: argparse.Namespace) -> int:
     tqdm.set_lock(threading.RLock())  # its own is shared by processes
     with _bar("reading") as on_step:
         paths, own, left_out = adaptation.take_digits(pictures, on_step)
+    if not paths and not os.path.isdir(options.folder):  # noqa: PTH112
+        raise UserError(f"{options.folder} is no longer there; start again once it is")
     for line in left_out:
         print(line, file=sys.stderr)
     others = adaptation.load_others(options.data_dir)
     with _bar("learning") as on_step:
-        adapted = adaptation.adapt(start, own, others, trust_labels=options.trust_labels, on_step=on_step)
+        try:
+            adapted = adaptation.adapt(start, own, others, trust_labels=options.trust_labels, on_step=on_step)
+        except adaptation.MislabelledError as error:
+            for line in _name(error.suspects, paths):
+                print(line, file=sys.stderr)
+            raise UserError(f"{error}, or give --trust-labels") from error
     if others.name != "mnist":
         print("MNIST is not on disk: learned beside optdigits, the embedded set; temperature and threshold are kept")
     print(_report(adapted, paths))
@@ -92,12 +99,17 @@ def _collect(folder: str) -> list[tuple[Path, int]]:
     return [(each.path, int(str(each.label))) for each in found]
 
 
+def _name(suspects: Sequence["Suspect"], paths: list[Path]) -> list[str]:
+    """The pictures that look like another digit than their label, a line each."""
+    return [
+        f"{one_line(paths[each.picture])} is labelled {each.label} and looks like {each.looks_like}"
+        for each in suspects
+    ]
+
+
 def _report(adapted: "Adaptation", paths: list[Path]) -> str:
     """What was left out, before and after, and how many more digits would help, as text."""
-    lines = [
-        f"{one_line(paths[each.picture])} is left out: it is labelled {each.label} and looks like {each.looks_like}"
-        for each in adapted.suspects
-    ]
+    lines = [f"{line}; left out" for line in _name(adapted.suspects, paths)]
     if lines:
         lines.append("--trust-labels learns them all the same")
     rows = [("", "n", "before", "after")]

@@ -72,6 +72,17 @@ class Suspect(NamedTuple):
     looks_like: int
 
 
+class MislabelledError(UserError):
+    """Too many pictures are suspects for the others to be learned from."""
+
+    def __init__(self, suspects: Sequence[Suspect], count: int) -> None:
+        """count: of the pictures."""
+        super().__init__(
+            f"{len(suspects)} of {count} pictures look like another digit than their label says; check the labels"
+        )
+        self.suspects = suspects
+
+
 class Adaptation(NamedTuple):
     """What adapt made. The recipe is the old network's under another name; record: what checkpoints.save takes.
 
@@ -159,7 +170,7 @@ def adapt(
 
     own: as preprocessing makes them. others: see load_others. trust_labels: learn pictures that contradict their
     labels too. on_step: called before each step with the fraction of the work that is done; it may raise to stop.
-    Raises UserError where there is too little to learn from, or too many labels are contradicted.
+    Raises UserError where there is too little to learn from, MislabelledError where too many labels are contradicted.
     """
     began = time.perf_counter()
     validate(own)
@@ -198,12 +209,9 @@ def adapt(
 
 
 def _without(suspects: list[Suspect], own: Split) -> Tensor:
-    """The indices of the other pictures. Raises UserError where too many are suspect, or too few are left."""
+    """The indices of the other pictures. Raises MislabelledError, or UserError where too few are left."""
     if len(suspects) > MAX_SUSPECTS * len(own.labels):
-        raise UserError(
-            f"{len(suspects)} of {len(own.labels)} pictures look like another digit than their label says; "
-            "check the labels, or give --trust-labels"
-        )
+        raise MislabelledError(suspects, len(own.labels))
     is_kept = torch.ones(len(own.labels), dtype=torch.bool)
     is_kept[[each.picture for each in suspects]] = False
     kept = is_kept.nonzero().flatten()

@@ -7,6 +7,7 @@ drawing    the drawing as strokes, as an image and as a file
 background work beside the window, in a thread
 learning   training the published network
 hand       drawings kept with their right answers, and a network that learns them
+review     the drawings among them that look like another digit
 """
 
 from pathlib import Path

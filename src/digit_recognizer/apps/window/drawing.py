@@ -3,8 +3,10 @@
 Points and widths are fractions of the canvas's side, so that a drawing does not depend on the window's size.
 """
 
+import contextlib
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,14 +96,38 @@ def kept_drawings(folder: Path) -> list[tuple[Path, int]]:
 
 def save_drawing(image: Image.Image, folder: str | Path, label: int) -> Path:
     """Save a drawing as label_number.png, such as 7_0001.png, with the next free number. Raises UserError."""
-    folder = Path(folder)
+    path = _next_path(Path(folder), label)
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    files.write_atomically(path, content.getvalue())
+    return path
+
+
+def relabel_drawing(path: Path, label: int) -> Path:
+    """Rename a saved drawing to another label and its next free number. Raises UserError."""
+    with _explaining(path):
+        return path.rename(_next_path(path.parent, label))
+
+
+def delete_drawing(path: Path) -> None:
+    """Delete a saved drawing, if it is still there. Raises UserError."""
+    with _explaining(path):
+        path.unlink(missing_ok=True)
+
+
+def _next_path(folder: Path, label: int) -> Path:
     try:
         names = [path.stem for path in folder.iterdir()] if folder.exists() else []
     except OSError as error:
         raise UserError(f"cannot write to the folder {folder}: {error.strerror}; choose another") from error
     numbers = [int(name[2:]) for name in names if name.startswith(f"{label}_") and name[2:].isdecimal()]
-    path = folder / f"{label}_{max(numbers, default=0) + 1:04}.png"
-    content = io.BytesIO()
-    image.save(content, "PNG")
-    files.write_atomically(path, content.getvalue())
-    return path
+    return folder / f"{label}_{max(numbers, default=0) + 1:04}.png"
+
+
+@contextlib.contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    """Raise UserError where a drawing cannot be changed."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot change {path}: {error.strerror or error}") from error

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digit_recognizer.apps.window.background import BackgroundControl, BackgroundThread
 from digit_recognizer.apps.window.drawing import kept_drawings, save_drawing
+from digit_recognizer.apps.window.review import Doubtful, Review
 from digit_recognizer.recognition.recognizer import SHIPPED, Recognizer
 from digit_recognizer.runtime.errors import UserError
 
 if TYPE_CHECKING:  # the window opens without PyTorch
     from digit_recognizer.apps.window.window import Window
-    from digit_recognizer.recognition.adaptation import Adaptation
+    from digit_recognizer.recognition.adaptation import Adaptation, Suspect, Taken
 
 ENOUGH = 10  # drawings; adaptation.MIN_PICTURES, which needs PyTorch to be imported
 NAME = "my hand"  # of the network, in the window
@@ -37,7 +39,10 @@ def own_folder() -> Path:
 
 
 class HandThread(BackgroundThread):
-    """Trains the network in the package on for these drawings. Its one event is an Adaptation."""
+    """Trains the network in the package on for these drawings.
+
+    Its events: a list of Doubtful, where some look wrong, and an Adaptation.
+    """
 
     def __init__(self, drawings: list[tuple[Path, int]], data_dir: str | None) -> None:
         super().__init__()
@@ -50,24 +55,34 @@ class HandThread(BackgroundThread):
         from digit_recognizer.runtime.device import choose_device
 
         choose_device("cpu", threads=1)
-        own = adaptation.take_digits(self.drawings, lambda fraction: self.wait_or_stop(0)).digits
+        taken = adaptation.take_digits(self.drawings, lambda fraction: self.wait_or_stop(0))
         start, others = checkpoints.pretrained(SHIPPED), adaptation.load_others(self.data_dir)
-        adapted = adaptation.adapt(start, own, others, on_step=self.wait_or_stop)
+        try:
+            adapted = adaptation.adapt(start, taken.digits, others, on_step=self.wait_or_stop)
+        except adaptation.MislabelledError as error:
+            self._tell(error.suspects, taken)
+            raise UserError(f"Your hand was not learned: {error}.") from error
+        self._tell(adapted.suspects, taken)
         if adapted.worse:
             names = ", ".join(each.name for each in adapted.worse)
             raise UserError(f"Your hand was not learned: the network would be worse on {names}. The old one reads on.")
         return adapted
 
+    def _tell(self, suspects: Sequence[Suspect], taken: Taken) -> None:
+        if suspects:
+            self.events.put([Doubtful(taken.paths[each.picture], each.label, each.looks_like) for each in suspects])
+
 
 class HandControl(BackgroundControl):
     """The drawings that are kept, and the network that learned them.
 
-    folder: of the drawings. network: its file, absent while none has learned.
+    folder: of the drawings. network: its file, absent while none has learned. review: shows what looks wrong.
     """
 
     def __init__(self, window: Window, data_dir: str | None) -> None:
         super().__init__(window)
         self.data_dir = data_dir
+        self.review: Review | None = None
         self.folder, self.network = own_folder() / "drawings", own_folder() / "my_hand.pth"
 
     @property
@@ -92,6 +107,7 @@ class HandControl(BackgroundControl):
     def start_or_stop(self) -> None:
         """Learn the drawings that are kept, or stop learning."""
         if self.thread is None:
+            self._close_review()
             self.window.layout.training_label.configure(text="Learning your hand…")
             self.begin(HandThread(kept_drawings(self.folder), self.data_dir))
         else:
@@ -99,7 +115,24 @@ class HandControl(BackgroundControl):
             self.end("Stopped")
             self.window.layout.set_status("Learning was stopped; the network is the one from before.")
 
-    def show(self, event: Adaptation) -> None:
+    def show(self, event: list[Doubtful] | Adaptation) -> None:
+        """Show the drawings that look wrong, or use the network that learned."""
+        if isinstance(event, list):
+            self._close_review()
+            self.review = Review(self.window.root, event, self.window.layout.px, self._reviewed)
+        else:
+            self._finish(event)
+
+    def _reviewed(self) -> None:
+        self.window.update_buttons()
+        self.window.layout.set_status("Press Learn my hand to learn from the corrected drawings.")
+
+    def _close_review(self) -> None:
+        if self.review is not None:
+            self.review.destroy()
+            self.review = None
+
+    def _finish(self, event: Adaptation) -> None:
         """Save the network that learned, and read with it from now on."""
         from digit_recognizer import checkpoints
 

@@ -44,7 +44,7 @@ class DrawingPad(tk.Frame):
         self.canvas.delete("all")
         self._photo = None
         if self._drawing.opened_image is not None:
-            self._photo = _fit_photo(self._drawing.opened_image, self._side, self)
+            self._photo = fit_photo(self._drawing.opened_image, self._side, self)
             self.canvas.create_image(self._side / 2, self._side / 2, image=self._photo)
         for stroke in self._drawing.strokes:
             self._draw_stroke(stroke)
@@ -104,7 +104,7 @@ class DrawingPad(tk.Frame):
         return [coordinate * self._side for point in points for coordinate in point]
 
 
-def _fit_photo(image: Image.Image, side: int, master: tk.Misc) -> tk.PhotoImage:
+def fit_photo(image: Image.Image, side: int, master: tk.Misc) -> tk.PhotoImage:
     """Scale an image to fit a square, as a PhotoImage."""
     scale = side / max(image.size)
     fitted = image.convert("RGB").resize([max(1, round(length * scale)) for length in image.size])
