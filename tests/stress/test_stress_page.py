@@ -79,7 +79,7 @@ def expected_text(prediction: Prediction) -> str:
     """Return the beginning of the page's answer."""
     if prediction.reason == UNLIKE:
         return page.UNLIKE_A_DIGIT
-    others = "".join(f", or {digit}" for digit in prediction.alternatives)
+    others = "".join(f" , or {digit}" for digit in prediction.alternatives)  # an element of its own
     return f"Read as the digit {prediction.digit}{others} {percent(prediction.confidence)} sure"
 
 

@@ -77,12 +77,14 @@ class HandControl(BackgroundControl):
     """The drawings that are kept, and the network that learned them.
 
     folder: of the drawings. network: its file, absent while none has learned. review: shows what looks wrong.
+    count: of the drawings that learning began with.
     """
 
     def __init__(self, window: Window, data_dir: str | None) -> None:
         super().__init__(window)
         self.data_dir = data_dir
         self.review: Review | None = None
+        self.count = 0
         self.folder, self.network = own_folder() / "drawings", own_folder() / "my_hand.pth"
 
     @property
@@ -109,7 +111,9 @@ class HandControl(BackgroundControl):
         if self.thread is None:
             self._close_review()
             self.window.layout.training_label.configure(text="Learning your hand…")
-            self.begin(HandThread(kept_drawings(self.folder), self.data_dir))
+            drawings = kept_drawings(self.folder)
+            self.count = len(drawings)
+            self.begin(HandThread(drawings, self.data_dir))
         else:
             self.thread.stop()
             self.end("Stopped")
@@ -144,6 +148,8 @@ class HandControl(BackgroundControl):
         text += f"before. {test.name}: {test.after / test.total:.2%}, {test.before / test.total:.2%} before."
         if event.suspects:
             text += f" Left out, since they look like other digits: {len(event.suspects)}."
+        if unread := self.count - own.total - len(event.suspects):
+            text += f" Left out, since they are not like one digit: {unread}."
         self.window.layout.set_status(text)
         self.window.update_buttons()
 

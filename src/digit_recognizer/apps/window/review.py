@@ -1,5 +1,6 @@
 """The drawings that look like another digit than their label says: shown after learning, to be corrected."""
 
+import contextlib
 import tkinter as tk
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from digit_recognizer.apps.window.drawing import delete_drawing, relabel_drawing
 from digit_recognizer.apps.window.widgets import PAPER, fit_photo
 from digit_recognizer.preprocessing import image_io
+from digit_recognizer.runtime.errors import UserError
 
 COLUMNS, MOST = 5, 10  # drawings in a row, and at a time: what a small screen has room for
 
@@ -24,8 +26,7 @@ class Doubtful(NamedTuple):
 class Review(tk.Toplevel):
     """A window that shows these drawings; each may get the other label or be deleted. What is not touched stays.
 
-    px: pixels of a length in 1/96 inch; on_change: called after a drawing was changed. Raises UserError where a drawing
-    cannot be read.
+    px: pixels of a length in 1/96 inch; on_change: called after a drawing was changed.
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class Review(tk.Toplevel):
     def _cell(self, drawing: Doubtful) -> ttk.Frame:
         """One drawing, what is said of it, and what can be done with it."""
         frame = ttk.Frame(self)
-        photo = fit_photo(image_io.read(drawing.path).image, self._px(80), self)
-        picture = ttk.Label(frame, image=photo)
-        picture.photo = photo  # type: ignore[attr-defined]  # tkinter itself keeps no reference to it
+        picture = ttk.Label(frame)
+        with contextlib.suppress(UserError):  # it was deleted since
+            photo = fit_photo(image_io.read(drawing.path).image, self._px(80), self)
+            picture.configure(image=photo)
+            picture.photo = photo  # type: ignore[attr-defined]  # tkinter itself keeps no reference to it
         said = ttk.Label(frame, text=f"Kept as {drawing.label}\nLooks like {drawing.looks_like}")
         relabel = ttk.Button(frame, text=f"It is {drawing.looks_like}")
         delete = ttk.Button(frame, text="Delete")
