@@ -47,7 +47,7 @@ def test_the_record_is_of_the_shipped_network_and_the_chosen_score_is_as_good_as
         name: sum(row["accepted_at_loss"]["0.01"]["new"].values()) / 5 for name, row in RECORD["scores"].items()
     }
     chosen = accepted[refusal_scores.CHOSEN]
-    assert chosen < 0.6 * accepted["largest probability, calibrated (before)"]
+    assert chosen < 0.7 * accepted["largest probability, calibrated (before)"]
     assert chosen < min(accepted.values()) + 0.005
 
 
