@@ -65,7 +65,7 @@ class Reading:
         started = time.perf_counter()
         await (visitor.draw(self.content) if self.drawn else visitor.upload((self.name, self.content)))
         seconds = time.perf_counter() - started
-        said = visitor.said.replace(" ,", ",")  # tags were taken for spaces
+        said = visitor.said
         assert expected_text(self.expected) in said, f"{self.name}: {said}"
         *_, seen = await visitor.pictures()  # the last shows what the network saw
         seen = np.asarray(Image.open(io.BytesIO(seen)).convert("L"), np.float32)
