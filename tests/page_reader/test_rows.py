@@ -30,8 +30,7 @@ def test_rows_are_found_on_pages_that_are_askew(degrees, spacing):
 
 def test_the_slope_that_was_put_in_is_found():
     page = turned([(200 + 40 * column, 200 + 70 * row) for row in range(2) for column in range(8)], 7)
-    x, y = np.array(page).T
-    assert find_slope(x, y, np.full(16, 30.0)) == pytest.approx(7, abs=1)
+    assert find_slope(boxes_at(page)) == pytest.approx(7, abs=1)
 
 
 def test_a_row_may_bend_and_its_digits_may_dance():

@@ -43,6 +43,23 @@ def test_rows_are_read_on_pages_that_are_askew(degrees, write, network):
     assert number.page.quarter_turns == 0
 
 
+def test_a_digit_is_turned_about_its_middle_and_stays_where_it_was(write):
+    page = analyze(write(["72104"]))
+    boxes = [component.bbox for component in page.components]
+    top, left, bottom, right = boxes[0]
+    box = (
+        left + page.foreground.left,
+        top + page.foreground.top,
+        right + page.foreground.left,
+        bottom + page.foreground.top,
+    )
+    upright, there = page.cut(box, []), analyze(turn(write(["72104"]), 0)).cut(box, [], 30)
+    assert there.box == upright.box and there.component.bbox == upright.component.bbox
+    assert np.abs(there.image.astype(int) - upright.image).mean() > 10  # turned by 30 degrees it is another image
+    back = Image.fromarray(upright.image).rotate(30, Image.Resampling.BICUBIC)
+    assert np.corrcoef(np.asarray(back).ravel(), there.image.ravel())[0, 1] > 0.8
+
+
 @pytest.mark.parametrize(("quarters", "word"), [(1, "side"), (2, "upside down"), (3, "side")])
 def test_a_page_that_lies_on_its_side_or_upside_down_is_turned_and_that_is_said(quarters, word, write, network):
     page = write(["721045", "34957", "23573"])
@@ -141,7 +158,7 @@ def test_a_reading_that_pagenet_does_not_share_is_said(network, monkeypatch):
     agreed = network.predict(picture)
     assert agreed.digit == 1 and not any("page reader" in warning for warning in agreed.warnings)
     seven = Glyph((20, 20, 26, 60), 0.9, np.eye(11)[7])
-    monkeypatch.setattr(page_reading, "find_glyphs", lambda *_, **__: [seven])
+    monkeypatch.setattr(page_reading, "_find_around", lambda *_: [seven])
     disputed = network.predict(picture)
     assert disputed.digit == 1 and disputed.warnings[-1] == "the page reader takes it for 7"
 

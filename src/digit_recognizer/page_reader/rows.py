@@ -16,7 +16,7 @@ def find_rows(boxes: np.ndarray) -> list[list[int]]:
         return []
     x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     heights = _heights(boxes)
-    slope = np.tan(np.radians(find_slope(x, y, heights)))
+    slope = np.tan(np.radians(find_slope(boxes)))
     level = y - slope * x  # of each box once the page is turned upright
     rows: list[list[int]] = []
     for index in np.argsort(x + slope * y, kind="stable").tolist():
@@ -46,10 +46,12 @@ def _expected(row: Sequence[int], x: np.ndarray, level: np.ndarray, index: int) 
     return float(level[last].mean() + trend * (x[index] - x[last].mean()))
 
 
-def find_slope(x: np.ndarray, y: np.ndarray, heights: np.ndarray) -> float:
+def find_slope(boxes: np.ndarray) -> float:
     """Degrees by which rows descend: where most neighbours are in line. Near ones count more, level rows a little."""
-    if len(x) < 2:
+    if len(boxes) < 2:
         return 0.0
+    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    heights = _heights(boxes)
     first, second = np.triu_indices(len(x), 1)
     height = (heights[first] + heights[second]) / 2
     across, down = (values[second] - values[first] for values in (x, y))

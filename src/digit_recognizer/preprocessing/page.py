@@ -111,11 +111,19 @@ class Page:
         preprocessed = self._preprocess(self.foreground.strength, mask, digit, offset, dark, warnings)
         return preprocessed._replace(reason=reason)
 
-    def cut(self, box: Sequence[float], others: Sequence[Sequence[float]]) -> PreprocessedDigit:
+    def cut(self, box: Sequence[float], others: Sequence[Sequence[float]], degrees: float = 0.0) -> PreprocessedDigit:
         """Return what is written in a box as one digit. Boxes: left, top, right, bottom in the page's pixels.
 
-        others: boxes of its neighbours, whose strokes are left out.
+        others: boxes of its neighbours, whose strokes are left out. degrees: by which the image of the digit is turned,
+        counterclockwise; component and box stay as they are on the page.
         """
+        if degrees:
+            turned = segmentation.cut_glyph(*_turn(self.grey, box, others, degrees))
+            digit = self.cut(box, others)
+            if turned is None or not digit.image.any():
+                return digit
+            mask = turned.component.mask(turned.strength.shape)
+            return digit._replace(image=mnist_format.normalize_strokes(turned.strength, mask)[0])
         glyph = segmentation.cut_glyph(self.grey, box, others)
         if glyph is None:
             left, top, right, bottom = map(round, box)
@@ -153,6 +161,26 @@ class Page:
             height, width = width, height
         left, top, right, bottom = (round(side * self.scale) for side in (left, top, right, bottom))
         return left, top, right, bottom
+
+
+def _turn(
+    grey: np.ndarray, box: Sequence[float], others: Sequence[Sequence[float]], degrees: float
+) -> tuple[np.ndarray, list[float], list[list[float]]]:
+    """The surroundings of a box, turned about its middle, counterclockwise, and all boxes there, as large as before."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    reach = 1.5 * max(box[2] - box[0], box[3] - box[1])
+    left, top = max(0, int(x - reach)), max(0, int(y - reach))
+    crop = Image.fromarray(np.ascontiguousarray(grey[top : int(y + reach) + 1, left : int(x + reach) + 1]))
+    paper = float(np.median(np.asarray(crop)))
+    turned = crop.rotate(degrees, Image.Resampling.BICUBIC, center=(x - left, y - top), fillcolor=paper)
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    boxes = []
+    for each in (box, *others):
+        across, down = (each[0] + each[2]) / 2 - x, (each[1] + each[3]) / 2 - y
+        middle_x, middle_y = x - left + across * cos + down * sin, y - top - across * sin + down * cos
+        wide, tall = (each[2] - each[0]) / 2, (each[3] - each[1]) / 2
+        boxes.append([middle_x - wide, middle_y - tall, middle_x + wide, middle_y + tall])
+    return np.asarray(turned), boxes[0], boxes[1:]
 
 
 def analyze(source: Any) -> Page:

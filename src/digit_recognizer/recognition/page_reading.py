@@ -39,6 +39,9 @@ TELLING = (2, 3, 4, 5, 6, 7, 9)  # digits that tell how a page lies: a turned 1 
 MIN_TURNED = 3  # such digits; fewer are not enough
 SURE = 0.7  # mean probability of the digits, above which a page lies upright
 TURN_GAIN = 1.3  # times the evidence of digits that a turned page must give
+MIN_IN_LINE = 3  # glyphs, from which on their rows have a slope
+MIN_SLOPE = 8  # degrees, from which on digits are turned back before they are read again
+PART_OF_SLOPE = 0.5  # by which they are: digits may stand upright in a row that slopes
 MIN_UNREAD_EXTENT = 0.4  # of a row's height, from which on a shape in it is writing
 MAX_UNREAD_EXTENT = 2.0  # of the same; what is larger is an edge or a shadow
 MAX_INCOMPLETE = 0.89  # confidence in a number beside which shapes were not read: it is not sure, whatever was read
@@ -264,7 +267,9 @@ def _evidence(glyphs: list[Glyph], digits: Sequence[int] = range(10)) -> float:
 def read_glyphs(page: Page, glyphs: list[Glyph], others: list[Glyph], read_digits: ReadDigits) -> list[Reading]:
     """Read glyphs of a page with both networks. others: all of the page, whose strokes are not theirs."""
     boxes = _boxes(others)
-    predictions = read_digits([page.cut(glyph.box, _neighbours(glyph, boxes)) for glyph in glyphs])
+    slope = rows.find_slope(boxes) if len(boxes) >= MIN_IN_LINE else 0.0
+    degrees = PART_OF_SLOPE * slope if abs(slope) >= MIN_SLOPE else 0.0
+    predictions = read_digits([page.cut(glyph.box, _neighbours(glyph, boxes), degrees) for glyph in glyphs])
     return [Reading(glyph, combine(glyph, each)) for glyph, each in zip(glyphs, predictions, strict=True)]
 
 
