@@ -113,7 +113,7 @@ def test_a_flag_is_left_of_the_top_and_a_bar_in_the_middle():
 def test_sevens_become_narrow():
     seven = torch.zeros(1, 1, 28, 28)
     seven[:, :, 4:6, 6:22] = 1
-    narrow = strokes.narrow(seven.expand(50, -1, -1, -1), seeded())
+    narrow = strokes._narrow(seven.expand(50, -1, -1, -1), seeded())
     width = (narrow[:, 0, 4] > 0.5).sum(1)
     assert 7 <= width.min() < 10 < width.max() <= 13
     assert torch.all(narrow[:, 0, :3] == 0) and torch.all(narrow[:, 0, 8:] == 0)

@@ -2,6 +2,7 @@
 
 digits          whole sets in memory as uint8, fixed splits, shuffled batches
 test_sets       what networks are tested on: test digits, undisputed ones, public hands
+damage          training digits with light, noise, lines and the like over them
 corruptions     test digits damaged in the fifteen ways of MNIST-C
 sources         the files of each data set, read, checked and split
 download        downloads with pooch, one process at a time

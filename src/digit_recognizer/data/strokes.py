@@ -4,7 +4,6 @@ Pixels are float32 (n, 1, 28, 28) in [0, 1], foreground bright; points are float
 """
 
 import itertools
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,6 @@ from torch import Tensor
 from digit_recognizer.runtime.device import copy_to
 
 SIZE = 28
-Change = Callable[[Tensor, torch.Generator], Tensor]  # of images of one digit
 
 
 def draw_strokes(pixels: Tensor, starts: Tensor, ends: Tensor, radii: Tensor) -> Tensor:
@@ -46,16 +44,16 @@ def add_styles(pixels: Tensor, labels: Tensor, probability: float, generator: to
 
 def _slash(zeros: Tensor, generator: torch.Generator) -> Tensor:
     count, device = len(zeros), zeros.device
-    half, angle = _uniform(5, 11, generator, count), _uniform(0.5, 1.2, generator, count)  # pixels; radians up
+    half, angle = uniform(5, 11, generator, count), uniform(0.5, 1.2, generator, count)  # pixels; radians up
     stroke = copy_to(torch.stack([half * angle.cos(), -half * angle.sin()], dim=1), device)
     centre = torch.full_like(stroke, (SIZE - 1) / 2)
-    return draw_strokes(zeros, centre - stroke, centre + stroke, copy_to(_uniform(0.6, 1.3, generator, count), device))
+    return draw_strokes(zeros, centre - stroke, centre + stroke, copy_to(uniform(0.6, 1.3, generator, count), device))
 
 
 def _hook(nines: Tensor, generator: torch.Generator) -> Tensor:
     count, device = len(nines), nines.device
-    radii = copy_to(_uniform(0.7, 1.5, generator, count), device)
-    length, angle = _uniform(3, 9, generator, count), _uniform(-0.2, 0.6, generator, count)  # pixels; radians up
+    radii = copy_to(uniform(0.7, 1.5, generator, count), device)
+    length, angle = uniform(3, 9, generator, count), uniform(-0.2, 0.6, generator, count)  # pixels; radians up
     bottoms = _stroke_end(nines, last=True)
     tips = bottoms - copy_to(torch.stack([length * angle.cos(), length * angle.sin()], dim=1), device)
     return draw_strokes(nines, bottoms, tips, radii)
@@ -65,15 +63,15 @@ def _bowl(nines: Tensor, generator: torch.Generator) -> Tensor:
     """Below the loop, an arc that is open to the left, as of a 3."""
     count, device = len(nines), nines.device
     first, last = _stroke_end(nines, last=False)[:, 1], _stroke_end(nines, last=True)[:, 1]
-    rows = first + (last - first) * copy_to(_uniform(0.4, 0.6, generator, count), device)
+    rows = first + (last - first) * copy_to(uniform(0.4, 0.6, generator, count), device)
     height = (last - rows) / 2
-    width = height * copy_to(_uniform(0.8, 1.8, generator, count), device)
-    radii = copy_to(_uniform(0.7, 1.5, generator, count), device)
-    columns = _middle_of_row(nines, rows.round().long()) - copy_to(_uniform(0, 4, generator, count), device)
+    width = height * copy_to(uniform(0.8, 1.8, generator, count), device)
+    radii = copy_to(uniform(0.7, 1.5, generator, count), device)
+    columns = _middle_of_row(nines, rows.round().long()) - copy_to(uniform(0, 4, generator, count), device)
     start = torch.stack([columns, rows], dim=1)
     line = torch.arange(SIZE, dtype=torch.float32, device=device)
     drawn = torch.where((line <= rows[:, None])[:, None, :, None], nines, 0)
-    end = copy_to(_uniform(2.4, 4.2, generator, count), device)  # radians past the first point, the topmost
+    end = copy_to(uniform(2.4, 4.2, generator, count), device)  # radians past the first point, the topmost
     point = start
     for step in range(1, 7):
         angle = end * step / 6
@@ -86,15 +84,15 @@ def _bowl(nines: Tensor, generator: torch.Generator) -> Tensor:
 def _roof(sixes: Tensor, generator: torch.Generator) -> Tensor:
     """The stem ends in a flat stroke to the right."""
     count, device = len(sixes), sixes.device
-    length, angle = _uniform(3, 9, generator, count), _uniform(-0.5, 0.15, generator, count)  # pixels; radians up
+    length, angle = uniform(3, 9, generator, count), uniform(-0.5, 0.15, generator, count)  # pixels; radians up
     tops = _stroke_end(sixes, last=False)
     tips = tops + copy_to(torch.stack([length * angle.cos(), -length * angle.sin()], dim=1), device)
-    return draw_strokes(sixes, tops, tips, copy_to(_uniform(0.7, 1.5, generator, count), device))
+    return draw_strokes(sixes, tops, tips, copy_to(uniform(0.7, 1.5, generator, count), device))
 
 
-def narrow(digits: Tensor, generator: torch.Generator) -> Tensor:
+def _narrow(digits: Tensor, generator: torch.Generator) -> Tensor:
     """The digits, 0.5 to 0.8 times as wide."""
-    width = copy_to(_uniform(0.5, 0.8, generator, len(digits)), digits.device)
+    width = copy_to(uniform(0.5, 0.8, generator, len(digits)), digits.device)
     matrices = torch.zeros(len(digits), 2, 3, device=digits.device)
     matrices[:, 0, 0], matrices[:, 1, 1] = 1 / width, 1
     grid = F.affine_grid(matrices, list(digits.shape), align_corners=False)
@@ -105,22 +103,22 @@ def draw_bars(zeros: Tensor, generator: torch.Generator) -> Tensor:
     """Zeros with a bar across the middle, which makes a theta; half of them narrow."""
     count, device = len(zeros), zeros.device
     halved = copy_to(torch.rand(count, 1, 1, 1, generator=generator) < 0.5, device)
-    zeros = torch.where(halved, narrow(zeros, generator), zeros)
-    half, tilt = _uniform(2.5, 9, generator, count), _uniform(-0.3, 0.3, generator, count)  # pixels; radians up
+    zeros = torch.where(halved, _narrow(zeros, generator), zeros)
+    half, tilt = uniform(2.5, 9, generator, count), uniform(-0.3, 0.3, generator, count)  # pixels; radians up
     bar = copy_to(torch.stack([half * tilt.cos(), -half * tilt.sin()], dim=1), device)
-    centre = copy_to((SIZE - 1) / 2 + _uniform(-1.5, 1.5, generator, count, 2), device)
-    return draw_strokes(zeros, centre - bar, centre + bar, copy_to(_uniform(0.7, 1.5, generator, count), device))
+    centre = copy_to((SIZE - 1) / 2 + uniform(-1.5, 1.5, generator, count, 2), device)
+    return draw_strokes(zeros, centre - bar, centre + bar, copy_to(uniform(0.7, 1.5, generator, count), device))
 
 
 def _flag_and_foot(ones: Tensor, generator: torch.Generator) -> Tensor:
     count, device = len(ones), ones.device
-    radii = copy_to(_uniform(0.7, 1.5, generator, count), device)
+    radii = copy_to(uniform(0.7, 1.5, generator, count), device)
     tops, bottoms = _stroke_end(ones, last=False), _stroke_end(ones, last=True)
     # A flatter flag would make a 7.
-    length, angle = _uniform(4, 10, generator, count), _uniform(0.6, 1.2, generator, count)  # pixels; radians down
+    length, angle = uniform(4, 10, generator, count), uniform(0.6, 1.2, generator, count)  # pixels; radians down
     tips = tops + copy_to(torch.stack([-length * angle.cos(), length * angle.sin()], dim=1), device)
     flagged = draw_strokes(ones, tops, tips, radii)
-    half, tilt = _uniform(2.5, 6.5, generator, count), _uniform(-0.2, 0.2, generator, count)
+    half, tilt = uniform(2.5, 6.5, generator, count), uniform(-0.2, 0.2, generator, count)
     foot = copy_to(torch.stack([half, tilt * half], dim=1), device)
     both = draw_strokes(flagged, bottoms - foot, bottoms + foot, radii)
     footed = copy_to(torch.rand(count, generator=generator) < 0.5, device)
@@ -130,11 +128,11 @@ def _flag_and_foot(ones: Tensor, generator: torch.Generator) -> Tensor:
 def _bar(sevens: Tensor, generator: torch.Generator) -> Tensor:
     count, device = len(sevens), sevens.device
     first, last = _stroke_end(sevens, last=False)[:, 1], _stroke_end(sevens, last=True)[:, 1]
-    rows = first + (last - first) * copy_to(_uniform(0.42, 0.65, generator, count), device)
-    half, tilt = _uniform(2.5, 5.5, generator, count), _uniform(-0.3, 0.3, generator, count)
+    rows = first + (last - first) * copy_to(uniform(0.42, 0.65, generator, count), device)
+    half, tilt = uniform(2.5, 5.5, generator, count), uniform(-0.3, 0.3, generator, count)
     bar = copy_to(torch.stack([half, tilt * half], dim=1), device)
     centres = torch.stack([_middle_of_row(sevens, rows.round().long()), rows], dim=1)
-    return draw_strokes(sevens, centres - bar, centres + bar, copy_to(_uniform(0.7, 1.5, generator, count), device))
+    return draw_strokes(sevens, centres - bar, centres + bar, copy_to(uniform(0.7, 1.5, generator, count), device))
 
 
 # Digit, and the part of the chosen ones, from and to, that get this change.
@@ -143,7 +141,7 @@ STYLES = (
     (1, 0, 1, _flag_and_foot),
     (6, 0, 0.5, _roof),
     (7, 0, 0.6, _bar),
-    (7, 0.6, 1, narrow),
+    (7, 0.6, 1, _narrow),
     (9, 0, 0.5, _hook),
     (9, 0.5, 1, _bowl),
 )
@@ -175,13 +173,13 @@ def draw_path(points: Tensor, radii: Tensor) -> Tensor:
 def draw_scribbles(count: int, generator: torch.Generator) -> Tensor:
     """Images of two to five strokes, a quarter of them not joined to the last one: float32 (count, 1, 28, 28)."""
     pixels = torch.zeros(count, 1, SIZE, SIZE)
-    radii = _uniform(0.7, 1.6, generator, count)
+    radii = uniform(0.7, 1.6, generator, count)
     strokes = torch.randint(2, 6, (count,), generator=generator)
-    end = _uniform(4, 24, generator, count, 2)
+    end = uniform(4, 24, generator, count, 2)
     for number in range(5):
         apart = torch.rand(count, 1, generator=generator) < 0.25
-        start = torch.where(apart, _uniform(4, 24, generator, count, 2), end)
-        end = _uniform(4, 24, generator, count, 2)
+        start = torch.where(apart, uniform(4, 24, generator, count, 2), end)
+        end = uniform(4, 24, generator, count, 2)
         drawn = draw_strokes(pixels, start, end, radii)
         pixels = torch.where((strokes > number)[:, None, None, None], drawn, pixels)
     return pixels
@@ -189,12 +187,13 @@ def draw_scribbles(count: int, generator: torch.Generator) -> Tensor:
 
 def draw_blobs(count: int, generator: torch.Generator) -> Tensor:
     """Images of a filled disc or of a filled shape a little longer than wide: float32 (count, 1, 28, 28)."""
-    radii = _uniform(4.5, 9, generator, count)
-    turn, half = _uniform(0, 3.1416, generator, count), _uniform(0, 0.25, generator, count) * radii
+    radii = uniform(4.5, 9, generator, count)
+    turn, half = uniform(0, 3.1416, generator, count), uniform(0, 0.25, generator, count) * radii
     along = torch.stack([half * turn.cos(), half * turn.sin()], dim=1)
     centre = torch.full_like(along, (SIZE - 1) / 2)
     return draw_strokes(torch.zeros(count, 1, SIZE, SIZE), centre - along, centre + along, radii)
 
 
-def _uniform(low: float, high: float, generator: torch.Generator, *shape: int) -> Tensor:
+def uniform(low: float, high: float, generator: torch.Generator, *shape: int) -> Tensor:
+    """Random numbers between low and high: float32 of that shape."""
     return low + (high - low) * torch.rand(shape, generator=generator)

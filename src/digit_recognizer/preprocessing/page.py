@@ -117,20 +117,15 @@ class Page:
         others: boxes of its neighbours, whose strokes are left out. degrees: by which the image of the digit is turned,
         counterclockwise; component and box stay as they are on the page.
         """
-        if degrees:
-            turned = segmentation.cut_glyph(*_turn(self.grey, box, others, degrees))
-            digit = self.cut(box, others)
-            if turned is None or not digit.image.any():
-                return digit
-            mask = turned.component.mask(turned.strength.shape)
-            return digit._replace(image=mnist_format.normalize_strokes(turned.strength, mask)[0])
         glyph = segmentation.cut_glyph(self.grey, box, others)
         if glyph is None:
             left, top, right, bottom = map(round, box)
             return self._nothing(None)._replace(box=self._box((top, left, bottom, right)))
-        mask = glyph.component.mask(glyph.strength.shape)
+        turned = segmentation.cut_glyph(*_turn(self.grey, box, others, degrees)) if degrees else None
+        strokes = turned or glyph
+        mask = strokes.component.mask(strokes.strength.shape)
         offset = glyph.top, glyph.left
-        return self._preprocess(glyph.strength, mask, glyph.component, offset, glyph.dark_on_light, [])
+        return self._preprocess(strokes.strength, mask, glyph.component, offset, glyph.dark_on_light, [])
 
     def _nothing(self, reason: str | None) -> PreprocessedDigit:
         nothing = Component((0, 0, 0, 0), np.zeros((0, 0), bool), 0)
