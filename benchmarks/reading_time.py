@@ -1,8 +1,10 @@
 """Time to read pictures: one digit, a large page, and many pictures by one process and by two.
 
 Photographs are made of MNIST's test digits on ruled and squared paper in uneven light, by the pages' own paper. All is
-read on one core, warm, by the networks in the package; a page in a process of its own, whose memory is measured. Many
-pictures are read by whole commands, start included, in turn.
+read on one core, warm, by the networks in the package; a page from its file, by a process that does nothing else, whose
+peak of memory is measured. Many pictures are read by whole commands, start included, in turn.
+
+`python -m benchmarks.reading_time FILE ROUNDS` is that process.
 """
 
 import json
@@ -34,7 +36,11 @@ def run(out: str | Path, data_dir: str | Path | None = None, rounds: int = 5) ->
     from digit_recognizer.runtime import provenance
 
     digits = data.load("mnist", data_dir).test
-    page = harness.run_in_process("a page", "reading_time", rounds, data_dir=data_dir)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "page.jpg"
+        places = np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS)
+        Image.fromarray(make_picture(digits, places, PAGE, HEIGHT, 0)).save(path, quality=90)
+        page = harness.run_in_process("a page", "reading_time", path, rounds)
     result: dict[str, Any] = {
         "one_digit_milliseconds": time_digits(digits, rounds),
         "page_milliseconds": page["milliseconds"],
@@ -82,15 +88,14 @@ def time_digits(digits: Any, rounds: int) -> list[float]:
     return medians
 
 
-def time_page(digits: Any, rounds: int) -> dict[str, Any]:
-    """A page with 50 digits, read in this process: milliseconds of each round, and the peak of the memory."""
+def time_page(path: str, rounds: int) -> dict[str, Any]:
+    """A page, read in this process: milliseconds of each round, and the peak of the memory in megabytes."""
     from digit_recognizer.recognition.recognizer import Recognizer
 
-    picture = make_picture(digits, np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS), PAGE, HEIGHT, 0)
     recognizer, times = Recognizer(), []
     for _ in range(rounds + 1):
         start = time.perf_counter()
-        recognizer.read_number(picture)
+        recognizer.read_number(path)
         times.append(1000 * (time.perf_counter() - start))
     return {"milliseconds": times[1:], "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000}
 
@@ -129,10 +134,10 @@ def table(result: dict[str, Any]) -> str:
 def main() -> None:
     """Time the page alone, and print it as JSON."""
     parser = Parser(prog="python -m benchmarks.reading_time", description=__doc__)
-    parser.add_argument("rounds", type=positive)
-    from digit_recognizer import data
-
-    print(json.dumps(time_page(data.load().test, parser.parse_args().rounds)))
+    parser.add_argument("path", metavar="FILE")
+    parser.add_argument("rounds", metavar="ROUNDS", type=positive)
+    options = parser.parse_args()
+    print(json.dumps(time_page(options.path, options.rounds)))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import harness, reading_time
 from digit_recognizer import data
@@ -23,12 +24,13 @@ def test_the_photographs_are_paper_with_these_digits(digits, network):
     assert np.array_equal(again, pictures[3])
 
 
-def test_a_digit_a_page_and_commands_take_time(digits, monkeypatch):
+def test_a_digit_a_page_and_commands_take_time(digits, monkeypatch, tmp_path):
     monkeypatch.setattr(reading_time, "DIGITS", 2)
     assert len(reading_time.time_digits(digits, 2)) == 2
-    monkeypatch.setattr(reading_time, "PAGE", (600, 1000))
-    monkeypatch.setattr(reading_time, "HEIGHT", 60)
-    page = reading_time.time_page(digits, 1)
+    Image.fromarray(reading_time.make_picture(digits, np.array([[1, 2]]), (300, 500), 60, 0)).save(
+        tmp_path / "page.png"
+    )
+    page = harness.run_in_process("a page", "reading_time", tmp_path / "page.png", 1)
     assert len(page["milliseconds"]) == 1 and page["megabytes"] > 50
     monkeypatch.setattr(reading_time, "PICTURE", (240, 320))
     commands = reading_time.time_commands(digits, 1, count=3)
@@ -38,6 +40,8 @@ def test_a_digit_a_page_and_commands_take_time(digits, monkeypatch):
 def test_all_is_measured_shown_and_saved(monkeypatch, tmp_path, capsys, optdigits):
     monkeypatch.setattr(data, "load", lambda *_: optdigits)
     monkeypatch.setattr(harness, "run_in_process", lambda *_, **__: {"milliseconds": [250.0], "megabytes": 221.4})
+    monkeypatch.setattr(reading_time, "PAGE", (600, 1000))
+    monkeypatch.setattr(reading_time, "HEIGHT", 60)
     monkeypatch.setattr(reading_time, "time_digits", lambda *_: [20.0, 18.0, 19.0])
     commands = {"pictures": 400, "seconds_by_workers": {"1": [6.0, 6.0], "2": [3.0, 4.0]}}
     monkeypatch.setattr(reading_time, "time_commands", lambda *_: commands)
