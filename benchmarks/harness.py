@@ -59,6 +59,15 @@ def run_in_process(
     return json.loads(ran.stdout.strip().splitlines()[-1])
 
 
+def peak_mb() -> float:
+    """Peak memory of this process, in megabytes. Raises UserError where the system does not report it."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError as error:
+        raise UserError("the memory of a process can be measured on Linux only") from error
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000  # getrusage would include the parent's peak
+
+
 def format_spread(values: Sequence[float]) -> str:
     """Median (lowest to highest)."""
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"

@@ -8,7 +8,6 @@ peak of memory is measured. Many pictures are read by whole commands, start incl
 """
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -97,7 +96,7 @@ def time_page(path: str, rounds: int) -> dict[str, Any]:
         start = time.perf_counter()
         recognizer.read_number(path)
         times.append(1000 * (time.perf_counter() - start))
-    return {"milliseconds": times[1:], "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000}
+    return {"milliseconds": times[1:], "megabytes": harness.peak_mb()}
 
 
 def time_commands(digits: Any, rounds: int, count: int = PICTURES) -> dict[str, Any]:

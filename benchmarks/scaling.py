@@ -14,7 +14,6 @@ from typing import Any
 
 from benchmarks import harness
 from digit_recognizer.cli.parser import Parser, run_main
-from digit_recognizer.runtime.errors import UserError
 
 COPIES = (1, 10, 100)  # of MNIST's 60,000 training digits
 MAX_BYTES = 1100  # per digit: 784 of pixels, 192 of label, order and running scores, and some for the allocator
@@ -108,16 +107,7 @@ def main() -> None:
     train = data.load("mnist").train
     train = data.Split(train.images.repeat(copies, 1, 1), train.labels.repeat(copies))  # the original is freed
     seconds = our_epoch(train, recipes.get())
-    print(json.dumps({"digits": len(train.labels), "seconds": seconds, "peak_mb": _peak_mb()}))
-
-
-def _peak_mb() -> float:
-    """Peak memory of this process. Raises UserError where the system does not report it."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError as error:
-        raise UserError("the memory of a process can be measured on Linux only") from error
-    return int(status.split("VmHWM:")[1].split()[0]) / 1000  # getrusage would include the parent's peak
+    print(json.dumps({"digits": len(train.labels), "seconds": seconds, "peak_mb": harness.peak_mb()}))
 
 
 if __name__ == "__main__":

@@ -184,6 +184,9 @@ def test_the_committed_epochs_add_up_and_the_page_on_speed_quotes_them():
 def test_in_the_committed_contention_our_default_does_not_collapse_and_the_page_on_speed_shows_it():
     assert contention.table(COMMITTED["contention"]) in (ROOT / "docs/speed.md").read_text(encoding="utf-8")
     seconds = COMMITTED["contention"]["seconds"]
+    assert set(seconds) == set(contention.SETTINGS)
+    assert contention.auto_ratio(COMMITTED["contention"], "quiet") <= 1.05
+    assert contention.auto_ratio(COMMITTED["contention"], "busy") <= 1.1
     assert all(len(times) >= 3 for states in seconds.values() for times in states.values())
     assert statistics.median(seconds["one thread"]["busy"]) < 3 * statistics.median(seconds["one thread"]["quiet"])
 
