@@ -33,6 +33,7 @@ def test_a_digit_a_page_and_commands_take_time(digits, monkeypatch, tmp_path):
     page = harness.run_in_process("a page", "reading_time", tmp_path / "page.png", 1)
     assert len(page["milliseconds"]) == 1 and page["megabytes"] > 50
     monkeypatch.setattr(reading_time, "PICTURE", (240, 320))
+    monkeypatch.setattr(reading_time, "HEIGHT", 60)
     commands = reading_time.time_commands(digits, 1, count=3)
     assert commands["pictures"] == 3 and set(commands["seconds_by_workers"]) == {"1", "2"}
 
