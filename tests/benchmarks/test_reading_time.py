@@ -1,6 +1,7 @@
 """The time to read pictures: what is read, in which process, and the table."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from PIL import Image
 
 from benchmarks import harness, reading_time
 from digit_recognizer import data
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -52,3 +55,9 @@ def test_all_is_measured_shown_and_saved(monkeypatch, tmp_path, capsys, optdigit
     assert "times as fast: 1.75 (1.50 to 2.00)" in shown
     saved = json.loads((tmp_path / "benchmark.json").read_text())["reading_time"]
     assert saved["commands"] == commands and saved["made_with"]["device"] == "cpu"
+
+
+def test_the_page_on_speed_shows_the_committed_record():
+    committed = json.loads((ROOT / "results/benchmark.json").read_text())["reading_time"]
+    assert reading_time.table(committed) in (ROOT / "docs/speed.md").read_text(encoding="utf-8")
+    assert committed["page_megabytes"] < 1000
