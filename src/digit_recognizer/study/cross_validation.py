@@ -117,18 +117,23 @@ def seed_of(fold: int, repeat: int = 0) -> int:
     return SEED + FOLDS * repeat + fold
 
 
-def train_fold(
-    name: str,
+def train_fold(name: str, recipe: Recipe, fold: int, data_dir: str | Path | None = None) -> tuple[str, dict[str, Any]]:
+    """Train on one fold, in any process. Returns the name and what `predict_fold` says, without the logits."""
+    return name, predict_fold(recipe, fold, data_dir)[0]
+
+
+def predict_fold(
     recipe: Recipe,
     fold: int,
     data_dir: str | Path | None = None,
     repeat: int = 0,
     device: str = "cpu",
     few: bool = False,
-) -> tuple[str, dict[str, Any]]:
-    """Train on one fold, in any process. Returns the name and plain types; wrong: indices among all training digits.
+) -> tuple[dict[str, Any], torch.Tensor]:
+    """Train on one fold, and predict its held-out third. Returns plain types, and the logits, float32 (n, 10).
 
-    repeat: see seed_of. few: 250 and 100 digits only, to try it.
+    In the former wrong are indices among all training digits. repeat: see seed_of. few: 250 and 100 digits only, to
+    try it.
     """
     chosen, seed = choose_device(device, threads=1), seed_of(fold, repeat)
     digits = load_digits(recipe.dataset, data_dir, False)
@@ -141,19 +146,21 @@ def train_fold(
     model, history = training.fit(model, digits, recipe, seed, quiet=True)
     logits = evaluation.predict(model, held_out.images)
     scores = evaluation.score(logits, held_out.labels)
-    calibrated = evaluation.score(logits / calibration.fit_temperature(logits, held_out.labels), held_out.labels)
-    return name, {
+    temperature = calibration.fit_temperature(logits, held_out.labels)
+    return {
         "fold": fold,
         "seed": seed,
         "count": scores.count,
         "wrong": indices[logits.argmax(1) != held_out.labels].tolist(),
         "loss": scores.mean_loss,
-        "calibrated_loss": calibrated.mean_loss,  # comparable between networks with and without label smoothing
+        "temperature": temperature,
+        # Comparable between networks with and without label smoothing.
+        "calibrated_loss": evaluation.score(logits / temperature, held_out.labels).mean_loss,
         "seconds": sum(metrics["seconds"] for metrics in history),
         "weights": provenance.weights_hash(model),
         "md5": dict(digits.md5),
         "made_with": provenance.collect(model, recipe.precision),
-    }
+    }, logits
 
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:

@@ -1,10 +1,10 @@
-"""What makes wide networks good: each factor is changed alone, on thirds of MNIST's training digits.
+"""What makes a single network good: each factor is changed alone, on thirds of MNIST's training digits.
 
-    python -m benchmarks.trials.wide_networks --device cuda --processes 9
+    python -m benchmarks.trials.best_network --device cuda --processes 15
 
 Each variant is trained on two thirds and counted on the third, each third with several seeds; the test digits choose
-nothing. The base is `cnn_wide` at half its width. Each training is saved in results/trials/wide_networks.json as it
-ends, and one that is there is not repeated.
+nothing. The base is `cnn_best`. Each training is saved in results/trials/best_network.json as it ends, and one that is
+there is not repeated.
 """
 
 import argparse
@@ -14,42 +14,52 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from digit_recognizer import recipes
 from digit_recognizer.cli.parser import Parser, positive, run_main
 from digit_recognizer.recipes.recipe import Convolution, Recipe
 from digit_recognizer.runtime.text import columns
 
-WIDE, BEST = recipes.get("cnn_wide"), recipes.get("cnn_best")
+BEST, WIDE = recipes.get("cnn_best"), recipes.get("cnn_wide")
 PENS = recipes.get("cnn_handwriting").augmentation  # styles, stroke width, blur, contrast and hard edges
-
-
-def of_width(width: int) -> Recipe:
-    """`cnn_wide` with that many channels at 28x28 pixels."""
-    layers = [dataclasses.replace(layer, channels=layer.channels * width // 128) for layer in WIDE.convolutions]
-    return with_layers(WIDE, layers)
-
-
-def with_layers(recipe: Recipe, layers: list[Convolution], side: int = 32) -> Recipe:
-    """A recipe with other convolutions that end with 3x3 pixels."""
-    return dataclasses.replace(recipe, convolutions=tuple(layers), widths=(layers[-1].channels * 9, 10), side=side)
-
-
-BASE = of_width(64)
 SGD = {name: getattr(BEST, name) for name in ("optimizer", "learning_rate", "schedule", "momentum", "nesterov")}
+
+
+def widen(recipe: Recipe, factor: float) -> Recipe:
+    """A recipe with that many times the channels."""
+    layers = [dataclasses.replace(layer, channels=round(layer.channels * factor)) for layer in recipe.convolutions]
+    return with_layers(recipe, layers)
+
+
+def with_layers(recipe: Recipe, layers: list[Convolution], **changes: Any) -> Recipe:
+    """A recipe with other convolutions, after which there are as many positions as before."""
+    positions = recipe.widths[0] // recipe.convolutions[-1].channels
+    widths = (layers[-1].channels * positions, 10)
+    return dataclasses.replace(recipe, convolutions=tuple(layers), widths=widths, **changes)
+
+
+# Every second layer has as many channels as the one before.
+RESIDUAL = [dataclasses.replace(layer, residual=place % 2 == 1) for place, layer in enumerate(BEST.convolutions)]
+HALF_WIDE = widen(WIDE, 0.5)
 VARIANTS: dict[str, Recipe] = {
-    "base": BASE,
     "cnn_best": BEST,
-    "no_residual": with_layers(BASE, [dataclasses.replace(layer, residual=False) for layer in BASE.convolutions]),
-    # The first layer pads its input, so that its output has 28x28 pixels as well.
-    "no_enlarging": with_layers(BASE, [Convolution(64), *BASE.convolutions[1:]], side=28),
-    "sgd": dataclasses.replace(BASE, **SGD),
-    "smoothing": dataclasses.replace(BASE, label_smoothing=0.1),
-    "pens": dataclasses.replace(BASE, augmentation=PENS),
-    "cnn_best_pens": dataclasses.replace(BEST, augmentation=PENS),
-    "batch_250": dataclasses.replace(BASE, batch_size=250),
-    "width_48": of_width(48),
-    "width_96": of_width(96),
-    "width_128": WIDE,
+    "smoothing_0.05": dataclasses.replace(BEST, label_smoothing=0.05),
+    "enlarged": dataclasses.replace(BEST, side=32),  # 28x28 positions in the first layers instead of 24x24
+    "residual": with_layers(BEST, RESIDUAL),
+    "pens": dataclasses.replace(BEST, augmentation=PENS),
+    "twice_as_wide": widen(BEST, 2),
+    "twice_as_long": dataclasses.replace(BEST, epochs=24),
+    "both": dataclasses.replace(widen(BEST, 2), epochs=24),
+    "batch_64": dataclasses.replace(BEST, batch_size=64, learning_rate=0.1),
+    # Unpooled, with kernels of 7x7: the fifth layer would have no pixel left.
+    "kernels_7": dataclasses.replace(
+        BEST, convolutions=tuple(Convolution(channels, size=7) for channels in (32, 64, 96, 128)), widths=(128 * 16, 10)
+    ),
+    "half_wide": HALF_WIDE,
+    "half_wide_sgd": dataclasses.replace(HALF_WIDE, **SGD),
+    # Its layers alone: all else as in cnn_best.
+    "half_wide_layers": with_layers(BEST, [*HALF_WIDE.convolutions], side=32),
 }
 
 
@@ -60,7 +70,7 @@ def main() -> None:
     from digit_recognizer.study import cross_validation, executors
 
     data.load("mnist", options.data_dir)  # fails before any training where it is not available
-    path = Path(options.out) / "trials" / "wide_networks.json"
+    path = Path(options.out) / "trials" / "best_network.json"
     known = {} if options.quick else load(path)
     results = {
         name: known.get(name, {"settings": VARIANTS[name].settings, "trainings": []}) for name in options.variants
@@ -75,13 +85,23 @@ def main() -> None:
     ]  # fmt: skip
     try:
         with executors.open_executor(workers=options.processes) as executor:
-            for name, training in executor(cross_validation.train_fold, jobs) if jobs else ():
+            for name, training, logits in executor(train, jobs) if jobs else ():
                 results[name]["trainings"].append(training)
                 print(f"{name}, seed {training['seed']}: {len(training['wrong'])} wrong", flush=True)
+                if options.logits:
+                    np.save(Path(options.logits) / f"{name}-{training['seed']}.npy", logits)
                 if not options.quick:
                     records.save(path, known | results)
     finally:  # also where it is stopped
         print(table(results), flush=True)
+
+
+def train(name: str, recipe: Recipe, fold: int, *rest: Any) -> tuple[str, dict[str, Any], np.ndarray]:
+    """Train on one fold, in any process; see cross_validation.predict_fold. The logits are float16 (n, 10)."""
+    from digit_recognizer.study import cross_validation
+
+    training, logits = cross_validation.predict_fold(recipe, fold, *rest)
+    return name, training, logits.half().numpy()
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -93,19 +113,27 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """Errors of each variant, and how many more than the base made on the same thirds with the same seeds."""
+    """Errors of each variant, and how many more than `cnn_best` made on the same thirds with the same seeds."""
     wrong = {
         name: {each["seed"]: len(each["wrong"]) for each in result["trainings"]} for name, result in results.items()
     }
     rows = [
-        ("variant", "trainings", "wrong of 20,000: mean ± std", "lowest to highest", "minus base", "loss", "seconds")
+        (
+            "variant",
+            "trainings",
+            "wrong of 20,000: mean ± std",
+            "lowest to highest",
+            "minus cnn_best",
+            "loss",
+            "seconds",
+        )
     ]
     for name, result in results.items():
         counts, trainings = [*wrong[name].values()], result["trainings"]
-        pairs = wrong.get("base", {}).keys() & wrong[name].keys() if name != "base" else ()
+        pairs = wrong.get("cnn_best", {}).keys() & wrong[name].keys() if name != "cnn_best" else ()
         rows.append((
             name, str(len(counts)), _mean(counts, "±"), f"{min(counts)} to {max(counts)}" if counts else "",
-            _mean([wrong[name][seed] - wrong["base"][seed] for seed in pairs], "± s.e."),
+            _mean([wrong[name][seed] - wrong["cnn_best"][seed] for seed in pairs], "± s.e."),
             f"{statistics.mean(each['calibrated_loss'] for each in trainings):.5f}" if trainings else "",
             f"{statistics.mean(each['seconds'] for each in trainings):.0f}" if trainings else "",
         ))  # fmt: skip
@@ -126,12 +154,13 @@ def _quick(recipe: Recipe) -> Recipe:
 
 
 def _parse() -> argparse.Namespace:
-    parser = Parser(prog="python -m benchmarks.trials.wide_networks", description=__doc__)
+    parser = Parser(prog="python -m benchmarks.trials.best_network", description=__doc__)
     add = parser.add_argument
     add("--variants", metavar="NAME", nargs="+", choices=VARIANTS, default=[*VARIANTS], help=", ".join(VARIANTS))
     add("--seeds", metavar="N", type=positive, default=3, help="trainings of each variant on each third (default: 3)")
     add("--device", metavar="NAME", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     add("--processes", metavar="N", type=positive, default=1, help="trainings at once, which share a card (default: 1)")
+    add("--logits", metavar="DIR", help="folder where the logits of the held-out digits are saved as well")
     add("--quick", action="store_true", help="try each variant with few digits; nothing is written")
     add("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
     add("--data-dir", metavar="DIR", help="folder of MNIST/raw")
