@@ -7,6 +7,7 @@ one card.
 """
 
 import dataclasses
+import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,21 @@ from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.device import choose_device
 
-TRAININGS = {"cnn_in_seconds": 10, "cnn_best": 5, "cnn_wide": 5}  # how often each recipe is trained, from seed 0 on
-PREDICTED = ("mlp_512_256_adam_5ep", "cnn_best", "cnn_wide")  # recipes whose predictions are timed
+TRAININGS = {
+    "cnn_in_seconds": 10,
+    "cnn_best": 5,
+    "cnn_best_wide": 5,
+}  # how often each recipe is trained, from seed 0 on
+PREDICTED = ("mlp_512_256_adam_5ep", "cnn_best", "cnn_best_wide")  # recipes whose predictions are timed
 WARM_UP = 10  # batches that are trained first: a card loads each kernel at its first use
 
 
 def run(
     out: str | Path, data_dir: str | Path | None = None, rounds: int = 5, device: str = "cuda", quick: bool = False
 ) -> None:
-    """Measure all on a device; print each part and save it in out/gpu.json as soon as it is there, the longest last.
+    """Measure all on a device; print each part and save it as soon as it is there, the longest last.
+
+    out/gpu.json holds the results by the device's name; those of other devices stay.
 
     rounds: epochs of the default recipe that are timed. quick: every part once, with few digits; nothing is saved.
     """
@@ -41,11 +48,13 @@ def run(
         "md5": dict(digits.md5),
         "made_with": provenance.collect(models.build(recipes.get()).to(device)),
     }
-    print(f"{result['what']}, on {result['made_with']['device_name']}, median (lowest to highest)", flush=True)
+    card, path = result["made_with"]["device_name"], Path(out) / "gpu.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    print(f"{result['what']}, on {card}, median (lowest to highest)", flush=True)
 
     def save() -> None:
         if not quick:
-            records.save(Path(out) / "gpu.json", result)
+            records.save(path, known | {card: result})
 
     seconds = [epoch.our_epoch(digits.train, recipes.get(), device) for _ in range(1 + rounds)][1:]  # after a warm-up
     result["epoch"] = {"recipe": recipes.DEFAULT, "seconds": seconds, "median": statistics.median(seconds)}

@@ -42,6 +42,7 @@ def with_layers(recipe: Recipe, layers: list[Convolution], **changes: Any) -> Re
 # Every second layer has as many channels as the one before.
 RESIDUAL = [dataclasses.replace(layer, residual=place % 2 == 1) for place, layer in enumerate(BEST.convolutions)]
 HALF_WIDE = widen(WIDE, 0.5)
+HALF_WIDE_LAYERS = with_layers(BEST, [*HALF_WIDE.convolutions], side=32)
 VARIANTS: dict[str, Recipe] = {
     "cnn_best": BEST,
     "smoothing_0.05": dataclasses.replace(BEST, label_smoothing=0.05),
@@ -59,7 +60,8 @@ VARIANTS: dict[str, Recipe] = {
     "half_wide": HALF_WIDE,
     "half_wide_sgd": dataclasses.replace(HALF_WIDE, **SGD),
     # Its layers alone: all else as in cnn_best.
-    "half_wide_layers": with_layers(BEST, [*HALF_WIDE.convolutions], side=32),
+    "half_wide_layers": HALF_WIDE_LAYERS,
+    "half_wide_layers_long": dataclasses.replace(HALF_WIDE_LAYERS, epochs=24),
 }
 
 

@@ -57,6 +57,7 @@ def test_a_variant_changes_one_factor():
     assert changed.pop("twice_as_long") == {"epochs"}
     assert changed.pop("both") == {"convolutions", "widths", "epochs"}
     assert changed.pop("half_wide_layers") == {"convolutions", "widths", "side"}
+    assert changed.pop("half_wide_layers_long") == {"convolutions", "widths", "side", "epochs"}
     assert set(changed) == {"half_wide", "half_wide_sgd"}  # of cnn_wide, which differs in more
 
 

@@ -34,7 +34,13 @@ def test_what_was_measured_before_a_stop_is_saved(optdigits, small_recipe, monke
     monkeypatch.setattr(gpu, "PREDICTED", ())
     monkeypatch.setattr(recipes, "RECIPES", dict.fromkeys(recipes.RECIPES, small_recipe))
     seen, train = [], training_time.time_training
-    saved = lambda: json.loads((tmp_path / "gpu.json").read_text())  # noqa: E731
+    path = tmp_path / "gpu.json"
+    path.write_text(json.dumps({"another card": {}}))
+
+    def saved() -> dict:
+        ((known, _), (_, result)) = json.loads(path.read_text()).items()
+        assert known == "another card"
+        return result
 
     def train_until_stopped(recipe, digits, seed, *rest):
         seen.append(saved())

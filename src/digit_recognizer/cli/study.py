@@ -30,6 +30,7 @@ def add_study_flags(parser: argparse.ArgumentParser) -> None:
     add("--seeds", metavar="N", type=positive, help="0 to N - 1 (default: 10 to 30, as in the committed tables)")
     add("--out", metavar="DIR", help="folder of the records (default: results)")
     add("--workers", metavar="N", type=positive, help="runs at a time (default: one per core)")
+    add("--device", metavar="NAME", help="cpu, cuda, mps or auto, which runs at a time share (default: cpu)")
     add("--backend", metavar="NAME", help="local or dask (default: local)")
     add("--scheduler", metavar="ADDRESS", help="address of a Dask cluster")
     either = parser.add_mutually_exclusive_group()
@@ -42,7 +43,12 @@ def study(options: argparse.Namespace) -> None:
     """Train recipes for several seeds, skip the runs that are there, and print tables of the records."""
     from digit_recognizer.study import reproduction, sweep, tables
 
-    asked = {"--recipes": options.recipes, "--seeds": options.seeds, "--workers": options.workers}
+    asked = {
+        "--recipes": options.recipes,
+        "--seeds": options.seeds,
+        "--workers": options.workers,
+        "--device": options.device,
+    }
     cluster = {"--backend": options.backend, "--scheduler": options.scheduler}
     refuse_together("--report", options.report, asked | cluster)
     refuse_together("--quick", options.quick, {"--seeds": options.seeds, "--out": options.out})
@@ -51,6 +57,7 @@ def study(options: argparse.Namespace) -> None:
     chosen = [recipes.get(name) for name in (recipes.RECIPES if named == ["all"] else named)]
     chosen = sweep.resolve_datasets(chosen, options.data_dir)
     executor = {"workers": options.workers, "backend": options.backend or "local", "scheduler": options.scheduler}
+    executor["device"] = options.device or "cpu"
     if options.quick:
         sweep.quick(chosen, options.data_dir, **executor)
         return

@@ -61,6 +61,17 @@ OURS = (
         widths=(128 * 9, 10),
         epochs=12, augmentation=_STRONG, epochs_without_augmentation=2, weight_decay=0.001,
     ),
+    _recipe(
+        "cnn_best_wide",
+        "ours, twice as wide as the best and trained twice as long",
+        convolutions=(
+            Convolution(64, size=5), Convolution(64, pool=True),
+            Convolution(128), Convolution(128, pool=True),
+            Convolution(256), Convolution(256, pool=True),
+        ),
+        widths=(256 * 9, 10),
+        epochs=24, augmentation=_STRONG, epochs_without_augmentation=2, weight_decay=0.001,
+    ),
     # For a graphics card, after published networks. It was not better than cnn_best.
     _recipe(
         "cnn_wide",

@@ -17,8 +17,8 @@ from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import record_store
 
-# A recipe, whose data set is used, a seed, the folder of the data, and the progress file or None.
-Job = tuple[Recipe, int, str | Path | None, Path | None]
+# A recipe, whose data set is used, a seed, the folder of the data, the progress file or None, and the device.
+Job = tuple[Recipe, int, str | Path | None, Path | None, str]
 # Recipe, seed, record, and test probabilities, float32 (n, 10).
 Result = tuple[Recipe, int, dict[str, Any], np.ndarray]
 
@@ -34,10 +34,12 @@ def load_digits(name: str, data_dir: str | Path | None, validation: bool) -> dat
     return data.load(name, data_dir, validation=validation)
 
 
-def train_job(recipe: Recipe, seed: int, data_dir: str | Path | None, progress: Path | None = None) -> Result:
+def train_job(
+    recipe: Recipe, seed: int, data_dir: str | Path | None, progress: Path | None = None, device: str = "cpu"
+) -> Result:
     """Train with one thread, in any process; see `train`."""
-    choose_device("cpu", threads=1)
-    record, logits = train(recipe, load_digits(recipe.dataset, data_dir, recipe.validation), seed, progress=progress)
+    digits, chosen = load_digits(recipe.dataset, data_dir, recipe.validation), choose_device(device, threads=1)
+    record, logits = train(recipe, digits, seed, chosen, progress=progress)
     probabilities = logits if recipe.output == "softmax" else logits.softmax(1)
     return recipe, seed, record, probabilities.numpy()
 
@@ -57,7 +59,7 @@ def train(
     """
     resume, save = None, None
     if progress is not None:
-        resume, save = _open_progress(progress, recipe, digits.name, seed)
+        resume, save = _open_progress(progress, recipe, digits.name, seed, device)
     model = models.build(recipe, seed).to(device)
     model, history = training.fit(model, digits, recipe, seed, quiet=quiet, resume=resume, on_epoch=save)
     logits = evaluation.predict(model, digits.test.images)
@@ -70,14 +72,14 @@ def train(
 
 
 def _open_progress(
-    path: Path, recipe: Recipe, dataset: str, seed: int
+    path: Path, recipe: Recipe, dataset: str, seed: int, device: str | torch.device
 ) -> tuple[dict[str, Any] | None, Callable[[dict[str, Any]], None]]:
     """The state to resume from, or None, and a function that saves later states.
 
     A record names one commit, version and machine for all its epochs. A state of another one, or a damaged file, is
     reported and overwritten.
     """
-    made_with = provenance.collect(models.build(recipe), recipe.precision)
+    made_with = provenance.collect(models.build(recipe).to(device), recipe.precision)
     origin = {**records.identity(recipe, seed), "made_with": made_with}
     state = None
     if path.exists():

@@ -21,6 +21,7 @@ from digit_recognizer.data import sources
 from digit_recognizer.recipes.published import ABLATIONS, PUBLISHED
 from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime import files, provenance
+from digit_recognizer.runtime.device import choose_device
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import executors, record_store
 from digit_recognizer.study import run as study_run
@@ -40,15 +41,19 @@ def run(
     workers: int | None = None,
     backend: str = "local",
     scheduler: str | None = None,
+    device: str = "cpu",
 ) -> None:
     """Train every recipe for seeds 0 to seeds - 1, one thread each; runs that have a record are skipped.
 
     Writes out/<recipe>/<dataset>-seed<N>.json and its probabilities as each run ends, then the ensembles. A stopped
     local run resumes after its last finished epoch. seeds: by default those of SEEDS. workers, backend, scheduler: see
-    executors. Raises UserError where a data set is not available, and where another study writes to the same folder.
+    executors. device: see choose_device. Raises UserError where a data set or this machine's device is not available,
+    and where another study writes to the same folder.
     """
     files.check_writable(out)
     executors.validate(backend, scheduler, workers)
+    if backend == "local":
+        choose_device(device)  # fails before any training
     recipes = list(dict.fromkeys(recipes))
     with _lock(Path(out)):
         for recipe in recipes:
@@ -58,11 +63,9 @@ def run(
         missing.sort(key=lambda run: -run[0].epochs)  # the longest first, so that all workers end together
         for name, validation in sorted({(recipe.dataset, recipe.validation) for recipe, _ in missing}):
             study_run.load_digits(name, data_dir, validation)  # fails before any training where a set is not available
-        jobs = [
-            # A cluster's machines cannot see this folder.
-            (recipe, seed, data_dir, study_run.progress_path(out, recipe, seed) if backend == "local" else None)
-            for recipe, seed in missing
-        ]
+        # A cluster's machines cannot see this folder.
+        progress = study_run.progress_path if backend == "local" else lambda *_: None
+        jobs = [(recipe, seed, data_dir, progress(out, recipe, seed), device) for recipe, seed in missing]
         for recipe, seed, record, probabilities in _execute(jobs, workers, backend, scheduler):
             path = record_store.record_path(out, recipe, seed)
             buffer = io.BytesIO()
