@@ -51,7 +51,7 @@ VARIANTS: dict[str, Recipe] = {
     "pens": dataclasses.replace(BEST, augmentation=PENS),
     "twice_as_wide": widen(BEST, 2),
     "twice_as_long": dataclasses.replace(BEST, epochs=24),
-    "both": dataclasses.replace(widen(BEST, 2), epochs=24),
+    "cnn_best_wide": recipes.get("cnn_best_wide"),  # both
     "batch_64": dataclasses.replace(BEST, batch_size=64, learning_rate=0.1),
     # Unpooled, with kernels of 7x7: the fifth layer would have no pixel left.
     "kernels_7": dataclasses.replace(
