@@ -50,7 +50,7 @@ def binarize(grey: np.ndarray) -> Foreground:
     # Lower where the foreground is sparse: its few pixels hardly move Otsu's threshold.
     sparse = max(level + MIN_NOISE_RATIO * noise, 0.25 * float(np.percentile(strength, 99.8)))
     threshold = max(MIN_CONTRAST, min(otsu, sparse))
-    mask = filters.apply_hysteresis_threshold(strength, 0.6 * threshold, threshold)
+    mask = _connected_to(strength > threshold, strength > 0.6 * threshold)
     mask = _remove_ruled_lines(mask, strength)
     contrast = float(np.percentile(strength[mask], 90)) if mask.any() else 0.0
     return Foreground(np.clip(strength / max(contrast, 1e-6), 0, 1), mask, top, left, dark_on_light)
@@ -118,6 +118,14 @@ def _sort(one: np.ndarray, two: np.ndarray, three: np.ndarray) -> tuple[np.ndarr
     least, largest = np.minimum(one, two), np.maximum(one, two)
     middle = np.maximum(least, np.minimum(largest, three))
     return np.minimum(least, three), middle, np.maximum(largest, three)
+
+
+def _connected_to(seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The 4-connected components of a mask that hold a seed, all of which are in the mask."""
+    labels, count = ndimage.label(mask)
+    holds_seed = np.zeros(count + 1, bool)
+    holds_seed[labels[seeds]] = True
+    return np.take(holds_seed, labels)
 
 
 def _small(grey: np.ndarray) -> np.ndarray:
