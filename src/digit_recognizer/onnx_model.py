@@ -29,7 +29,6 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = LOG_ERRORS_ONLY
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         try:
             content = path if isinstance(path, bytes) else Path(path).read_bytes()
         except OSError as error:

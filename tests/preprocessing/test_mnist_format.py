@@ -86,7 +86,7 @@ def test_the_format_is_mnists():
 def test_strokes_come_near_mnists(width, word):
     digit = analyze(drawing((60, 30, 140, 170), (60, 170, 140, 30), width=width)).digit()
     mask = digit.image > 127
-    assert 1.6 <= 4 * mnist_format.signed_distance(mask)[mask].mean() <= 4.6
+    assert 1.6 <= 4 * mnist_format.distance_to_edge(mask)[mask].mean() <= 4.6
     warnings = [warning for warning in digit.warnings if "strokes" in warning]
     assert len(warnings) == (word is not None) and all(word in warning for warning in warnings)
 

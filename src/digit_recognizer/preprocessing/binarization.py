@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from scipy import ndimage
-from skimage import filters
 
 from digit_recognizer.preprocessing.image_io import downscale
+from digit_recognizer.preprocessing.sorted_values import percentile, threshold_otsu
 
 MAX_BORDER = 0.12  # of a side, searched for a border
 MIN_BORDER_STEP = 0.1  # of grey, between a border and what it encloses
@@ -43,16 +43,17 @@ def binarize(grey: np.ndarray) -> Foreground:
     grey = grey[top:bottom, left:right]
     dark_on_light = is_dark_on_light(grey)
     strength = correct_illumination(grey if dark_on_light else 1 - grey)
-    otsu = _threshold_otsu(strength)
-    background = strength[strength <= otsu]
-    level = float(np.median(background))
-    noise = 1.4826 * float(np.median(np.abs(background - level)))  # a robust standard deviation
+    ordered = np.sort(strength, axis=None)
+    otsu = threshold_otsu(ordered)
+    background = ordered[: np.searchsorted(ordered, np.float32(otsu), "right")]
+    level = float(percentile(background, 50))
+    noise = 1.4826 * float(percentile(np.sort(np.abs(background - level)), 50))  # a robust standard deviation
     # Lower where the foreground is sparse: its few pixels hardly move Otsu's threshold.
-    sparse = max(level + MIN_NOISE_RATIO * noise, 0.25 * float(np.percentile(strength, 99.8)))
+    sparse = max(level + MIN_NOISE_RATIO * noise, 0.25 * float(percentile(ordered, 99.8)))
     threshold = max(MIN_CONTRAST, min(otsu, sparse))
-    mask = filters.apply_hysteresis_threshold(strength, 0.6 * threshold, threshold)
+    mask = _connected_to(strength > threshold, strength > 0.6 * threshold)
     mask = _remove_ruled_lines(mask, strength)
-    contrast = float(np.percentile(strength[mask], 90)) if mask.any() else 0.0
+    contrast = float(percentile(np.sort(strength[mask]), 90)) if mask.any() else 0.0
     return Foreground(np.clip(strength / max(contrast, 1e-6), 0, 1), mask, top, left, dark_on_light)
 
 
@@ -62,8 +63,9 @@ def _crop_border(grey: np.ndarray) -> tuple[int, int]:
     cropped = []
     for rows in (grey, grey[::-1]):
         rows = rows[: 2 * depth + 3, :: max(1, grey.shape[1] // 200)]  # 200 columns are enough
-        levels = np.median(rows, axis=1)
-        uneven = np.subtract(*np.percentile(rows, (95, 5), axis=1)) >= MIN_BORDER_STEP
+        ordered = np.sort(rows, axis=1)
+        levels = percentile(ordered, 50)
+        uneven = percentile(ordered, 95) - percentile(ordered, 5) >= MIN_BORDER_STEP
         like_first = ~uneven & (np.abs(levels - levels[0]) < MIN_BORDER_STEP)
         width = int(np.argmin(like_first)) if not like_first.all() else 0
         inside = levels[width + 2 :]
@@ -75,12 +77,12 @@ def _crop_border(grey: np.ndarray) -> tuple[int, int]:
 def is_dark_on_light(grey: np.ndarray) -> bool:
     """Return the polarity: from the rim of the picture where it is uniform, else from the two possible foregrounds."""
     small = _small(grey)
-    bright = small > _threshold_otsu(small)
+    bright = small > _otsu(small)
     rim = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]])
     if not 0.1 < rim.mean() < 0.9:
         return bool(rim.mean() > 0.5)
     strengths = map(correct_illumination, (small, 1 - small))
-    dark, light = (strength > _threshold_otsu(strength) for strength in strengths)
+    dark, light = (strength > _otsu(strength) for strength in strengths)
     votes = np.clip(np.log2((light.mean() + 0.01) / (dark.mean() + 0.01)), -2, 2)  # the foreground is sparse
     corners = np.array([[0, 0, -1, -1], [0, -1, 0, -1]])  # which few digits reach
     votes += light[tuple(corners)].mean() - dark[tuple(corners)].mean()
@@ -120,13 +122,20 @@ def _sort(one: np.ndarray, two: np.ndarray, three: np.ndarray) -> tuple[np.ndarr
     return np.minimum(least, three), middle, np.maximum(largest, three)
 
 
+def _connected_to(seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The 4-connected components of a mask that hold a seed, all of which are in the mask."""
+    labels, count = ndimage.label(mask)
+    holds_seed = np.zeros(count + 1, bool)
+    holds_seed[labels[seeds]] = True
+    return np.take(holds_seed, labels)
+
+
+def _otsu(values: np.ndarray) -> float:
+    return threshold_otsu(np.sort(values, axis=None))
+
+
 def _small(grey: np.ndarray) -> np.ndarray:
     return np.asarray(downscale(Image.fromarray(grey), SMALL_SIDE))
-
-
-def _threshold_otsu(values: np.ndarray) -> float:
-    """Otsu's threshold; the value itself where all are alike."""
-    return float(filters.threshold_otsu(values)) if np.ptp(values) > 1e-3 else float(values.max())
 
 
 def _remove_ruled_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
@@ -135,7 +144,7 @@ def _remove_ruled_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
     Where a line meets a stroke, the foreground is thicker or darker and is kept. So is a single line, perhaps a long 1.
     """
     kept = mask & ~_horizontal_lines(mask, strength) & ~_horizontal_lines(mask.T, strength.T).T
-    if kept.sum() < 0.03 * mask.sum():
+    if np.count_nonzero(kept) < 0.03 * np.count_nonzero(mask):
         extents = sorted(np.ptp(indices) for indices in mask.nonzero())
         return mask if extents[0] < 0.5 * extents[1] else kept
     return kept
@@ -149,7 +158,8 @@ def _horizontal_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
         return lines
     thickness = _vertical_runs(mask)
     thin = mask & (thickness <= max(3, height // 40))
-    rows, columns = np.nonzero(thin & ~np.pad(thin, ((1, 0), (0, 0)))[:-1])  # upper edges
+    upper_edges = np.concatenate([thin[:1], thin[1:] & ~thin[:-1]])
+    rows, columns = np.divmod(np.flatnonzero(upper_edges), width)  # ten times as fast as nonzero
     if not len(rows):
         return lines
     reach = LINE_TOLERANCE + max(3, height // 40)
@@ -160,7 +170,7 @@ def _horizontal_lines(mask: np.ndarray, strength: np.ndarray) -> np.ndarray:
         on_line = near & thin[band]
         # What most of its columns are like tells the line from the strokes that it meets.
         values = thickness[band], strength[band]
-        usual_thickness, usual_strength = (np.percentile((each * on_line).max(0), 40) for each in values)
+        usual_thickness, usual_strength = (percentile(np.sort((each * on_line).max(0)), 40) for each in values)
         lines[band] |= on_line & (values[0] <= 1.5 * usual_thickness + 1) & (values[1] <= 1.4 * usual_strength)
     return lines
 
@@ -171,11 +181,12 @@ def _fit_lines(rows: np.ndarray, columns: np.ndarray, width: int) -> list[tuple[
     Returns for each the slope, in pixels per pixel, and the row at half the width.
     """
     best = (0, 0.0, np.zeros(0, int), 0)
+    across = columns - width / 2
     for slope in np.linspace(-MAX_LINE_SLOPE, MAX_LINE_SLOPE, 41):
-        intercepts = np.round(rows - slope * (columns - width / 2)).astype(int)
+        intercepts = np.rint(rows - slope * across).astype(int)
         first = intercepts.min()
         votes = np.bincount(intercepts - first)
-        sharpness = int((votes**2).sum())  # at the true slope each line's votes fall into few bins
+        sharpness = int(votes @ votes)  # at the true slope each line's votes fall into few bins
         if sharpness > best[0]:
             best = (sharpness, slope, votes, first)
     _, slope, votes, first = best
@@ -183,7 +194,7 @@ def _fit_lines(rows: np.ndarray, columns: np.ndarray, width: int) -> list[tuple[
     lines = []
     while len(votes) and votes.max() >= MIN_LINE_COVERAGE * width:
         peak = int(votes.argmax())
-        covered = columns[np.abs(rows - slope * (columns - width / 2) - first - peak) <= LINE_TOLERANCE + 0.5]
+        covered = columns[np.abs(rows - slope * across - first - peak) <= LINE_TOLERANCE + 0.5]
         if np.ptp(covered) >= MIN_LINE_EXTENT * width:
             lines.append((float(slope), float(first + peak)))
         votes[max(0, peak - 2 * LINE_TOLERANCE - 1) : peak + 2 * LINE_TOLERANCE + 2] = 0

@@ -67,7 +67,7 @@ def connected_components(mask: np.ndarray) -> list[Component]:
     if not mask.any():
         return []
     labels = measure.label(mask, connectivity=2)
-    areas = np.bincount(labels.ravel()).tolist()
+    areas = np.bincount(labels[mask]).tolist()
     components = []
     for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
         bbox = (rows.start, columns.start, rows.stop, columns.stop)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from digit_recognizer.preprocessing.sorted_values import percentile
 from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import one_line
@@ -294,6 +295,7 @@ def to_grey(image: Image.Image) -> np.ndarray:
     rgb = np.asarray(image, np.float32) / 255
     luminance = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
     candidates = [luminance, *np.moveaxis(rgb, 2, 0)]
-    spreads = [np.subtract(*np.percentile(values[::2, ::2], (99.5, 0.5))) for values in candidates]
+    samples = [np.sort(values[::2, ::2], axis=None) for values in candidates]
+    spreads = [percentile(ordered, 99.5) - percentile(ordered, 0.5) for ordered in samples]
     best = int(np.argmax(spreads))
     return luminance if spreads[best] < MIN_CHANNEL_GAIN * spreads[0] else np.ascontiguousarray(candidates[best])

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from digit_recognizer.preprocessing.distance import distance_to_background
 from digit_recognizer.runtime.errors import UserError
 
 STROKE_SIDE = 160  # pixels on the longest side, at which strokes are measured and redrawn
@@ -27,14 +28,18 @@ def normalize_strokes(strength: np.ndarray, mask: np.ndarray) -> tuple[np.ndarra
     large = np.asarray(Image.fromarray(digit.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC))
     strokes = large >= 0.5 * min(1, large.max())
     strokes = strokes[bounding_box(strokes)]  # a digit of a few pixels would be mostly margin
-    distance = signed_distance(np.pad(strokes, STROKE_SIDE // 8))  # room for thicker strokes
+    distance = distance_to_edge(np.pad(strokes, 1))
     stroke_width = 4 * distance[distance > 0].mean() * 20 / STROKE_SIDE  # a strip's mean distance is a quarter of it
     new_width = float(np.clip(stroke_width, MIN_STROKE_WIDTH, MAX_STROKE_WIDTH))
     change = None
     if abs(new_width - stroke_width) > MAX_SILENT_CHANGE:
         change = "very thin strokes thickened" if new_width > stroke_width else "very broad strokes thinned"
-    redrawn = np.clip(distance + (new_width - stroke_width) / 2 * STROKE_SIDE / 20 + 0.5, 0, 1)
-    image = as_mnist(redrawn)
+    growth = (new_width - stroke_width) / 2 * STROKE_SIDE / 20  # of each edge; negative where strokes get thinner
+    if growth > 0:
+        room = int(growth) + 2  # what is farther from the strokes stays background
+        outside = distance_to_edge(~np.pad(strokes, room), room)
+        distance = np.where(outside > 0, -outside, np.pad(distance, room - 1))
+    image = as_mnist(np.clip(distance + growth + 0.5, 0, 1))
     return np.clip(image * (255 / image.max()), 0, 255).astype(np.uint8), change
 
 
@@ -44,10 +49,12 @@ def bounding_box(image: np.ndarray) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def signed_distance(mask: np.ndarray) -> np.ndarray:
-    """Return the distance of each pixel's centre from the edge: float32, in pixels, positive within the mask."""
-    inside, outside = ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)
-    return (inside - outside).astype(np.float32) + np.where(mask, -0.5, 0.5).astype(np.float32)
+def distance_to_edge(mask: np.ndarray, most: int | None = None) -> np.ndarray:
+    """Return the distance of each pixel's centre from the mask's edge: float32, in pixels; -0.5 outside.
+
+    most: see distance_to_background.
+    """
+    return distance_to_background(mask, most).astype(np.float32) - np.float32(0.5)
 
 
 def as_mnist(scan: np.ndarray) -> np.ndarray:

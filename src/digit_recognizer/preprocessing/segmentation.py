@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from skimage import filters
 
 from digit_recognizer.preprocessing import binarization
 from digit_recognizer.preprocessing.components import Component, connected_components, merge
+from digit_recognizer.preprocessing.sorted_values import percentile, threshold_otsu
 
 MARGIN = 0.15  # of the box's longest side, around it: strokes that end a little outside
 SURROUNDINGS = 0.35  # of the same, for what the paper around is like
@@ -54,16 +54,16 @@ def cut_glyph(grey: np.ndarray, box: FloatBox, others: Sequence[FloatBox]) -> Cu
     for other in others:
         if other[0] < right + MARGIN * longest and other[2] > left - MARGIN * longest:
             near &= own <= _distance(other, x, y)
-    if not near.any() or np.ptp(strength[near]) < 1e-3:
+    if not near.any():
         return None
-    mask = (strength > filters.threshold_otsu(strength[near])) & near
+    mask = (strength > threshold_otsu(np.sort(strength[near]))) & near
     core = own <= 1.06
     parts = [part for part in connected_components(mask) if core[part.slice][part.image].mean() >= MIN_INSIDE]
     if not parts:
         return None
     largest = max(part.area for part in parts)
     glyph = merge([part for part in parts if part.area >= MIN_AREA * largest])
-    contrast = max(float(np.percentile(strength[mask], 90)), 1e-6)
+    contrast = max(float(percentile(np.sort(strength[mask]), 90)), 1e-6)
     return Cut(np.clip(strength / contrast, 0, 1), glyph, rows.start, columns.start, dark)
 
 
