@@ -80,6 +80,13 @@ def test_rows_are_split_into_numbers_at_wide_gaps(write, network):
     assert number.number == "72104495" and number.confidence > 0.8
 
 
+def test_a_shadow_far_higher_than_the_digits_beside_it_is_no_1(write, network):
+    page = write(["721049"], height=30)
+    ImageDraw.Draw(page).rectangle((560, 20, 580, 200), fill=60)
+    number = network.read_number(page)
+    assert number.rows == ("721049",) and number.unread == ("1 shape that is not like a digit was left out",)
+
+
 def test_small_digits_on_a_large_page_are_read_and_measured_in_its_pixels(write, network):
     page = write(["7210414959069015"] * 4, height=50, size=(3200, 2400))  # 10 pixels high on the page as it is read
     number = network.read_number(page)

@@ -24,7 +24,7 @@ WEIGHT = 0.5  # of the network of single digits in the logarithmic probabilities
 MIN_FAINT = 0.3  # score of a glyph that is read because both networks are sure of it, beside clearer ones
 MIN_CONFIRMED = 0.99  # confidence of both together, which a faint glyph needs
 MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
-MIN_TRACE_AT_EDGE = 0.35  # the same at the picture's edge, where what lies beside the page looks like strokes
+MIN_TRACE_AT_EDGE = 0.5  # the same at the picture's edge, where what lies beside the page looks like strokes
 MAX_AT_EDGE = 0.4  # of the picture, the box of such a shape; what fills more of it is what the picture was cut to
 MIN_EVIDENCE = 1.1  # mean of score and confidence together, of a row
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
@@ -42,6 +42,7 @@ TURN_GAIN = 1.3  # times the evidence of digits that a turned page must give
 MIN_IN_LINE = 3  # glyphs, from which on their rows have a slope
 MIN_SLOPE = 8  # degrees, from which on digits are turned back before they are read again
 PART_OF_SLOPE = 0.5  # by which they are: digits may stand upright in a row that slopes
+MAX_HEIGHT = 3.0  # of a digit, in those of its row; what is higher is an edge or a shadow
 MIN_UNREAD_EXTENT = 0.4  # of a row's height, from which on a shape in it is writing
 MAX_UNREAD_EXTENT = 2.0  # of the same; what is larger is an edge or a shadow
 MAX_INCOMPLETE = 0.89  # confidence in a number beside which shapes were not read: it is not sure, whatever was read
@@ -73,7 +74,9 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
     kept: list[list[Reading]] = []
     unread: list[str] = []
     unread_count, left_out = 0, 0
-    for row in found:
+    for found_row in found:
+        row = _without_edges(found_row)
+        left_out += len(found_row) - len(row)
         missing = sum(reading.character == "?" for reading in row)
         if not _is_writing(row) and _is_grain(row):
             continue
@@ -122,6 +125,13 @@ def _is_clear(reading: Reading) -> bool:
 def _is_writing(row: list[Reading]) -> bool:
     """Whether a row is more than what PageNet sees at times in a texture: faint, and not much like any digit."""
     return bool(np.mean([reading.glyph.score + reading.prediction.confidence for reading in row]) >= MIN_EVIDENCE)
+
+
+def _without_edges(row: list[Reading]) -> list[Reading]:
+    """A row without what is far higher than its other digits: the edge of a page, or a shadow along it."""
+    heights = [reading.glyph.box[3] - reading.glyph.box[1] for reading in row]
+    highest = MAX_HEIGHT * float(np.median(heights))
+    return [reading for reading, height in zip(row, heights, strict=True) if height <= highest]
 
 
 def _is_grain(row: list[Reading]) -> bool:
