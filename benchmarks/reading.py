@@ -229,17 +229,21 @@ def measure_numbers(recognizer: Any, folder: Path) -> dict[str, Any]:
                 silent.append(row["file"])
             continue
         right += 1
-        image = Image.open(folder / row["file"])
-        image = image.convert("RGBA").convert("RGB") if image.mode in ("P", "LA", "RGBA") else image.convert("RGB")
-        for degrees in TURNS:
-            fill = tuple(int(value) for value in np.median(np.asarray(image).reshape(-1, 3), axis=0))
-            picture = image.rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=fill)
+        for picture in turn(Image.open(folder / row["file"])):
             turned += list(recognizer.read_number(picture).rows) == wanted
             turned_count += 1
     return {
         "right": right, "pictures": len(table), "rows_right": rows, "rows": row_count, "sure_and_wrong": silent,
         "turned_right": turned, "turned": turned_count, "wrong": wrong,
     }  # fmt: skip
+
+
+def turn(image: Image.Image) -> Iterator[Image.Image]:
+    """A picture turned by TURNS, what is new beside it filled with its usual colour."""
+    image = image.convert("RGBA").convert("RGB") if image.mode in ("P", "LA", "RGBA") else image.convert("RGB")
+    fill = tuple(int(value) for value in np.median(np.asarray(image).reshape(-1, 3), axis=0))
+    for degrees in TURNS:
+        yield image.rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=fill)
 
 
 def measure_others(recognizer: Any, folder: Path) -> dict[str, Any]:

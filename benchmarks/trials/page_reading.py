@@ -4,17 +4,20 @@
 
 The pages are synthetic, of MNIST's validation digits, with pairs of them that touch; DIR holds strangers' pictures, as
 benchmarks.reading takes them. The record is results/trials/page_reading.json; docs/experiments.md tells it. It takes
-half an hour with one thread.
+an hour with one thread.
 """
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from benchmarks import reading
 from digit_recognizer.cli.parser import Parser, run_main
 
-PAGE_SEED, PAGES, PAIRS = 5_000_000, 2500, 400
+PAGE_SEED, PAGES, PAIRS, EMPTY = 5_000_000, 2500, 400, 300
 # A constant of recognition.page_reading or page_reader.detection, and the values that are tried.
 CHANGES = {
     "WEIGHT": (0, 0.2, 0.35, 0.65, 1),
@@ -23,6 +26,8 @@ CHANGES = {
     "MIN_CONFIRMED": (0.98,),
     "MIN_EVIDENCE": (1, 1.3),
     "MAX_OTHER": (0.6,),
+    "MAX_HEIGHT": (2, 4, math.inf),
+    "MIN_TRACE_AT_EDGE": (0.15, 0.35, 0.6),
 }
 
 
@@ -59,17 +64,25 @@ def main() -> None:
 
 def _pictures(source: Any, folder: Path | None) -> dict[str, list[tuple[Any, list[str]]]]:
     """By kind, pages and the rows that are on them."""
+    from digit_recognizer.data import pages
     from digit_recognizer.page_reader import measurement
     from digit_recognizer.preprocessing.page import analyze
 
     kinds = {
         "synthetic pages": list(measurement.readable_pages(source, PAGE_SEED, range(PAGES))),
         "touching pairs": [(pair.image, [pair.text]) for pair in reading.make_pairs(source, PAIRS)],
+        "empty paper": [
+            (pages.make_page(source, PAGE_SEED + 1, index, reading.EMPTY_SIDE, empty=True).image, [])
+            for index in range(EMPTY)
+        ],
     }
     if folder is not None:
         for kind, table in (("numbers", "multi.csv"), ("single digits", "digits.csv")):
             rows = csv.DictReader((folder / table).read_text(encoding="utf-8").splitlines())
             kinds[kind] = [(folder / row["file"], row["label"].split("/")) for row in rows]
+        kinds["turned numbers"] = [
+            (picture, rows) for path, rows in kinds["numbers"] for picture in reading.turn(Image.open(path))
+        ]
         kinds["without a digit"] = [
             (folder / row["file"], [])
             for row in csv.DictReader((folder / "nondigits.csv").read_text(encoding="utf-8").splitlines())
@@ -78,7 +91,10 @@ def _pictures(source: Any, folder: Path | None) -> dict[str, list[tuple[Any, lis
 
 
 def _count(recognizer: Any, kinds: dict[str, list[tuple[Any, list[str]]]]) -> dict[str, str]:
-    """How many pages of each kind are read exactly, of how many; for numbers, rows as well."""
+    """How many pages of each kind are read exactly, of how many; for numbers, rows as well.
+
+    Empty paper and single digits are read in both ways, by read_number and as one digit by predict.
+    """
     counts = {}
     for kind, pages in kinds.items():
         read = [(list(recognizer.read_number(page).rows), rows) for page, rows in pages]
@@ -86,6 +102,10 @@ def _count(recognizer: Any, kinds: dict[str, list[tuple[Any, list[str]]]]) -> di
         if kind == "numbers":
             right = sum(row in got for got, rows in read for row in rows)
             counts["rows"] = f"{right} of {sum(len(rows) for _, rows in read)}"
+        if kind in ("empty paper", "single digits"):
+            one = [(recognizer.predict(page).digit, rows) for page, rows in pages]
+            right = sum(([] if digit is None else [str(digit)]) == rows for digit, rows in one)
+            counts[f"{kind}, by predict"] = f"{right} of {len(one)}"
     return counts
 
 
