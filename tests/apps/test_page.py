@@ -263,6 +263,6 @@ def test_what_the_server_cannot_do_is_one_line(monkeypatch, tmp_path):
         server.run(0)
     with pytest.raises(UserError, match=r"there is no folder .*absent; give --models"):
         server.run(models=str(tmp_path / "absent"))
-    monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(server.packages.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"streamlit is not installed; .* pip install .\.\[apps\]"):
         server.run()

@@ -350,7 +350,7 @@ def test_a_hand_that_cannot_be_learned_gets_one_line_and_the_old_network_reads_o
     window.update_buttons()
     click(window, layout.learn_button)
     wait_until(window, lambda: window.hand.thread is None)
-    assert "there are 0 pictures to learn from" in status(window)
+    assert "too few pictures to learn from: 0" in status(window)
 
     def without_pytorch(thread):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")

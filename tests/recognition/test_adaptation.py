@@ -69,6 +69,19 @@ def test_without_mnist_it_learns_too_and_keeps_the_calibration(shipped, embedded
     assert adapted.recipe == dataclasses.replace(shipped.recipe, name="cnn_handwriting_adapted")
 
 
+def test_a_network_without_calibration_learns_and_refuses_nothing_still(monkeypatch):
+    monkeypatch.setattr(last_layer, "STEPS", 3)
+    features, labels = torch.rand(40, 5, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 10
+    own = last_layer.OwnFeatures(features, features[None], labels)
+    others = last_layer.OthersFeatures(features, (features, features, labels), features, features)
+    old = last_layer.Reader(torch.nn.Linear(5, 10), None)
+    new = last_layer.learn(old, own, others, 0.0, torch.arange(40))
+    assert new.calibration is None and bool(new.accepts(features).all())
+    calibrated_old = old._replace(calibration={"temperature": 1.0, "rejection_threshold": 0.5})
+    new = last_layer.learn(calibrated_old, own, others, 0.0, torch.arange(40))
+    assert "rejection_rate" in new.calibration and new.calibration != calibrated_old.calibration
+
+
 @pytest.mark.usefixtures("quick")
 def test_the_same_digits_teach_the_same_weights_and_leave_the_old_ones(shipped, embedded, monkeypatch):
     monkeypatch.setattr(last_layer, "STEPS", 10)

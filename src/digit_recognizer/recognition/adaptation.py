@@ -251,7 +251,7 @@ def validate(own: Split) -> None:
     """Raise UserError where there is too little to learn from."""
     if len(own.labels) < MIN_PICTURES:
         raise UserError(
-            f"there are {len(own.labels)} pictures to learn from, and {MIN_PICTURES} are the least; "
+            f"too few pictures to learn from: {len(own.labels)}, and {MIN_PICTURES} are the least; "
             f"draw {FEW} of each digit that is misread"
         )
     if len(digits := own.labels.unique()) < 2:
