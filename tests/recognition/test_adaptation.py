@@ -141,6 +141,8 @@ def test_worse_is_below_the_interval_of_before():
     before, few, many = (torch.arange(1000) < count for count in (980, 970, 969))
     assert not Comparison.of("", before, few).is_worse and Comparison.of("", before, many).is_worse
     assert not Comparison.of("", many, before).is_worse and not Comparison.of("", before, before).is_worse
+    none = torch.zeros(2000, dtype=torch.bool)
+    assert not Comparison.of("", none, none).is_worse
 
 
 def test_every_network_of_ours_has_a_last_layer(shipped):

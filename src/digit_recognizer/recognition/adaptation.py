@@ -61,7 +61,8 @@ class Comparison:
     @property
     def is_worse(self) -> bool:
         """Whether the new network is worse by more than chance: below the 95 % interval of the old one's fraction."""
-        return self.after / self.total < evaluation.wilson_interval(self.before, self.total)[0]
+        lowest, _ = evaluation.wilson_interval(self.before, self.total)
+        return self.after < self.before and self.after / self.total < lowest  # which is 1e-19 for 0 of 2,000
 
 
 class Suspect(NamedTuple):
