@@ -340,6 +340,7 @@ def test_a_hand_is_learned_read_at_once_kept_and_forgotten(window, tmp_path, mon
 
     click(window, layout.forget_button)
     assert "Forgotten" in status(window) and window.recognizer is shipped and not hand.network.exists()
+    assert layout.training_label.cget("text") == "Your hand is forgotten"
     assert layout.forget_button.instate(["disabled"]) and len(list(hand.folder.iterdir())) == 20
 
 
