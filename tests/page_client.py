@@ -108,15 +108,15 @@ class Visitor:
     """One session of the page, used by `async with`.
 
     elements: what the page shows, in order, with the protocol's name of their kind. session: its identifier.
-    requests: how many were sent, over HTTP and over the session's socket. files: the uploaded ones: where they went,
-    their names, their sizes in bytes.
+    states: of the widgets that it shows, as far as the visitor has used them. requests: how many were sent, over HTTP
+    and over the session's socket. files: the uploaded ones: where they went, their names, their sizes in bytes.
     """
 
     def __init__(self, port: int) -> None:
         self.port, self.requests = port, 0
         self.elements: list[tuple[str, Any]] = []
         self.session = ""
-        self._states: dict[str, WidgetState] = {}
+        self.states: dict[str, WidgetState] = {}
         self.files: list[tuple[FileURLs, str, int]] = []
 
     async def __aenter__(self) -> "Visitor":
@@ -148,11 +148,11 @@ class Visitor:
 
     async def run(self, *states: WidgetState) -> None:
         """Send all widgets' states, these among them, and receive what the page shows; triggers are sent once."""
-        self._states |= {state.id: state for state in states}
+        self.states |= {state.id: state for state in states}
         message = BackMsg()
-        message.rerun_script.widget_states.widgets.extend(self._states.values())
+        message.rerun_script.widget_states.widgets.extend(self.states.values())
         await self._send(message)
-        self._states = {name: state for name, state in self._states.items() if not state.HasField("trigger_value")}
+        self.states = {name: state for name, state in self.states.items() if not state.HasField("trigger_value")}
         shown: dict[tuple[int, ...], Any] = {}
         while True:
             message = await self._receive()
@@ -165,6 +165,8 @@ class Visitor:
                 break
         kinds = [(element.WhichOneof("type"), element) for _, element in sorted(shown.items(), key=lambda one: one[0])]
         self.elements = [(kind, getattr(element, kind)) for kind, element in kinds]
+        shown_ids = {getattr(element, "id", None) for _, element in self.elements}
+        self.states = {name: state for name, state in self.states.items() if name in shown_ids}  # as a browser does
 
     async def choose(self, label: str, value: str) -> None:
         """Choose in the radio buttons or the list of that label; any string may be sent."""

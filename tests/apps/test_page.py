@@ -5,9 +5,12 @@ import io
 import os
 import re
 import socket
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
+import joblib
 import pytest
 import skimage.data
 import streamlit as st
@@ -20,6 +23,7 @@ from digit_recognizer import checkpoints
 from digit_recognizer.apps.web import model_list, page, reading, server
 from digit_recognizer.preprocessing import image_io
 from digit_recognizer.recognition import table
+from digit_recognizer.recognition.prediction import Prediction
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 
@@ -217,6 +221,27 @@ def test_a_prediction_computes_with_one_thread(app, tmp_path, trained, small_rec
     torch.set_num_threads(1)
 
 
+def test_no_more_pictures_are_read_at_once_than_there_are_cores():
+    cores, at_once, most = joblib.cpu_count(), 0, 0
+    lock, blank = threading.Lock(), Recognizer().predict(Image.new("L", (28, 28), 255))
+
+    def predict(_) -> Prediction:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.05)  # without the limit, all visitors would be here at once
+        with lock:
+            at_once -= 1
+        return blank
+
+    visitors = 4 * cores
+    with ThreadPoolExecutor(visitors) as threads:
+        answers = threads.map(lambda _: reading.read(mock.Mock(predict=predict), picture("7")), range(visitors))
+        assert [answer.reason for answer in answers] == ["blank"] * visitors
+    assert most <= cores
+
+
 def test_a_cat_is_refused(trained):
     """As one digit it is none; as a number its whiskers may be 1s, of which nobody is sure."""
     read = reading.read(Recognizer(trained[0], rejection_threshold=1000), skimage.data.chelsea())
@@ -238,6 +263,6 @@ def test_what_the_server_cannot_do_is_one_line(monkeypatch, tmp_path):
         server.run(0)
     with pytest.raises(UserError, match=r"there is no folder .*absent; give --models"):
         server.run(models=str(tmp_path / "absent"))
-    monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(server.packages.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"streamlit is not installed; .* pip install .\.\[apps\]"):
         server.run()

@@ -2,12 +2,14 @@
 
 import asyncio
 import re
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from page_client import Visitor, picture
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 SIZES = {"desk": {"width": 1200, "height": 1000}, "telephone": {"width": 390, "height": 844}}
 PATIENCE = 60_000  # milliseconds; the first visit imports torch, perhaps beside a busy process
@@ -161,17 +163,28 @@ def test_the_visitors_of_other_tests_send_and_see_what_a_browser_does(tabs, serv
     uploaded = answer(tab)
     draw_a_seven(tab)
     drawn = answer(tab)
+    tab.get_by_role("button", name="Clear").click()
+    tab.get_by_text("Nothing is drawn yet").wait_for()
+    draw_a_seven(tab)
+    assert answer(tab) == drawn
     messages = [BackMsg.FromString(frame) for frame in sent]
-    states = [state for message in messages for state in message.rerun_script.widget_states.widgets]
-    drawing = [state.json_value for state in states if "image/png" in state.json_value][-1]
+    states = [drawings(message.rerun_script.widget_states.widgets) for message in messages]
+    ((drawing,),) = states[-1:]  # that of the first sheet is not sent any more
 
-    async def the_same() -> tuple[str, str]:
+    async def the_same() -> tuple[str, str, list[str]]:
         async with Visitor(server.port) as visitor:
             await visitor.upload(("seven.png", picture("7")))
             uploaded = visitor.said
             await visitor.choose("Where does the picture come from?", "Draw")
             await visitor.send_drawing(drawing)
-            return uploaded, visitor.said
+            await visitor.press("Clear")
+            await visitor.send_drawing(drawing)
+            return uploaded, visitor.said, drawings(visitor.states.values())
 
     with ThreadPoolExecutor(1) as elsewhere:  # playwright keeps this thread's loop
-        assert elsewhere.submit(asyncio.run, the_same()).result() == (uploaded, drawn)
+        assert elsewhere.submit(asyncio.run, the_same()).result() == (uploaded, drawn, [drawing])
+
+
+def drawings(states: Iterable[WidgetState]) -> list[str]:
+    """What is drawn, of the states of a page's widgets."""
+    return [state.json_value for state in states if "image/png" in state.json_value]

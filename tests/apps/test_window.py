@@ -340,6 +340,7 @@ def test_a_hand_is_learned_read_at_once_kept_and_forgotten(window, tmp_path, mon
 
     click(window, layout.forget_button)
     assert "Forgotten" in status(window) and window.recognizer is shipped and not hand.network.exists()
+    assert layout.training_label.cget("text") == "Your hand is forgotten"
     assert layout.forget_button.instate(["disabled"]) and len(list(hand.folder.iterdir())) == 20
 
 
@@ -350,7 +351,7 @@ def test_a_hand_that_cannot_be_learned_gets_one_line_and_the_old_network_reads_o
     window.update_buttons()
     click(window, layout.learn_button)
     wait_until(window, lambda: window.hand.thread is None)
-    assert "there are 0 pictures to learn from" in status(window)
+    assert "too few pictures to learn from: 0" in status(window)
 
     def without_pytorch(thread):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")

@@ -41,7 +41,7 @@ def test_a_folder_becomes_a_network_that_reads(tmp_path, command):
         ([], "there are no pictures in"),
         (["a.png", "b.png"], "has no label; begin the names with the digit"),
         (["7_a.png", "b.png"], "b.png has no label"),
-        (["1_a.png", "7_a.png", "7_b.png"], "3 pictures to learn from, and 10 are the least"),
+        (["1_a.png", "7_a.png", "7_b.png"], "too few pictures to learn from: 3, and 10 are the least"),
         ([f"7_{number}.png" for number in range(12)], "all 12 pictures are labelled 7"),
     ],
 )

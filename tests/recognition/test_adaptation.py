@@ -69,6 +69,19 @@ def test_without_mnist_it_learns_too_and_keeps_the_calibration(shipped, embedded
     assert adapted.recipe == dataclasses.replace(shipped.recipe, name="cnn_handwriting_adapted")
 
 
+def test_a_network_without_calibration_learns_and_refuses_nothing_still(monkeypatch):
+    monkeypatch.setattr(last_layer, "STEPS", 3)
+    features, labels = torch.rand(40, 5, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 10
+    own = last_layer.OwnFeatures(features, features[None], labels)
+    others = last_layer.OthersFeatures(features, (features, features, labels), features, features)
+    old = last_layer.Reader(torch.nn.Linear(5, 10), None)
+    new = last_layer.learn(old, own, others, 0.0, torch.arange(40))
+    assert new.calibration is None and bool(new.accepts(features).all())
+    calibrated_old = old._replace(calibration={"temperature": 1.0, "rejection_threshold": 0.5})
+    new = last_layer.learn(calibrated_old, own, others, 0.0, torch.arange(40))
+    assert "rejection_rate" in new.calibration and new.calibration != calibrated_old.calibration
+
+
 @pytest.mark.usefixtures("quick")
 def test_the_same_digits_teach_the_same_weights_and_leave_the_old_ones(shipped, embedded, monkeypatch):
     monkeypatch.setattr(last_layer, "STEPS", 10)
@@ -128,6 +141,8 @@ def test_worse_is_below_the_interval_of_before():
     before, few, many = (torch.arange(1000) < count for count in (980, 970, 969))
     assert not Comparison.of("", before, few).is_worse and Comparison.of("", before, many).is_worse
     assert not Comparison.of("", many, before).is_worse and not Comparison.of("", before, before).is_worse
+    none = torch.zeros(2000, dtype=torch.bool)
+    assert not Comparison.of("", none, none).is_worse
 
 
 def test_every_network_of_ours_has_a_last_layer(shipped):

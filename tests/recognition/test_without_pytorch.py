@@ -78,6 +78,7 @@ def test_a_command_that_needs_more_says_which_package_and_how_to_get_it(argument
     status, out, err = without_extras(*given)
     assert (status, out) == (2, "") and err.count("\n") == 1
     assert f"{package} is not installed" in err and f"pip install '.[{extra}]'" in err
+    assert not (tmp_path / "figures").exists()
 
 
 @pytest.mark.parametrize("flags", [(), ("--number",)])

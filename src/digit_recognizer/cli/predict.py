@@ -14,7 +14,7 @@ from digit_recognizer.cli.labelled_files import Labelled
 from digit_recognizer.cli.parser import fail
 from digit_recognizer.recognition import table
 from digit_recognizer.recognition.table import Row
-from digit_recognizer.runtime import files
+from digit_recognizer.runtime import files, packages
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import one_line
 
@@ -40,6 +40,7 @@ def run(
     if resume and csv is None:
         raise UserError("--resume goes on with the table of --csv FILE; name that file")
     if request.show is not None:
+        packages.require("matplotlib")
         files.check_writable(request.show)
     if (workers, backend, scheduler) != (None, None, None):
         from digit_recognizer.study import executors

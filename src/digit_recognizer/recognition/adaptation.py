@@ -61,7 +61,8 @@ class Comparison:
     @property
     def is_worse(self) -> bool:
         """Whether the new network is worse by more than chance: below the 95 % interval of the old one's fraction."""
-        return self.after / self.total < evaluation.wilson_interval(self.before, self.total)[0]
+        lowest, _ = evaluation.wilson_interval(self.before, self.total)
+        return self.after < self.before and self.after / self.total < lowest  # which is 1e-19 for 0 of 2,000
 
 
 class Suspect(NamedTuple):
@@ -251,7 +252,7 @@ def validate(own: Split) -> None:
     """Raise UserError where there is too little to learn from."""
     if len(own.labels) < MIN_PICTURES:
         raise UserError(
-            f"there are {len(own.labels)} pictures to learn from, and {MIN_PICTURES} are the least; "
+            f"too few pictures to learn from: {len(own.labels)}, and {MIN_PICTURES} are the least; "
             f"draw {FEW} of each digit that is misread"
         )
     if len(digits := own.labels.unique()) < 2:

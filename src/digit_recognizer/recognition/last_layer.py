@@ -170,7 +170,10 @@ def learn(
     indices: Tensor,
     step: Callable[[], None] = do_nothing,
 ) -> Reader:
-    """A last layer, trained on from the old one with one's own digits of these indices, and its calibration."""
+    """A last layer, trained on from the old one with one's own digits of these indices, and its calibration.
+
+    An old network without calibration refuses nothing, and nor does the new one: else it would accept fewer digits.
+    """
     generator = torch.Generator().manual_seed(0)
     head = copy.deepcopy(old.head)
     targets = old.logits(others.beside).softmax(1)
@@ -193,7 +196,7 @@ def learn(
         loss.backward()
         optimizer.step()
     new = Reader(head, old.calibration)
-    if others.validation is None:
+    if others.validation is None or old.calibration is None:
         return new
     augmented, plain, labels = others.validation
     return new._replace(calibration=calibration.fit(new.logits(augmented), labels, new.logits(plain)))

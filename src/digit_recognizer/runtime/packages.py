@@ -1,5 +1,7 @@
 """Which optional packages a missing module belongs to, in one line."""
 
+import importlib.util
+
 from digit_recognizer.runtime.errors import UserError
 
 # Of pyproject.toml, by the module that is imported.
@@ -9,6 +11,13 @@ EXTRAS = {
     "export": ("onnx", "onnxscript", "safetensors"),
     "cluster": ("dask", "distributed"),
 }
+
+
+def require(*modules: str) -> None:
+    """Raise UserError where one of these modules is not installed; nothing is imported."""
+    for name in modules:
+        if importlib.util.find_spec(name) is None:
+            raise missing_package(ModuleNotFoundError(name=name))
 
 
 def missing_package(error: ImportError) -> UserError:

@@ -3,13 +3,19 @@
 Independent of Streamlit.
 """
 
+import threading
 from typing import Any, NamedTuple
+
+import joblib
 
 from digit_recognizer.preprocessing.page import Page, analyze
 from digit_recognizer.recognition import table
 from digit_recognizer.recognition.prediction import UNLIKE, Number, Prediction
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
+
+# Each visitor has a thread. More readings at once than cores would not be quicker, and all would need their memory.
+_free_cores = threading.BoundedSemaphore(joblib.cpu_count())
 
 
 class Answer(NamedTuple):
@@ -49,15 +55,16 @@ class Answer(NamedTuple):
 
 
 def read(recognizer: Recognizer, source: Any, as_number: bool = False) -> Answer:
-    """Read one digit; a number where as_number is set or several digits are found.
+    """Read one digit; a number where as_number is set or several digits are found. Waits for a free core.
 
     source: a file, bytes, an image or an array. Raises UserError where it is not an image.
     """
-    page = analyze(source)
-    prediction = recognizer.predict(page)
-    if prediction.reason == "blank" or not (as_number or prediction.reason == "several digits"):
-        return Answer(page, prediction, None, prediction.reason)
-    number = recognizer.read_number(page)
+    with _free_cores:
+        page = analyze(source)
+        prediction = recognizer.predict(page)
+        if prediction.reason == "blank" or not (as_number or prediction.reason == "several digits"):
+            return Answer(page, prediction, None, prediction.reason)
+        number = recognizer.read_number(page)
     digits = sum(one.digit is not None for one in number.predictions)
     # Among the many shapes of a photograph, such as a cat's whiskers, a few may pass for digits.
     return Answer(page, prediction, number, None if 2 * digits > len(number.predictions) else UNLIKE)

@@ -2,14 +2,13 @@
 
 import contextlib
 import ctypes
-import importlib.util
 import os
 import socket
 from pathlib import Path
 
 from digit_recognizer.apps.web import model_list
+from digit_recognizer.runtime import packages
 from digit_recognizer.runtime.errors import UserError
-from digit_recognizer.runtime.packages import EXTRAS, missing_package
 
 DEFAULT_PORT = 8501
 MAX_FILE_MB = 20  # of an uploaded picture
@@ -41,9 +40,7 @@ def run(port: int | None = None, models: str | None = None) -> None:
     folder = Path(models or ".")
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give --models the folder with your models")
-    for name in EXTRAS["apps"]:
-        if importlib.util.find_spec(name) is None:
-            raise missing_package(ModuleNotFoundError(name=name))
+    packages.require(*packages.EXTRAS["apps"])
     port = DEFAULT_PORT if port is None else port
     _check_port(port)
     os.environ[model_list.FOLDER_VARIABLE] = str(folder.resolve())

@@ -161,6 +161,7 @@ class HandControl(BackgroundControl):
             raise UserError(f"{self.network} cannot be deleted: {error.strerror}") from error
         self.window.use_recognizer(*self.window.first)
         self.window.update_buttons()
+        self.window.layout.training_label.configure(text="Your hand is forgotten")
         self.window.layout.set_status(
             f"Forgotten: the network from before reads again. Your drawings stay in {self.folder}"
         )

@@ -23,6 +23,7 @@ MAX_DELAY = 0.08  # seconds after which it is no longer restarted; a prediction,
 REST = 250  # milliseconds without a movement after which the page reader has its say, which takes longer
 REASONS = {BLANK: "Nothing to read here", SEVERAL: "Several digits…"}
 HINT = "Draw a digit with the mouse.   Enter: predict   Escape: clear   Ctrl-Z: undo"
+MODEL_PATTERNS: str | tuple[str, ...] = ("*.pth", "*.onnx", "*.safetensors")
 IMAGE_PATTERNS: str | tuple[str, ...] = ("*.png", "*.jpg", "*.jpeg", "*.gif", "*.bmp", "*.tif", "*.tiff", "*.webp")
 
 
@@ -212,7 +213,7 @@ class Window:
 
     def load_model(self) -> None:
         """Ask for a model file and read with its network from now on."""
-        types = [("Models", "*.pth"), ("All files", "*")]
+        types = [("Models", MODEL_PATTERNS), ("All files", "*")]
         if path := filedialog.askopenfilename(parent=self.root, title="Load model", filetypes=types):
             self.use_recognizer(Recognizer.load(path), shorten(Path(path).name))
             self.layout.set_status(f"Loaded {path}")
