@@ -91,7 +91,7 @@ def count_thirds(members: dict[str, dict[int, Any]], names: Iterable[str], label
 
 
 def count_study(folder: Path, temperature: float, labels: Any) -> dict[str, Any]:
-    """Wrong predictions and loss of the test digits by each seed, and by all together."""
+    """Wrong predictions and loss of the test digits by each seed, and by all together; and those wrong by every seed."""
     import numpy as np
     import torch
 
@@ -101,7 +101,9 @@ def count_study(folder: Path, temperature: float, labels: Any) -> dict[str, Any]
     members = [(each / temperature).softmax(1) for each in logits]
     alone = [score(each, labels) for each in members]
     together = score(sum(members) / len(members), labels)
+    by_all = torch.stack([each.argmax(1) != labels for each in members]).all(0)
     return {
+        "wrong_by_all": int(by_all.sum()),
         "wrong": [wrong for wrong, _ in alone],
         "loss": [loss for _, loss in alone],
         "together": {"wrong": together[0], "loss": together[1]},

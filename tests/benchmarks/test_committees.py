@@ -50,4 +50,4 @@ def test_members_of_a_committee_correct_each_other(mnist, monkeypatch, capsys, t
     assert (first["members"], first["alone"], both["members"], both["alone"]) == (2, 3, 4, 3)
     assert both["together"] == 0 and both["loss_together"] < both["loss_alone"]
     test = found["test"]["made_up"]
-    assert test["together"]["wrong"] == 0 and test["together"]["loss"] < min(test["loss"])
+    assert test["wrong_by_all"] == 0 and test["together"]["wrong"] == 0 and test["together"]["loss"] < min(test["loss"])

@@ -171,7 +171,7 @@ def test_what_is_unreadable_stays_so_when_a_run_goes_on(folder, tmp_path, comman
     first, again = (command("predict", folder, "--csv", tmp_path / "a.csv", "--resume") for _ in range(2))
     assert first[0] == again[0] == 1
     assert first[1].splitlines()[26:] == again[1].splitlines()
-    assert "2 rejected" in again[1] and "5 could not be read: 5_broken.png" in again[1]
+    assert "2 rejected" in again[1] and "1 could not be read: 5_broken.png" in again[1]
 
 
 def test_a_folder_that_changes_costs_a_line_each_and_what_appears_is_read_next_time(folder, tmp_path, command):

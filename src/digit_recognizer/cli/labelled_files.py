@@ -106,10 +106,11 @@ def report(answers: Sequence[tuple[Labelled, str | None]]) -> list[str]:
     rejected = sum(read is None for _, read in answers)
     without_digit = f", {rejected} rejected" if rejected else ""
     lines = [f"{correct} of {len(answers)} right: {correct / len(answers):.2%}{without_digit}"]
+    if unreadable := [labelled.path.name for labelled, read in answers if read == UNREADABLE]:
+        lines.append(f"{len(unreadable)} could not be read: {', '.join(unreadable)}")
     mistakes: dict[tuple[str, str], list[str]] = {}
     for labelled, read in answers:
-        if labelled.label != read:
-            mistake = "could not be read" if read == UNREADABLE else f"read as {read or 'no digit'}"
-            mistakes.setdefault((str(labelled.label), mistake), []).append(labelled.path.name)
-    lines += [f"{label} {mistake}: {', '.join(names)}" for (label, mistake), names in sorted(mistakes.items())]
+        if read not in (labelled.label, UNREADABLE):
+            mistakes.setdefault((str(labelled.label), read or "no digit"), []).append(labelled.path.name)
+    lines += [f"{label} read as {read}: {', '.join(names)}" for (label, read), names in sorted(mistakes.items())]
     return lines
