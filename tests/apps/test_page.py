@@ -203,7 +203,7 @@ def test_a_file_that_is_not_a_model_or_has_gone_is_one_line(app, tmp_path):
     path = tmp_path / "mnist_model.pth"
     path.write_bytes(b"no network")
     (line,) = lines(app.run().error)
-    assert "mnist_model.pth is not a model file" in line and "Choose another network" in line and not app.exception
+    assert "mnist_model.pth is not a model file" in line and "choose another network" in line and not app.exception
     path.unlink()
     assert not app.run().exception
     app.selectbox[0].set_value(model_list.SHIPPED).run()

@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -525,6 +526,35 @@ def test_nothing_is_clipped_on_small_and_scaled_screens(size, dots_per_inch, scr
             if widget.winfo_class() in ("TLabel", "TButton", "TScale"):  # a canvas takes the space that is left
                 assert widget.winfo_width() >= widget.winfo_reqwidth(), widget
                 assert widget.winfo_height() >= widget.winfo_reqheight(), widget
+
+
+def test_ctrl_c_ends_a_window_in_which_nothing_happens(usual_screen, tmp_path):
+    program = """if True:
+        from digit_recognizer.apps import window
+        from digit_recognizer.cli.parser import run_main
+
+        open_window = window.open_window
+
+        def open_idle(*given):
+            opened = open_window(*given)
+            opened.layout.forget_button.focus_force()  # in the canvas a cursor blinks, which wakes Tk
+            opened.root.after(500, lambda: print("idle", flush=True))
+            return opened
+
+        window.open_window = open_idle
+        run_main(window.run)
+    """
+    environment = {**os.environ, "DISPLAY": usual_screen, "XDG_DATA_HOME": str(tmp_path)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, **pipes) as process:
+        assert process.stdout.readline() == "idle\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(PATIENCE) == 130
+        finally:
+            process.kill()
+        assert process.stderr.read() == "\nstopped by Ctrl-C; no file is left half-written\n"
 
 
 def test_what_keeps_the_window_from_opening_is_one_line(monkeypatch, tmp_path, request):

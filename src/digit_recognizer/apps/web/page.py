@@ -134,7 +134,7 @@ def _get_recognizer(path: Path | None) -> "Recognizer | None":
         return _load_recognizer(path, model_list.identity(path))
     except (UserError, OSError) as error:
         reason = str(error).replace(f"{path.parent}{os.sep}", "") if path else str(error)  # visitors get no paths
-        st.error(escape_markdown(f"{reason}. Choose another network under Options: one that this project saved."))
+        st.error(escape_markdown(f"{reason}; choose another network under Options, one that this project saved."))
         return None
 
 

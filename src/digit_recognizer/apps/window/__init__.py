@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING
 from digit_recognizer.runtime.errors import UserError
 
 if TYPE_CHECKING:
+    import tkinter
+
     from digit_recognizer.apps.window.window import Window
 
+LOOK_INTERVAL = 200  # milliseconds
 _INSTEAD = "use the page instead: digits serve"
 
 
@@ -27,7 +30,14 @@ def run(model: str | None = None, data_dir: str | None = None) -> None:
     model: a model file, by default the network of the package; data_dir: where MNIST/raw lies, for training.
     Raises UserError without a display, without tkinter or without such a model.
     """
-    open_window(model, data_dir).root.mainloop()
+    root = open_window(model, data_dir).root
+    _look_for_ctrl_c(root)
+    root.mainloop()
+
+
+def _look_for_ctrl_c(root: "tkinter.Tk") -> None:
+    """Wake Tk now and then: Python sees Ctrl-C only between its events, and an idle window has none."""
+    root.after(LOOK_INTERVAL, _look_for_ctrl_c, root)
 
 
 def open_window(model: str | None = None, data_dir: str | None = None) -> "Window":
