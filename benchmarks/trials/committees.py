@@ -91,7 +91,7 @@ def count_thirds(members: dict[str, dict[int, Any]], names: Iterable[str], label
 
 
 def count_study(folder: Path, temperature: float, labels: Any) -> dict[str, Any]:
-    """Wrong predictions and loss of the test digits by each seed and by all together, and how many all seeds get wrong."""
+    """Wrong predictions and loss of the test digits by each seed and by all together; wrong_by_all: by every seed."""
     import numpy as np
     import torch
 
