@@ -1,6 +1,7 @@
 """Fixtures of many tests: the digits, a small trained network, the digits command, and no way to the internet."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,13 @@ from digit_recognizer.recognition import page_reading
 from digit_recognizer.recognition.recognizer import Recognizer
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.study import record_store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> None:
+    """Ctrl-C reaches what the tests start: a shell has its background jobs ignore it, and theirs with them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
