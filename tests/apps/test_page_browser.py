@@ -55,12 +55,21 @@ def answer(page) -> str:
     return " ".join(page.locator(".answer").inner_text().split())
 
 
+def settled_sheet(page):
+    """The sheet to draw on, once it has stayed for a second: the page puts up others while it is built."""
+    for _ in range(30):
+        sheet = page.locator("canvas").last.element_handle()
+        page.wait_for_timeout(1000)
+        if sheet.evaluate("sheet => sheet.isConnected"):
+            sheet.scroll_into_view_if_needed()
+            return sheet
+    raise AssertionError("the sheet is put up again and again")
+
+
 def draw_a_seven(page) -> None:
     page.get_by_text("Draw", exact=True).click()
     page.get_by_text("Nothing is drawn yet").wait_for()
-    canvas = page.locator("canvas").last
-    canvas.scroll_into_view_if_needed()
-    left, top = (canvas.bounding_box()[side] for side in "xy")
+    left, top = (settled_sheet(page).bounding_box()[side] for side in "xy")
     page.mouse.move(left + 110, top + 40)
     page.mouse.down()
     for across, down in ((200, 40), (150, 200)):
