@@ -19,11 +19,8 @@ from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.device import choose_device
 
-TRAININGS = {
-    "cnn_in_seconds": 10,
-    "cnn_best": 5,
-    "cnn_best_wide": 5,
-}  # how often each recipe is trained, from seed 0 on
+# How often each recipe is trained, from seed 0 on.
+TRAININGS = {"cnn_in_seconds": 10, "cnn_best": 5, "cnn_best_wide": 5}
 PREDICTED = ("mlp_512_256_adam_5ep", "cnn_best", "cnn_best_wide")  # recipes whose predictions are timed
 WARM_UP = 10  # batches that are trained first: a card loads each kernel at its first use
 
@@ -34,7 +31,6 @@ def run(
     """Measure all on a device; print each part and save it as soon as it is there, the longest last.
 
     out/gpu.json holds the results by the device's name; those of other devices stay.
-
     rounds: epochs of the default recipe that are timed. quick: every part once, with few digits; nothing is saved.
     """
     if not quick:

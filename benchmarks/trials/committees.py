@@ -14,10 +14,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from digit_recognizer import data, evaluation, records
 from digit_recognizer.cli.parser import Parser, run_main
+from digit_recognizer.evaluation import Scores
+from digit_recognizer.runtime import provenance
+from digit_recognizer.study import cross_validation
 
 REPEATS = 2  # trainings of each variant on each third
 UNLIKE = ("cnn_best_wide", "half_wide_layers", "kernels_7")
+
+Members = dict[str, list[list[Tensor]]]  # of each variant, for each third: probabilities, float32 (n, 10)
 
 
 def main() -> None:
@@ -28,12 +38,6 @@ def main() -> None:
     parser.add_argument("--out", metavar="DIR", default="results", help="folder of the records (default: results)")
     parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST/raw")
     options = parser.parse_args()
-    import torch
-
-    from digit_recognizer import data, records
-    from digit_recognizer.runtime import provenance
-    from digit_recognizer.study import cross_validation
-
     torch.set_num_threads(1)
     out, digits = Path(options.out), data.load("mnist", options.data_dir)
     labels = [cross_validation.split_fold(digits.train, fold)[1].labels for fold in range(cross_validation.FOLDS)]
@@ -44,10 +48,9 @@ def main() -> None:
         if all("temperature" in each for each in result["trainings"])
     }
     members = read_members(Path(options.logits), temperatures)
-    complete = [name for name in temperatures if len(members[name]) == REPEATS * cross_validation.FOLDS]
-    thirds = {name: count_thirds(members, [name], labels) for name in complete}
-    for names in (UNLIKE, complete):
-        if names and set(names) <= set(complete):
+    thirds = {name: count_thirds(members, [name], labels) for name in members}
+    for names in (UNLIKE, tuple(members)):
+        if names and set(names) <= set(members):
             thirds[" + ".join(names)] = count_thirds(members, names, labels)
     result: dict[str, Any] = {"temperatures": temperatures, "thirds": thirds}
     result["test"] = {name: count_study(out / name, temperatures[name], digits.test.labels) for name in options.study}
@@ -55,67 +58,64 @@ def main() -> None:
     records.save(out / "trials" / "committees.json", result | {"made_with": provenance.collect(None)})
 
 
-def read_members(folder: Path, temperatures: dict[str, float]) -> dict[str, dict[int, Any]]:
-    """The probabilities of each variant's trainings by seed, float32 (n, 10): the first REPEATS on each third."""
-    import numpy as np
-    import torch
-
-    from digit_recognizer.study import cross_validation
-
-    seeds = [cross_validation.seed_of(fold, repeat) for repeat in range(REPEATS) for fold in range(3)]
-    found: dict[str, dict[int, Any]] = {}
+def read_members(folder: Path, temperatures: dict[str, float]) -> Members:
+    """The first REPEATS trainings on each third of the variants that have them all."""
+    members = {}
     for name, temperature in temperatures.items():
-        paths = {seed: folder / f"{name}-{seed}.npy" for seed in seeds}
-        found[name] = {
-            seed: (torch.from_numpy(np.load(path)).float() / temperature).softmax(1)
-            for seed, path in paths.items()
-            if path.exists()
-        }
-    return found
+        paths = [
+            [folder / f"{name}-{cross_validation.seed_of(fold, repeat)}.npy" for repeat in range(REPEATS)]
+            for fold in range(cross_validation.FOLDS)
+        ]
+        if all(path.exists() for of_fold in paths for path in of_fold):
+            members[name] = [[_probabilities(np.load(path), temperature) for path in of_fold] for of_fold in paths]
+    return members
 
 
-def count_thirds(members: dict[str, dict[int, Any]], names: Iterable[str], labels: list[Any]) -> dict[str, float]:
+def _probabilities(logits: np.ndarray, temperature: float) -> Tensor:
+    return (torch.from_numpy(logits).float() / temperature).softmax(1)
+
+
+def count_thirds(members: Members, names: Iterable[str], labels: list[Tensor]) -> dict[str, float]:
     """Wrong predictions of the 60,000 and the loss, of one member alone (the mean) and of all of these together."""
-    alone, together = [], []
-    for fold, truth in enumerate(labels):
-        of_fold = [each for name in names for seed, each in members[name].items() if (seed - 100) % 3 == fold]
-        alone.append([score(each, truth) for each in of_fold])
-        together.append(score(sum(of_fold) / len(of_fold), truth))
+    of_folds = [[each for name in names for each in members[name][fold]] for fold in range(len(labels))]
+    alone = [[score(each, truth) for each in of_fold] for of_fold, truth in zip(of_folds, labels, strict=True)]
+    together = [score(mean(of_fold), truth) for of_fold, truth in zip(of_folds, labels, strict=True)]
     return {
-        "members": len(alone[0]),
-        "alone": sum(statistics.mean(wrong for wrong, _ in each) for each in alone),
-        "together": sum(wrong for wrong, _ in together),
-        "loss_alone": statistics.mean(loss for each in alone for _, loss in each),
-        "loss_together": statistics.mean(loss for _, loss in together),
+        "members": len(of_folds[0]),
+        "alone": sum(statistics.mean(map(wrong, of_fold)) for of_fold in alone),
+        "together": sum(map(wrong, together)),
+        "loss_alone": statistics.mean(each.mean_loss for of_fold in alone for each in of_fold),
+        "loss_together": statistics.mean(each.mean_loss for each in together),
     }
 
 
-def count_study(folder: Path, temperature: float, labels: Any) -> dict[str, Any]:
+def count_study(folder: Path, temperature: float, labels: Tensor) -> dict[str, Any]:
     """Wrong predictions and loss of the test digits by each seed and by all together; wrong_by_all: by every seed."""
-    import numpy as np
-    import torch
-
-    paths = sorted(folder.glob("mnist-seed*.npy"))
-    tiny = torch.finfo(torch.float32).tiny
-    logits = [torch.from_numpy(np.load(path)).clamp(min=tiny).log() for path in paths]
-    members = [(each / temperature).softmax(1) for each in logits]
-    alone = [score(each, labels) for each in members]
-    together = score(sum(members) / len(members), labels)
-    by_all = torch.stack([each.argmax(1) != labels for each in members]).all(0)
+    tiny = np.finfo(np.float32).tiny
+    logits = [np.log(np.maximum(np.load(path), tiny)) for path in sorted(folder.glob("mnist-seed*.npy"))]
+    members = [_probabilities(each, temperature) for each in logits]
+    alone, together = [score(each, labels) for each in members], score(mean(members), labels)
     return {
-        "wrong_by_all": int(by_all.sum()),
-        "wrong": [wrong for wrong, _ in alone],
-        "loss": [loss for _, loss in alone],
-        "together": {"wrong": together[0], "loss": together[1]},
+        "wrong_by_all": int(torch.stack([each.argmax(1) != labels for each in members]).all(0).sum()),
+        "wrong": [wrong(each) for each in alone],
+        "loss": [each.mean_loss for each in alone],
+        "together": {"wrong": wrong(together), "loss": together.mean_loss},
     }
 
 
-def score(probabilities: Any, labels: Any) -> tuple[int, float]:
-    """Wrong predictions, and the mean negative log-likelihood."""
-    import torch
+def mean(members: list[Tensor]) -> Tensor:
+    """What a committee says: the mean of its members' probabilities."""
+    return torch.stack(members).mean(0)
 
-    chosen = probabilities[torch.arange(len(labels)), labels].clamp(min=torch.finfo(probabilities.dtype).tiny)
-    return int((probabilities.argmax(1) != labels).sum()), float(-chosen.log().mean())
+
+def score(probabilities: Tensor, labels: Tensor) -> Scores:
+    """Scores of probabilities, of which those that float32 rounds to zero count as the least it has."""
+    return evaluation.score(probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log(), labels)
+
+
+def wrong(scores: Scores) -> int:
+    """How many predictions were wrong."""
+    return scores.count - scores.correct
 
 
 if __name__ == "__main__":

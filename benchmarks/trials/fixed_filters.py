@@ -23,10 +23,11 @@ from benchmarks import harness, training_time
 from digit_recognizer import data, evaluation, models, recipes, training
 from digit_recognizer.cli.parser import Parser, positive, run_main
 from digit_recognizer.data import Digits, Split
-from digit_recognizer.data.digits import SPLIT_SEED
 from digit_recognizer.runtime.device import choose_device, training_precision
+from digit_recognizer.study import cross_validation
 
 RECIPE = recipes.get("cnn_in_seconds")
+NORMALIZE = models.Normalize(RECIPE.mean, RECIPE.std)
 SIZE, STRIDE, POOL = 6, 2, 2  # of the filters, as in the recipe's first layer
 PATCHES = 500  # digits from whose patches the filters are computed
 MIN_STD = 0.1  # of a patch; the others are paper
@@ -63,7 +64,7 @@ VARIANTS = {
 
 def find_filters(pixels: Tensor, variant: Variant) -> Tensor:
     """The filters: float32 (n, 1, SIZE, SIZE)."""
-    patches = F.unfold(normalize(pixels[:PATCHES]), SIZE, stride=STRIDE).transpose(1, 2).reshape(-1, SIZE * SIZE)
+    patches = F.unfold(NORMALIZE(pixels[:PATCHES]), SIZE, stride=STRIDE).transpose(1, 2).reshape(-1, SIZE * SIZE)
     patches = patches[patches.std(1) > MIN_STD]
     values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))  # in ascending order
     values, vectors = values.flip(0), vectors.flip(1)[:, : variant.filters]
@@ -71,16 +72,12 @@ def find_filters(pixels: Tensor, variant: Variant) -> Tensor:
     return (vectors / scale).T.reshape(-1, 1, SIZE, SIZE)
 
 
-def normalize(pixels: Tensor) -> Tensor:
-    return (pixels - RECIPE.mean) / RECIPE.std
-
-
 @torch.no_grad()
 def compute_maps(images: Tensor, filters: Tensor, dtype: torch.dtype) -> Tensor:
     """The pooled outputs of the filters with both signs: (n, 2 * filters, 6, 6), as the next layer takes them."""
     maps, starts = [], range(0, STRIDE * POOL, STRIDE)
     for part in images.split(1000):
-        pixels = normalize(data.to_pixels(part)).to(dtype)
+        pixels = NORMALIZE(data.to_pixels(part)).to(dtype)
         # One convolution for each place in a pooled square: their maxima are taken of whole tensors, side by side.
         outputs = [
             F.conv2d(pixels[:, :, top:, left:], filters.to(dtype), stride=STRIDE * POOL)
@@ -94,11 +91,12 @@ def compute_maps(images: Tensor, filters: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class Trained(NamedTuple):
-    """What a training gives, and the seconds of it."""
+    """What a training gives, its seconds, and those of them until the maps are computed."""
 
     model: nn.Module
     filters: Tensor
     seconds: float
+    seconds_of_maps: float
 
     def count_wrong(self, split: Split) -> int:
         """Wrong predictions."""
@@ -116,6 +114,7 @@ def train(split: Split, variant: Variant, seed: int) -> Trained:
     chosen = split.take(order)
     filters = find_filters(data.to_pixels(chosen.images[:PATCHES]), variant)
     maps = compute_maps(chosen.images, filters, dtype)
+    seconds_of_maps = time.perf_counter() - began
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = build(2 * variant.filters, *variant.widths)
@@ -132,7 +131,7 @@ def train(split: Split, variant: Variant, seed: int) -> Trained:
         model.zero_grad()
         loss.backward()
         optimizer.step()
-    return Trained(model.eval(), filters, time.perf_counter() - began)
+    return Trained(model.eval(), filters, time.perf_counter() - began, seconds_of_maps)
 
 
 def build(channels: int, second: int, third: int) -> nn.Module:
@@ -142,13 +141,6 @@ def build(channels: int, second: int, third: int) -> nn.Module:
         nn.Conv2d(second, third, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(third),
         nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(third * 9, 10),
     ).to(memory_format=torch.channels_last)  # fmt: skip
-
-
-def split_part(train: Split, part: int) -> tuple[Split, Split]:
-    """All training digits but a part of 5,000, and that part: a fixed random split."""
-    order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(SPLIT_SEED)).chunk(PARTS)
-    others = torch.cat([each for number, each in enumerate(order) if number != part])
-    return train.take(others), train.take(order[part])
 
 
 def count_ours(split: Split, held_out: Split, seed: int) -> int:
@@ -166,7 +158,7 @@ def main() -> None:
 
     choose_device("cpu", options.threads)
     digits = data.load("mnist", options.data_dir)
-    parts = [split_part(digits.train, part) for part in range(options.parts)]
+    parts = [cross_validation.split_fold(digits.train, part, PARTS)[:2] for part in range(options.parts)]
     count = sum(len(held_out.labels) for _, held_out in parts)
     wrong: dict[str, list[int]] = {RECIPE.name: [count_ours(*part, SEED + number) for number, part in enumerate(parts)]}
     print(f"{RECIPE.name}: {sum(wrong[RECIPE.name])} wrong of {count:,}", flush=True)
@@ -175,18 +167,21 @@ def main() -> None:
             train(split, variant, SEED + number).count_wrong(part) for number, (split, part) in enumerate(parts)
         ]
         print(f"{name}: {sum(wrong[name])} wrong of {count:,}", flush=True)
-    ours, fixed, accuracies = [], [], []
+    ours, fixed, maps, accuracies = [], [], [], []
     for seed in range(options.seeds):
         ours.append(training_time.time_training(RECIPE, digits, seed, options.threads))
         trained = train(digits.train, CHOSEN, seed)
         fixed.append(trained.seconds)
+        maps.append(trained.seconds_of_maps)
         accuracies.append(1 - trained.count_wrong(digits.test) / len(digits.test.labels))
     ratios = [mine / each["seconds"] for mine, each in zip(fixed, ours, strict=True)]
     print(f"test accuracy {statistics.mean(accuracies):.2%}, n = {len(accuracies)}")
     print(f"{RECIPE.name}: {harness.format_spread([each['seconds'] for each in ours])} s")
     print(f"fixed filters: {harness.format_spread(fixed)} s, {harness.format_spread(ratios)} times")
+    print(f"of these for the maps: {harness.format_spread(maps)} s")
     result: dict[str, Any] = {
-        "wrong": wrong, "of": count, "accuracies": accuracies, "seconds": fixed, "ratios": ratios,
+        "wrong": wrong, "of": count, "accuracies": accuracies, "seconds": fixed, "seconds_of_maps": maps,
+        "ratios": ratios,
         RECIPE.name: ours, "made_with": provenance.collect(models.build(RECIPE), RECIPE.precision),
     }  # fmt: skip
     records.save(Path(options.out) / "trials" / "fixed_filters.json", result)

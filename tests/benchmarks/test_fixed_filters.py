@@ -14,7 +14,7 @@ def test_maps_are_those_of_a_convolution_with_pooling_of_both_signs(optdigits):
     images = optdigits.train.images[:30]
     filters = fixed_filters.find_filters(data.to_pixels(images), fixed_filters.CHOSEN)
     assert filters.shape == (16, 1, 6, 6)
-    outputs = F.conv2d(fixed_filters.normalize(data.to_pixels(images)), filters, stride=2)
+    outputs = F.conv2d(fixed_filters.NORMALIZE(data.to_pixels(images)), filters, stride=2)
     expected = torch.cat([F.max_pool2d(outputs, 2), F.max_pool2d(-outputs, 2)], dim=1).relu()
     maps = fixed_filters.compute_maps(images, filters, torch.float32)
     assert maps.shape == (30, 32, 6, 6) and torch.allclose(maps, expected, atol=1e-5)
@@ -26,7 +26,7 @@ def test_filters_are_components_of_patches_one_more_different_than_the_next(mnis
     products = F.normalize(filters) @ F.normalize(filters).T
     assert torch.allclose(products, torch.eye(16), atol=1e-4)
     variance = (
-        F.conv2d(fixed_filters.normalize(pixels), F.normalize(filters).view(16, 1, 6, 6)).square().mean((0, 2, 3))
+        F.conv2d(fixed_filters.NORMALIZE(pixels), F.normalize(filters).view(16, 1, 6, 6)).square().mean((0, 2, 3))
     )
     assert variance[0] > 2 * variance[1] > 2 * variance[8]
 
@@ -45,4 +45,5 @@ def test_all_is_counted_timed_and_saved(mnist, monkeypatch, capsys, tmp_path):
     assert found["accuracies"][0] > 0.8 and found["ratios"] == [
         found["seconds"][0] / found["cnn_in_seconds"][0]["seconds"]
     ]
+    assert 0 < found["seconds_of_maps"][0] < found["seconds"][0]
     assert "test accuracy" in capsys.readouterr().out

@@ -43,28 +43,28 @@ def study(options: argparse.Namespace) -> None:
     """Train recipes for several seeds, skip the runs that are there, and print tables of the records."""
     from digit_recognizer.study import reproduction, sweep, tables
 
-    asked = {
-        "--recipes": options.recipes,
-        "--seeds": options.seeds,
-        "--workers": options.workers,
-        "--device": options.device,
-    }
-    cluster = {"--backend": options.backend, "--scheduler": options.scheduler}
-    refuse_together("--report", options.report, asked | cluster)
+    asked = {"--recipes": options.recipes, "--seeds": options.seeds}
+    machines = {
+        "--workers": options.workers, "--device": options.device, "--backend": options.backend,
+        "--scheduler": options.scheduler,
+    }  # fmt: skip
+    refuse_together("--report", options.report, asked | machines)
     refuse_together("--quick", options.quick, {"--seeds": options.seeds, "--out": options.out})
     out = options.out or "results"
     named = options.recipes or [recipe.name for recipe in sweep.STUDIED]
     chosen = [recipes.get(name) for name in (recipes.RECIPES if named == ["all"] else named)]
     chosen = sweep.resolve_datasets(chosen, options.data_dir)
-    executor = {"workers": options.workers, "backend": options.backend or "local", "scheduler": options.scheduler}
-    executor["device"] = options.device or "cpu"
+    where = {
+        "workers": options.workers, "device": options.device or "cpu", "backend": options.backend or "local",
+        "scheduler": options.scheduler,
+    }  # fmt: skip
     if options.quick:
-        sweep.quick(chosen, options.data_dir, **executor)
+        sweep.quick(chosen, options.data_dir, **where)
         return
     if options.report and not Path(out).is_dir():
         raise UserError(f"there is no folder {out} with records; make them by: digits study")
     if not options.report:
-        sweep.run(chosen, options.seeds, out, options.data_dir, **executor)
+        sweep.run(chosen, options.seeds, out, options.data_dir, **where)
     pages = (
         tables.published, reproduction.unspecified_details, tables.our_recipes, tables.ensembles, tables.public_hands,
     )  # fmt: skip

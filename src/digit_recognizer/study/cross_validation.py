@@ -104,10 +104,10 @@ def _find(known: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]] | None:
     return next((each["folds"] for each in known.values() if each["settings"] == recipe.settings), None)
 
 
-def split_fold(train: Split, fold: int) -> tuple[Split, Split, torch.Tensor]:
-    """Two thirds to train on, the held-out third, and its indices, int64 (n,): a fixed random split."""
+def split_fold(train: Split, fold: int, folds: int = FOLDS) -> tuple[Split, Split, torch.Tensor]:
+    """All folds but one to train on, the one held out, and its indices, int64 (n,): a fixed random split."""
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
-    held_out = order.tensor_split(FOLDS)[fold].sort().values
+    held_out = order.tensor_split(folds)[fold].sort().values
     others = torch.ones(len(order), dtype=torch.bool).index_fill_(0, held_out, 0).nonzero().flatten()
     return train.take(others), train.take(held_out), held_out
 

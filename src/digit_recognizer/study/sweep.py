@@ -78,11 +78,11 @@ def run(
             _update_ensemble(out, recipe, data_dir)
 
 
-def quick(recipes: list[Recipe], data_dir: str | Path | None, **executor: Any) -> None:
-    """Check that every recipe can be studied: one epoch, two seeds, nothing kept. executor: arguments of `run`."""
+def quick(recipes: list[Recipe], data_dir: str | Path | None, **where: Any) -> None:
+    """Check that every recipe can be studied: one epoch, two seeds, nothing kept. where: arguments of `run`."""
     short = [dataclasses.replace(recipe, epochs=1, epochs_without_augmentation=0) for recipe in recipes]
     with tempfile.TemporaryDirectory() as folder:
-        run(short, QUICK_SEEDS, folder, data_dir, **executor)
+        run(short, QUICK_SEEDS, folder, data_dir, **where)
 
 
 def resolve_datasets(recipes: list[Recipe], data_dir: str | Path | None) -> list[Recipe]:
