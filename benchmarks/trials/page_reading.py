@@ -27,7 +27,8 @@ CHANGES = {
     "MIN_EVIDENCE": (1, 1.3),
     "MAX_OTHER": (0.6,),
     "MAX_HEIGHT": (2, 4, math.inf),
-    "MIN_TRACE_AT_EDGE": (0.15, 0.35, 0.6),
+    "MIN_CLEAR_TRACE": (0.15, 0.35, 0.6),
+    "MIN_SURE": (0.5, 0.7),
 }
 
 

@@ -23,13 +23,13 @@ MIN_UNDISPUTED = 0.98  # confidence of the network of single digits, from which 
 WEIGHT = 0.5  # of the network of single digits in the logarithmic probabilities; PageNet has the rest
 MIN_FAINT = 0.3  # score of a glyph that is read because both networks are sure of it, beside clearer ones
 MIN_CONFIRMED = 0.99  # confidence of both together, which a faint glyph needs
-MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing
-MIN_TRACE_AT_EDGE = 0.5  # the same at the picture's edge, where what lies beside the page looks like strokes
+MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing, even where the network of single digits is sure
+MIN_CLEAR_TRACE = 0.5  # the same where it is not, or at the picture's edge: what lies beside a page looks like strokes
 MAX_AT_EDGE = 0.4  # of the picture, the box of such a shape; what fills more of it is what the picture was cut to
 MIN_EVIDENCE = 1.1  # mean of score and confidence together, of a row
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
 MAX_BESIDE = 2  # such glyphs, and the digit is one of them; among more signs it is likely one, too
-MIN_SURE = 0.5  # score of a glyph that is read although it is not what stands out on the page
+MIN_SURE = 0.6  # score of a glyph that is read although it is not what stands out on the page
 MIN_DISSENT = 0.5  # probability of another digit, with which PageNet's reading is said
 MIN_SAME = 0.5  # intersection over union of two boxes of the same digit
 MIN_NEAR = 0.1  # the same, of a box that may hold the digit
@@ -217,11 +217,12 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
             is_digit = _is_digit(same[0], prediction)
             return _warn(prediction, same[0]) if is_digit else prediction._replace(digit=None, reason=UNLIKE)
     glyphs = find_glyphs(page, reader, MIN_TRACE)
-    least = MIN_TRACE_AT_EDGE if _is_at_edge(page, box) else MIN_TRACE
+    is_sure = prediction.confidence >= MIN_UNDISPUTED
+    least = MIN_TRACE if is_sure and not _is_at_edge(page, box) else MIN_CLEAR_TRACE
     near = [glyph for glyph in glyphs if glyph.score >= least and detection.iou(box, glyph.box) >= MIN_NEAR]
     if prediction.digit is not None and not near:
         prediction = prediction._replace(digit=None, reason=BLANK)
-    if prediction.digit is not None and prediction.confidence >= MIN_UNDISPUTED:
+    if prediction.digit is not None and is_sure:
         return prediction
     clear = [glyph for glyph in glyphs if glyph.score >= MIN_SURE]
     sure = [reading for reading in read_glyphs(page, clear, glyphs, read_digits) if _is_sure_digit(reading)]
