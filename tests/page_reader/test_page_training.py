@@ -157,13 +157,13 @@ def test_the_command_trains_saves_and_resumes(optdigits, tmp_path, monkeypatch):
     monkeypatch.setattr(measurement, "PAGE_COUNT", 4)
     monkeypatch.setattr(measurement, "EMPTY_COUNT", 2)
     monkeypatch.setattr(data, "load", lambda *_, **__: optdigits)
-    monkeypatch.setattr(train_pages, "_calibrate", lambda *_: [0.0, 1.0, 0.0, 0.0])
+    monkeypatch.setattr(train_pages, "_calibrate", lambda *_: [0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
     monkeypatch.setattr("sys.argv", ["digits", "train", "--recipe", "page_reader", "--quiet", "--out", str(tmp_path)])
     main.main()
     model, saved = checkpoints.load(tmp_path / "optdigits_page_reader.pth")
     record = json.loads((tmp_path / "runs/page_reader/optdigits-seed0.json").read_text())
     assert saved == record and len(record["history"]) == 2
-    assert reader.of_network(model, saved).calibration == [0, 1, 0, 0]
+    assert reader.of_network(model, saved).calibration == [0, 1, 0, 0, 0, 0]
     assert not (tmp_path / "runs/page_reader/optdigits-seed0.progress.pth").exists()
     monkeypatch.setattr("sys.argv", [*sys.argv, "--resume"])
     with pytest.raises(UserError, match="nothing to resume"):
@@ -173,11 +173,11 @@ def test_the_command_trains_saves_and_resumes(optdigits, tmp_path, monkeypatch):
 def test_an_exported_page_reader_finds_what_pytorch_finds_and_keeps_its_record(command, tmp_path):
     torch.manual_seed(0)
     model = PageNet(TINY).eval()
-    checkpoints.save(tmp_path / "a.pth", model, TINY, {"calibration": [1, 2, 3, 4], "weights": "abc"})
+    checkpoints.save(tmp_path / "a.pth", model, TINY, {"calibration": [1, 2, 3, 4, 5, 6], "weights": "abc"})
     status, out, err = command("export", tmp_path / "a.pth", "--format", "onnx", "--out", tmp_path / "a.onnx")
     assert (status, err) == (0, "") and "maps as PyTorch's, weights in float16" in out and out.count("\n") == 1
     exported = reader.load(tmp_path / "a.onnx")
-    assert exported.record == {"calibration": [1, 2, 3, 4], "weights": "abc"}
+    assert exported.record == {"calibration": [1, 2, 3, 4, 5, 6], "weights": "abc"}
     grey = np.random.default_rng(0).random((70, 130), np.float32)
     for shape in ((32, 32), (64, 160)):
         picture = np.ascontiguousarray(np.resize(grey, shape))[None, None]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from digit_recognizer.page_reader.reader import PageReader
 
 CALIBRATION_SEED = 3_000_000  # of pages that are neither trained nor measured on
-CALIBRATION_PAGES = 6000
+CALIBRATION_PAGES = 12_000
 
 
 def run(options: argparse.Namespace) -> None:

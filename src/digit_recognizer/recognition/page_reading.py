@@ -15,6 +15,7 @@ from digit_recognizer.preprocessing.components import Component
 from digit_recognizer.preprocessing.page import Page, PreprocessedDigit
 from digit_recognizer.recipes.page_reader import OTHER
 from digit_recognizer.recognition.prediction import BLANK, SEVERAL, UNLIKE, Number, Prediction
+from digit_recognizer.runtime.errors import UserError
 
 # Greatest probability that a digit is none, as PageNet sees it, by what the network of single digits says of it.
 MAX_OTHER = 0.85
@@ -85,14 +86,14 @@ def read(page: Page, reader: PageReader, read_digits: ReadDigits) -> Number:
             continue
         kept.append(row)
         dropped = _count_unread(page, [reading.glyph for reading in row], glyphs)
-        unread_count += missing + dropped
+        unread_count += dropped
         if dropped:
             unread.append(f"{_shapes(dropped)} in row {len(kept)} {_was(dropped)} not read")
     if left_out:
         digits = "that is not like a digit was" if left_out == 1 else "that are not like digits were"
         unread.append(f"{_shapes(left_out)} {digits} left out")
     readings = list(itertools.chain.from_iterable(kept))
-    features = confidence_features(readings, unread_count + left_out)
+    features = confidence_features(readings, unread_count + left_out) if kept else ()
     return Number(
         reason=None if kept else (UNLIKE if left_out else BLANK),
         rows=tuple("".join(reading.character for reading in row) for row in kept),
@@ -148,19 +149,30 @@ def _split(row: list[Reading]) -> tuple[str, ...]:
 def confidence_features(readings: Sequence[Reading], unread: int) -> tuple[float, ...]:
     """What tells how likely a number is right.
 
-    They are 1, the log-odds of all digits being right if their confidences were independent, the mean of the logarithms
-    of the scores of the glyphs, and whether shapes were not read. unread: how many.
+    They are 1, the log-odds of all digits being right if their confidences were independent, the logarithm of the least
+    score of a glyph, and three that are 0 or 1: shapes were not read, PageNet reads another digit in a glyph, a glyph
+    is "?". unread: how many shapes.
     """
     product = float(np.prod([reading.prediction.confidence for reading in readings]))
     product = min(max(product, 1e-6), 1 - 1e-6)
-    scores = float(np.mean([math.log(reading.glyph.score) for reading in readings])) if readings else 0.0
-    return 1.0, math.log(product / (1 - product)), scores, float(unread > 0)
+    digits = [(reading.glyph.probabilities[:OTHER].argmax(), reading.prediction.digit) for reading in readings]
+    return (
+        1.0,
+        math.log(product / (1 - product)),
+        math.log(min(reading.glyph.score for reading in readings)),
+        float(unread > 0),
+        float(any(digit not in (None, other) for other, digit in digits)),
+        float(any(digit is None for _, digit in digits)),
+    )
 
 
 def _confidence(features: Sequence[float], weights: Sequence[float] | None) -> float:
     """The probability that a number is right. weights: fitted by recognition.calibration; else the product itself."""
-    confidence = 1 / (1 + math.exp(-float(np.dot(features, weights or (0, 1, 0, 0)))))
-    return min(confidence, MAX_INCOMPLETE) if features[3] else confidence
+    if weights and len(weights) != len(features):
+        raise UserError("this page reader is of another version; train it again: digits train --recipe page_reader")
+    confidence = 1 / (1 + math.exp(-float(np.dot(features, weights or (0, 1, 0, 0, 0, 0)))))
+    _, _, _, shapes_unread, _, glyphs_unread = features
+    return min(confidence, MAX_INCOMPLETE) if shapes_unread or glyphs_unread else confidence
 
 
 def find(page: Page, reader: PageReader) -> tuple[Page, list[Glyph]]:
