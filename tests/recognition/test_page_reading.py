@@ -10,6 +10,8 @@ from digit_recognizer.page_reader import measurement
 from digit_recognizer.page_reader.detection import Glyph
 from digit_recognizer.preprocessing.page import analyze
 from digit_recognizer.recognition import calibration, page_reading
+from digit_recognizer.recognition.prediction import Prediction
+from digit_recognizer.runtime.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +160,34 @@ def test_the_confidence_in_numbers_is_calibrated(mnist, network):
     confidences, correct = (np.array(column, float) for column in zip(*found, strict=True))
     assert len(found) > 60 and abs(confidences.mean() - correct.mean()) < 0.1
     assert confidences[correct == 1].mean() > confidences[correct == 0].mean() + 0.2
+
+
+def test_the_features_of_confidence_are_those_of_a_worked_example():
+    def see(score: float, seen: int, read: int | None, confidence: float) -> page_reading.Reading:
+        glyph = Glyph((0, 0, 1, 1), score, np.eye(11)[seen])
+        return page_reading.Reading(glyph, Prediction(read, confidence, (0.1,) * 10, None, None))
+
+    sure, doubtful = see(0.9, 3, 3, 0.9), see(0.6, 8, 3, 0.5)
+    odds = 0.45 / 0.55  # of 0.9 times 0.5
+    assert page_reading.confidence_features([sure, doubtful], 2) == pytest.approx(
+        (1, np.log(odds), np.log(0.6), 1, 1, 0)
+    )
+    unread = see(0.8, 10, None, 1.0)
+    assert page_reading.confidence_features([sure, unread], 0)[2:] == pytest.approx((np.log(0.8), 0, 0, 1))
+    for features in ((1, 5, 0, 1, 0, 0), (1, 5, 0, 0, 0, 1)):  # whatever was read, not all was
+        assert page_reading._confidence(features, None) == page_reading.MAX_INCOMPLETE
+    with pytest.raises(UserError, match="of another version; train it again"):
+        page_reading._confidence((1, 5, 0, 0, 0, 0), [0, 1, 0, 0])
+
+
+@pytest.mark.parametrize(("confidence", "score", "digit"), [(0.99, 0.2, 1), (0.9, 0.2, None), (0.9, 0.52, 1)])
+def test_a_doubtful_digit_needs_a_clear_trace_of_writing(confidence, score, digit, network, monkeypatch):
+    page = analyze(np.pad(np.zeros((40, 6), np.uint8), 20, constant_values=255))
+    prediction = network.read([page.digit()])[0]._replace(confidence=confidence)
+    monkeypatch.setattr(page_reading, "find_glyphs", lambda *_: [Glyph((20, 20, 26, 60), score, np.eye(11)[1])])
+    monkeypatch.setattr(page_reading, "_find_around", lambda *_: [])
+    checked = page_reading.check(page, prediction, network.page_reader, network.read)
+    assert (checked.digit, checked.reason) == (digit, None if digit else "blank")
 
 
 def test_a_reading_that_pagenet_does_not_share_is_said(network, monkeypatch):
