@@ -162,11 +162,20 @@ def test_the_confidence_in_numbers_is_calibrated(mnist, network):
     assert confidences[correct == 1].mean() > confidences[correct == 0].mean() + 0.2
 
 
-def test_the_features_of_confidence_are_those_of_a_worked_example():
-    def see(score: float, seen: int, read: int | None, confidence: float) -> page_reading.Reading:
-        glyph = Glyph((0, 0, 1, 1), score, np.eye(11)[seen])
-        return page_reading.Reading(glyph, Prediction(read, confidence, (0.1,) * 10, None, None))
+def see(score: float, seen: int, read: int | None, confidence: float) -> page_reading.Reading:
+    """A glyph of that score: PageNet sees one digit, both networks together read another or the same."""
+    glyph = Glyph((0, 0, 1, 1), score, np.eye(11)[seen])
+    return page_reading.Reading(glyph, Prediction(read, confidence, (0.1,) * 10, None, None))
 
+
+def test_faint_digits_count_beside_clearer_ones_only():
+    faint, clear, texture = see(0.4, 1, 1, 0.997), see(0.7, 1, 1, 0.9), see(0.5, 1, 1, 0.3)
+    assert page_reading._is_writing([faint, clear]) and page_reading._is_writing([clear])
+    assert not page_reading._is_writing([faint]) and not page_reading._is_writing([faint, faint])
+    assert not page_reading._is_writing([texture])
+
+
+def test_the_features_of_confidence_are_those_of_a_worked_example():
     sure, doubtful = see(0.9, 3, 3, 0.9), see(0.6, 8, 3, 0.5)
     odds = 0.45 / 0.55  # of 0.9 times 0.5
     assert page_reading.confidence_features([sure, doubtful], 2) == pytest.approx(

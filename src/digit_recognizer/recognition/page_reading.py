@@ -124,8 +124,9 @@ def _is_clear(reading: Reading) -> bool:
 
 
 def _is_writing(row: list[Reading]) -> bool:
-    """Whether a row is more than what PageNet sees at times in a texture: faint, and not much like any digit."""
-    return bool(np.mean([reading.glyph.score + reading.prediction.confidence for reading in row]) >= MIN_EVIDENCE)
+    """Whether a row is more than what PageNet sees at times in a texture: all faint, or not much like any digit."""
+    evidence = [reading.glyph.score + reading.prediction.confidence for reading in row]
+    return bool(_clear([reading.glyph for reading in row]) and np.mean(evidence) >= MIN_EVIDENCE)
 
 
 def _without_edges(row: list[Reading]) -> list[Reading]:
