@@ -20,14 +20,12 @@ from digit_recognizer.cli.parser import Parser, run_main
 PAGE_SEED, PAGES, PAIRS, EMPTY = 5_000_000, 2500, 400, 300
 # A constant of recognition.page_reading or page_reader.detection, and the values that are tried.
 CHANGES = {
-    "WEIGHT": (0, 0.2, 0.35, 0.65, 1),
-    "MIN_READ_SCORE": (0.4, 0.5, 0.55),
-    "MIN_FAINT": (0.2, 0.45),  # the latter: no faint glyph is read
-    "MIN_CONFIRMED": (0.98,),
-    "MIN_EVIDENCE": (1, 1.3),
+    "WEIGHT": (0, 0.35, 1),
+    "MIN_READ_SCORE": (0.5,),
+    "MIN_FAINT": (0.45,),  # no faint glyph is read
     "MAX_OTHER": (0.6,),
-    "MAX_HEIGHT": (2, 4, math.inf),
-    "MIN_CLEAR_TRACE": (0.15, 0.35, 0.6),
+    "MAX_HEIGHT": (2, math.inf),
+    "MIN_CLEAR_TRACE": (0.15, 0.6),
     "MIN_SURE": (0.5, 0.7),
 }
 
