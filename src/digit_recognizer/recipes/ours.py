@@ -93,7 +93,8 @@ OURS = (
         "cnn_handwriting",
         "ours, for people's own digits: more kinds of strokes, and outliers",
         convolutions=(
-            Convolution(32, size=6, stride=2), Convolution(64), Convolution(64, pool=True),
+            Convolution(32, size=5), Convolution(32, pool=True),
+            Convolution(64), Convolution(64, pool=True),
             Convolution(128), Convolution(128, pool=True),
         ),
         widths=(128 * 9, 10),
