@@ -67,7 +67,7 @@ def _bowl(nines: Tensor, generator: torch.Generator) -> Tensor:
     height = (last - rows) / 2
     width = height * copy_to(uniform(0.8, 1.8, generator, count), device)
     radii = copy_to(uniform(0.7, 1.5, generator, count), device)
-    columns = _middle_of_row(nines, rows.round().long()) - copy_to(uniform(0, 4, generator, count), device)
+    columns = _middle_of_row(nines, rows.round().long()) - copy_to(uniform(0, 7, generator, count), device)
     start = torch.stack([columns, rows], dim=1)
     line = torch.arange(SIZE, dtype=torch.float32, device=device)
     drawn = torch.where((line <= rows[:, None])[:, None, :, None], nines, 0)
@@ -112,10 +112,10 @@ def draw_bars(zeros: Tensor, generator: torch.Generator) -> Tensor:
 
 def _flag_and_foot(ones: Tensor, generator: torch.Generator) -> Tensor:
     count, device = len(ones), ones.device
-    radii = copy_to(uniform(0.7, 1.5, generator, count), device)
+    radii = copy_to(uniform(0.7, 2.2, generator, count), device)
     tops, bottoms = _stroke_end(ones, last=False), _stroke_end(ones, last=True)
     # A flatter flag would make a 7.
-    length, angle = uniform(4, 10, generator, count), uniform(0.6, 1.2, generator, count)  # pixels; radians down
+    length, angle = uniform(4, 12, generator, count), uniform(0.6, 1.2, generator, count)  # pixels; radians down
     tips = tops + copy_to(torch.stack([-length * angle.cos(), length * angle.sin()], dim=1), device)
     flagged = draw_strokes(ones, tops, tips, radii)
     half, tilt = uniform(2.5, 6.5, generator, count), uniform(-0.2, 0.2, generator, count)

@@ -93,13 +93,14 @@ OURS = (
         "cnn_handwriting",
         "ours, for people's own digits: more kinds of strokes, and outliers",
         convolutions=(
-            Convolution(32, size=6, stride=2), Convolution(64), Convolution(64, pool=True),
+            Convolution(32, size=5), Convolution(32, pool=True),
+            Convolution(64), Convolution(64, pool=True),
             Convolution(128), Convolution(128, pool=True),
         ),
         widths=(128 * 9, 10),
         epochs=24,
         augmentation=Augmentation(
-            rotation=12, shift=2, scale=0.12, shear=0.15, elastic=1, stroke=0.5, blur=0.3, contrast=0.3,
+            rotation=15, shift=2, scale=0.15, shear=0.15, elastic=1, stroke=0.5, blur=0.3, contrast=0.3,
             hard_edges=0.15, styles=0.5, damage=0.1,
         ),
         outlier_fraction=0.4, weight_decay=0.001, label_smoothing=0.05, validation=True,
