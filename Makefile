@@ -10,7 +10,7 @@ else
 endif
 READY := $(VENV)/ready
 
-.PHONY: help run test stress notebook figures study bench lint clean
+.PHONY: help run test stress notebook figures pictures study bench lint clean
 .DEFAULT_GOAL := help
 
 help:  ## show this
@@ -19,6 +19,7 @@ help:  ## show this
 	@echo "make stress     run the long tests of docs/testing.md; about an hour"
 	@echo "make notebook   open the story in Jupyter"
 	@echo "make figures    draw the figures of this repository again, from MNIST"
+	@echo "make pictures   take the pictures of window and pages again, with Chromium and Xvfb"
 	@echo "make study      train all seeds behind the published numbers; skips finished runs, continues stopped ones"
 	@echo "make bench      time the training loop beside the usual one"
 	@echo "make lint       check format, style and types"
@@ -46,6 +47,9 @@ figures: $(READY)
 	$(BIN)/python mnist_recognition.py --dataset mnist
 	$(BIN)/digits figures
 	$(BIN)/python -m benchmarks --figure figures/speed.png
+
+pictures: $(READY)
+	PYTHONPATH=.:tests $(BIN)/python tests/apps/pictures.py
 
 study: $(READY)
 	$(BIN)/digits study $(ARGS)
