@@ -5,7 +5,7 @@
 The pages are those that `digits train --recipe page_reader` fits the confidence on: synthetic, of MNIST's validation
 digits. Nothing is trained but the logistic regression of recognition.calibration. The log loss, in nats, and the
 calibration error of benchmarks.reading are those of numbers that were not fitted on. The record is
-results/trials/number_confidence.json. It takes five minutes with one thread.
+results/trials/number_confidence.json. It takes ten minutes with one thread.
 """
 
 import math
