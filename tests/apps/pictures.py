@@ -123,9 +123,15 @@ def _take_draw_html(browser: Any) -> None:
 def _take_window(folder: Path) -> None:
     """The window, which has learned a drawn hand, and reads a zero of it."""
     command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1280x800x24", "-dpi", "96", "-nolisten", "tcp"]
-    screen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert screen.stdout is not None
-    os.environ |= {"DISPLAY": f":{screen.stdout.readline().strip()}", "XDG_DATA_HOME": str(folder / "data")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as screen:
+        try:
+            os.environ |= {"DISPLAY": f":{screen.stdout.readline().strip()}", "XDG_DATA_HOME": str(folder / "data")}
+            _show_window()
+        finally:
+            screen.terminate()
+
+
+def _show_window() -> None:
     from digit_recognizer.apps import window as window_app
     from digit_recognizer.apps.window import drawing
 
@@ -144,8 +150,6 @@ def _take_window(folder: Path) -> None:
     corners = (left, top, left + window.root.winfo_width(), top + window.root.winfo_height())
     ImageGrab.grab(corners, xdisplay=os.environ["DISPLAY"]).save(FIGURES / "draw_window.png")
     window.root.destroy()
-    screen.terminate()
-    screen.wait()
 
 
 def _run(window: Any, until: Any) -> None:

@@ -26,12 +26,12 @@ def test_a_folder_becomes_a_network_that_reads(tmp_path, command):
     assert status == 0, error
     assert "MNIST is not on disk" in out and "your digits" in out and "wrote " in out
     assert "3_blank.png is left out: blank" in error and "4_damaged.png" in error
-    unseen = drawn_hand.save(tmp_path / "unseen", 3, seed=2)
+    unseen = drawn_hand.save(tmp_path / "unseen", 3, seed=3)
     before, after = (
         int(re.search(r"(\d+) of 12 right", command("predict", unseen, *model)[1])[1])
         for model in ((), ("--model", tmp_path / "mine.pth"))
     )
-    assert before < after >= 11
+    assert before < 9 and after >= 11
     assert "360 test digits" in command("evaluate", tmp_path / "mine.pth")[1]
 
 

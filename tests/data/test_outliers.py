@@ -53,9 +53,9 @@ def test_zeros_get_a_slash_through_the_middle_and_nines_a_hook_or_a_bowl_at_the_
     assert hooked[:, :, 16:, :14].sum() > 0.8 * hooked.sum() > 0
     bowls = strokes._bowl(stem.expand(50, -1, -1, -1), seeded())
     assert torch.equal(bowls[:, :, 4:11], stem[:, :, 4:11].expand(50, -1, -1, -1))
-    right, left = bowls[:, 0, 11:, 17:].sum((1, 2)), bowls[:, 0, 18:25, :14].sum((1, 2))
-    # An arc to the right, mostly beyond the stem that it replaces, and mostly back to the left below.
-    assert (right > 3).float().mean() > 0.7 and (left > 0).float().mean() > 0.6
+    right, left = bowls[:, 0, 11:, 16:].sum((1, 2)), bowls[:, 0, 18:25, :14].sum((1, 2))
+    # An arc to the right, and mostly back to the left below.
+    assert (right > 3).float().mean() > 0.8 and (left > 0).float().mean() > 0.6
     assert torch.all(bowls[:, :, 26:] == 0)
     styled = strokes.add_styles(stem.expand(50, -1, -1, -1), torch.full((50,), 9), 1.0, seeded())
     assert (styled[:, :, 4:20] == stem[:, :, 4:20]).all(-1).all(-1).float().mean() == pytest.approx(0.5, abs=0.2)
