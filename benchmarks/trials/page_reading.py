@@ -4,11 +4,10 @@
 
 The pages are synthetic, of MNIST's validation digits, with pairs of them that touch; DIR holds strangers' pictures, as
 benchmarks.reading takes them. The record is results/trials/page_reading.json; docs/experiments.md tells it. It takes
-twenty to thirty minutes with one thread.
+a quarter of an hour with one thread.
 """
 
 import csv
-import math
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,12 @@ from benchmarks import reading
 from digit_recognizer.cli.parser import Parser, run_main
 
 PAGE_SEED, PAGES, PAIRS, EMPTY = 5_000_000, 2500, 400, 300
-# A constant of recognition.page_reading or page_reader.detection, and the values that are tried.
+# A constant of recognition.page_reading, and the values that are tried.
 CHANGES = {
     "MIN_EVIDENCE": (1.1,),
     "PART_OF_SLOPE": (0.5, 1),
-    "WEIGHT": (0.35, 1),
-    "MIN_READ_SCORE": (0.5,),
-    "MIN_FAINT": (0.45,),  # no faint glyph is read
     "MAX_OTHER_REFUSED": (0.85,),
-    "MAX_HEIGHT": (math.inf,),
     "MIN_CLEAR_TRACE": (0.15,),
-    "MIN_SURE": (0.5,),
 }
 
 
@@ -41,7 +35,6 @@ def main() -> None:
     options = parser.parse_args()
 
     from digit_recognizer import data, records
-    from digit_recognizer.page_reader import detection
     from digit_recognizer.recognition import page_reading
     from digit_recognizer.recognition.recognizer import Recognizer
     from digit_recognizer.runtime import device, provenance
@@ -52,14 +45,13 @@ def main() -> None:
     rows = {"as it is": _count(recognizer, pictures)}
     print("as it is", rows["as it is"], flush=True)
     for name, values in CHANGES.items():
-        module = detection if hasattr(detection, name) else page_reading
-        kept = getattr(module, name)
+        kept = getattr(page_reading, name)
         for value in values:
-            setattr(module, name, value)
+            setattr(page_reading, name, value)
             change = f"{name} = {value} instead of {kept}"
             rows[change] = _count(recognizer, pictures)
             print(change, rows[change], flush=True)
-        setattr(module, name, kept)
+        setattr(page_reading, name, kept)
     record = {"right": rows, "made_with": provenance.collect(None)}
     records.save(Path(options.out) / "trials" / "page_reading.json", record)
 

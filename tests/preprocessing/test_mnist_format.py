@@ -57,10 +57,9 @@ def test_what_does_not_change_a_digit_does_not_change_the_answer(change, mnist, 
 
 @pytest.mark.parametrize("kind", damage.KINDS)
 def test_damaged_digits_are_still_read(kind, mnist, network):
-    pages = [page(digit) for digit in mnist.test.images[:40].numpy()]
-    digits = [analyze(damage.KINDS[kind](each, np.random.default_rng(seed))).digit() for seed, each in enumerate(pages)]
-    correct = answers(network, [digit.image for digit in digits]) == mnist.test.labels[:40]
-    assert (correct & torch.tensor([digit.reason != "blank" for digit in digits])).float().mean() >= 0.97
+    digits, labels = mnist.test.images[:100].numpy(), mnist.test.labels[:100].tolist()
+    pages = [damage.KINDS[kind](page(digit), np.random.default_rng(seed)) for seed, digit in enumerate(digits)]
+    assert np.mean([network.predict(each).digit == label for each, label in zip(pages, labels, strict=True)]) >= 0.97
 
 
 def drawing(*lines: tuple, width: int = 12, size: int = 200) -> Image.Image:

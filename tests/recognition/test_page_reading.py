@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from benchmarks import reading
 from digit_recognizer.data import pages
@@ -127,6 +127,14 @@ def test_a_shadow_that_stands_out_is_no_digit_where_the_page_reader_finds_none(n
     sheet = np.full((200, 200), 230, np.uint8)
     sheet[:, 90:] = 120  # the edge of a page
     assert network.predict(sheet).digit is None
+
+
+@pytest.mark.parametrize("side", [60, 280])
+def test_a_1_that_the_picture_was_cut_to_is_read(side, network):
+    picture = Image.new("L", (side, side), 255)
+    ImageDraw.Draw(picture).line((0.45 * side, 0.1 * side, 0.52 * side, 0.9 * side), fill=30, width=side // 14)
+    cut = picture.crop(ImageOps.invert(picture).getbbox())
+    assert [network.predict(each).digit for each in (picture, cut)] == [1, 1]
 
 
 def test_two_readings_are_combined_and_letters_are_refused(network):

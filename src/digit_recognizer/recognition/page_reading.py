@@ -233,7 +233,7 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
     is_sure = prediction.confidence >= MIN_UNDISPUTED
     least = MIN_TRACE if is_sure and not _is_at_edge(page, box) else MIN_CLEAR_TRACE
     near = [glyph for glyph in glyphs if glyph.score >= least and detection.iou(box, glyph.box) >= MIN_NEAR]
-    if prediction.digit is not None and not near:
+    if prediction.digit is not None and not near and not _is_cut_out(page, box, size, reader):
         prediction = prediction._replace(digit=None, reason=BLANK)
     if prediction.digit is not None and is_sure:
         return prediction
@@ -265,7 +265,24 @@ def _is_at_edge(page: Page, box: Sequence[float]) -> bool:
     left, top, right, bottom = box
     height, width = page.grey.shape
     is_near = left <= 1 or top <= 1 or right >= width - 1 or bottom >= height - 1
-    return is_near and (right - left) * (bottom - top) <= MAX_AT_EDGE * width * height
+    return is_near and not _fills(page, box)
+
+
+def _fills(page: Page, box: Sequence[float]) -> bool:
+    """Whether a box is much of the picture, as where this was cut to a digit."""
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top) > MAX_AT_EDGE * page.grey.size
+
+
+def _is_cut_out(page: Page, box: Sequence[int], size: int, reader: PageReader) -> bool:
+    """Whether the picture was cut to a digit of that box, in which PageNet sees one once there is paper around it."""
+    paper = page.grey[~page.mask]
+    if not _fills(page, box) or not len(paper):
+        return False
+    around = np.pad(page.grey, size, constant_values=np.median(paper))
+    shifted = [side + size for side in box]
+    glyphs = detection.find_glyphs(reader.compute_maps, around, size)
+    return any(each.score >= MIN_SURE and detection.iou(shifted, each.box) >= MIN_SAME for each in glyphs)
 
 
 def _is_sure_digit(reading: Reading) -> bool:
