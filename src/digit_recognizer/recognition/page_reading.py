@@ -27,6 +27,7 @@ MIN_CONFIRMED = 0.99  # confidence of both together, which a faint glyph needs
 MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing, even where the network of single digits is sure
 MIN_CLEAR_TRACE = 0.5  # the same where it is not, or at the picture's edge: what lies beside a page looks like strokes
 MAX_AT_EDGE = 0.4  # of the picture, the box of such a shape; what fills more of it is what the picture was cut to
+MIN_CUT_OUT = 0.8  # of the picture, the box of a digit that the picture was cut to
 MIN_EVIDENCE = 1.3  # mean of score and confidence together, of a row
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
 MAX_BESIDE = 2  # such glyphs, and the digit is one of them; among more signs it is likely one, too
@@ -233,7 +234,7 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
     is_sure = prediction.confidence >= MIN_UNDISPUTED
     least = MIN_TRACE if is_sure and not _is_at_edge(page, box) else MIN_CLEAR_TRACE
     near = [glyph for glyph in glyphs if glyph.score >= least and detection.iou(box, glyph.box) >= MIN_NEAR]
-    if prediction.digit is not None and not near and not _is_cut_out(page, box, size, reader):
+    if prediction.digit is not None and not near and not _is_cut_out(page, box, prediction.digit, reader):
         prediction = prediction._replace(digit=None, reason=BLANK)
     if prediction.digit is not None and is_sure:
         return prediction
@@ -265,24 +266,29 @@ def _is_at_edge(page: Page, box: Sequence[float]) -> bool:
     left, top, right, bottom = box
     height, width = page.grey.shape
     is_near = left <= 1 or top <= 1 or right >= width - 1 or bottom >= height - 1
-    return is_near and not _fills(page, box)
+    return is_near and _part_of_picture(page, box) <= MAX_AT_EDGE
 
 
-def _fills(page: Page, box: Sequence[float]) -> bool:
-    """Whether a box is much of the picture, as where this was cut to a digit."""
+def _part_of_picture(page: Page, box: Sequence[float]) -> float:
+    """The area of a box, as a fraction of the picture's."""
     left, top, right, bottom = box
-    return (right - left) * (bottom - top) > MAX_AT_EDGE * page.grey.size
+    return (right - left) * (bottom - top) / page.grey.size
 
 
-def _is_cut_out(page: Page, box: Sequence[int], size: int, reader: PageReader) -> bool:
-    """Whether the picture was cut to a digit of that box, in which PageNet sees one once there is paper around it."""
+def _is_cut_out(page: Page, box: Sequence[int], digit: int, reader: PageReader) -> bool:
+    """Whether the picture was cut to this digit: PageNet reads it in the same box once there is paper around it."""
     paper = page.grey[~page.mask]
-    if not _fills(page, box) or not len(paper):
+    if _part_of_picture(page, box) < MIN_CUT_OUT or not len(paper):
         return False
+    size = max(page.grey.shape)
     around = np.pad(page.grey, size, constant_values=np.median(paper))
     shifted = [side + size for side in box]
-    glyphs = detection.find_glyphs(reader.compute_maps, around, size)
-    return any(each.score >= MIN_SURE and detection.iou(shifted, each.box) >= MIN_SAME for each in glyphs)
+    return any(
+        glyph.score >= MIN_SURE
+        and glyph.probabilities.argmax() == digit
+        and detection.iou(shifted, glyph.box) >= MIN_SAME
+        for glyph in detection.find_glyphs(reader.compute_maps, around, size)
+    )
 
 
 def _is_sure_digit(reading: Reading) -> bool:
