@@ -54,9 +54,9 @@ def find_centres(compute_maps: ComputeMaps, grey: np.ndarray) -> np.ndarray:
     """How probable it is that a glyph's centre is at each pixel: float32 (height, width), the highest of all levels."""
     centres = np.zeros(grey.shape, np.float32)
     for scale in _scales(grey.shape, None):
-        scaled = _resize(grey, scale)
+        scaled = resize(grey, scale)
         centre = _sigmoid(_maps(compute_maps, scaled).centre[0, 0])
-        centre = _resize(centre, STRIDE)[: scaled.shape[0], : scaled.shape[1]]
+        centre = resize(centre, STRIDE)[: scaled.shape[0], : scaled.shape[1]]
         image = Image.fromarray(np.ascontiguousarray(centre))
         centres = np.maximum(centres, np.asarray(image.resize(grey.shape[::-1], Image.Resampling.BILINEAR)))
     return centres
@@ -76,7 +76,7 @@ def _scales(shape: tuple[int, ...], size: float | None) -> list[float]:
 
 def _of_level(compute_maps: ComputeMaps, grey: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes (n, 4) in the picture's pixels, scores (n,) and class probabilities (n, CLASSES) of one level."""
-    scaled = _resize(grey, scale)
+    scaled = resize(grey, scale)
     height, width = scaled.shape
     maps = _maps(compute_maps, scaled)
     centre = _sigmoid(maps.centre[0, 0])
@@ -101,7 +101,7 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
 
 
-def _resize(grey: np.ndarray, scale: float) -> np.ndarray:
+def resize(grey: np.ndarray, scale: float) -> np.ndarray:
     """The picture in another size; where it gets smaller, all pixels count."""
     height, width = (max(1, round(side * scale)) for side in grey.shape)
     return np.asarray(Image.fromarray(np.ascontiguousarray(grey)).resize((width, height), Image.Resampling.BILINEAR))

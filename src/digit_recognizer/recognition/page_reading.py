@@ -28,7 +28,7 @@ MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing, even where
 MIN_CLEAR_TRACE = 0.5  # the same where it is not, or at the picture's edge: what lies beside a page looks like strokes
 MAX_AT_EDGE = 0.4  # of the picture, the box of such a shape; what fills more of it is what the picture was cut to
 MIN_CUT_OUT = 0.8  # of the picture, the box of a digit that the picture was cut to
-MIN_EVIDENCE = 1.3  # mean of score and confidence together, of a row
+MIN_EVIDENCE = 1.1  # mean of score and confidence together, of a row
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
 MAX_BESIDE = 2  # such glyphs, and the digit is one of them; among more signs it is likely one, too
 MIN_SURE = 0.6  # score of a glyph that is read although it is not what stands out on the page
@@ -43,7 +43,7 @@ SURE = 0.7  # mean probability of the digits, above which a page lies upright
 TURN_GAIN = 1.3  # times the evidence of digits that a turned page must give
 MIN_IN_LINE = 3  # glyphs, from which on their rows have a slope
 MIN_SLOPE = 8  # degrees, from which on digits are turned back before they are read again
-PART_OF_SLOPE = 0.75  # by which they are: digits may stand upright in a row that slopes
+PART_OF_SLOPE = 0.5  # by which they are: digits may stand upright in a row that slopes
 MAX_HEIGHT = 3.0  # of a digit, in those of its row; what is higher is an edge or a shadow
 MIN_UNREAD_EXTENT = 0.4  # of a row's height, from which on a shape in it is writing
 MAX_UNREAD_EXTENT = 2.0  # of the same; what is larger is an edge or a shadow
@@ -280,9 +280,11 @@ def _is_cut_out(page: Page, box: Sequence[int], digit: int, reader: PageReader) 
     paper = page.grey[~page.mask]
     if _part_of_picture(page, box) < MIN_CUT_OUT or not len(paper):
         return False
-    size = max(page.grey.shape)
-    around = np.pad(page.grey, size, constant_values=np.median(paper))
-    shifted = [side + size for side in box]
+    scale = detection.BEST_SIZE / max(page.grey.shape)
+    small = detection.resize(page.grey, scale)
+    size = max(small.shape)
+    around = np.pad(small, size, constant_values=np.median(paper))
+    shifted = [scale * side + size for side in box]
     return any(
         glyph.score >= MIN_SURE
         and glyph.probabilities.argmax() == digit
