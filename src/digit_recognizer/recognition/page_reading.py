@@ -280,10 +280,9 @@ def _is_cut_out(page: Page, box: Sequence[int], digit: int, reader: PageReader) 
     paper = page.grey[~page.mask]
     if _part_of_picture(page, box) < MIN_CUT_OUT or not len(paper):
         return False
-    scale = detection.BEST_SIZE / max(page.grey.shape)
-    small = detection.resize(page.grey, scale)
-    size = max(small.shape)
-    around = np.pad(small, size, constant_values=np.median(paper))
+    size = detection.BEST_SIZE
+    scale = size / max(page.grey.shape)  # a long picture with paper around it would not fit into memory
+    around = np.pad(detection.resize(page.grey, scale), size, constant_values=np.median(paper))
     shifted = [scale * side + size for side in box]
     return any(
         glyph.score >= MIN_SURE
