@@ -234,7 +234,7 @@ def check(page: Page, prediction: Prediction, reader: PageReader, read_digits: R
     is_sure = prediction.confidence >= MIN_UNDISPUTED
     least = MIN_TRACE if is_sure and not _is_at_edge(page, box) else MIN_CLEAR_TRACE
     near = [glyph for glyph in glyphs if glyph.score >= least and detection.iou(box, glyph.box) >= MIN_NEAR]
-    if prediction.digit is not None and not near and not _is_cut_out(page, box, prediction.digit, reader):
+    if prediction.digit is not None and not near and not (is_sure and _is_cut_out(page, box, prediction.digit, reader)):
         prediction = prediction._replace(digit=None, reason=BLANK)
     if prediction.digit is not None and is_sure:
         return prediction
