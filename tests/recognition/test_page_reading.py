@@ -173,7 +173,8 @@ def test_the_confidence_in_numbers_is_calibrated(mnist, network):
 def see(score: float, seen: int, read: int | None, confidence: float) -> page_reading.Reading:
     """A glyph of that score: PageNet sees one digit, both networks together read another or the same."""
     glyph = Glyph((0, 0, 1, 1), score, np.eye(11)[seen])
-    return page_reading.Reading(glyph, Prediction(read, confidence, (0.1,) * 10, None, None))
+    probabilities = tuple(confidence if digit == read else (1 - confidence) / 9 for digit in range(10))
+    return page_reading.Reading(glyph, Prediction(read, confidence, probabilities, None, None))
 
 
 def test_faint_digits_count_beside_clearer_ones_only():
@@ -181,6 +182,14 @@ def test_faint_digits_count_beside_clearer_ones_only():
     assert page_reading._is_writing([faint, clear]) and page_reading._is_writing([clear])
     assert not page_reading._is_writing([faint]) and not page_reading._is_writing([faint, faint])
     assert not page_reading._is_writing([texture])
+
+
+def test_a_doubt_between_two_digits_is_as_much_writing_as_a_sure_digit():
+    sure = see(0.7, 9, 9, 0.98)
+    doubtful = sure._replace(prediction=sure.prediction._replace(probabilities=(0,) * 4 + (0.44,) + (0,) * 4 + (0.54,)))
+    lost = sure._replace(prediction=sure.prediction._replace(probabilities=(0.1,) * 10))
+    assert page_reading._is_writing([sure]) and page_reading._is_writing([doubtful])
+    assert not page_reading._is_writing([lost])
 
 
 def test_the_features_of_confidence_are_those_of_a_worked_example():

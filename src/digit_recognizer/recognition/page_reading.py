@@ -28,7 +28,7 @@ MIN_TRACE = 0.15  # score of a glyph; what has less holds no writing, even where
 MIN_CLEAR_TRACE = 0.5  # the same where it is not, or at the picture's edge: what lies beside a page looks like strokes
 MAX_AT_EDGE = 0.4  # of the picture, the box of such a shape; what fills more of it is what the picture was cut to
 MIN_CUT_OUT = 0.8  # of the picture, the box of a digit that the picture was cut to
-MIN_EVIDENCE = 1.1  # mean of score and confidence together, of a row
+MIN_EVIDENCE = 0.5  # of a row: mean of the score times the probability of the two likeliest digits
 MIN_CLEAR_SCORE = 0.55  # of a glyph that a person would see
 MAX_BESIDE = 2  # such glyphs, and the digit is one of them; among more signs it is likely one, too
 MIN_SURE = 0.6  # score of a glyph that is read although it is not what stands out on the page
@@ -43,7 +43,7 @@ SURE = 0.7  # mean probability of the digits, above which a page lies upright
 TURN_GAIN = 1.3  # times the evidence of digits that a turned page must give
 MIN_IN_LINE = 3  # glyphs, from which on their rows have a slope
 MIN_SLOPE = 8  # degrees, from which on digits are turned back before they are read again
-PART_OF_SLOPE = 0.5  # by which they are: digits may stand upright in a row that slopes
+PART_OF_SLOPE = 0.75  # by which they are: digits may stand upright in a row that slopes
 MAX_HEIGHT = 3.0  # of a digit, in those of its row; what is higher is an edge or a shadow
 MIN_UNREAD_EXTENT = 0.4  # of a row's height, from which on a shape in it is writing
 MAX_UNREAD_EXTENT = 2.0  # of the same; what is larger is an edge or a shadow
@@ -125,8 +125,11 @@ def _is_clear(reading: Reading) -> bool:
 
 
 def _is_writing(row: list[Reading]) -> bool:
-    """Whether a row is more than what PageNet sees at times in a texture: all faint, or not much like any digit."""
-    evidence = [reading.glyph.score + reading.prediction.confidence for reading in row]
+    """Whether a row is more than what PageNet sees at times in a texture: all faint, or not much like any digit.
+
+    A glyph that may be one of two digits is as much writing as a sure one.
+    """
+    evidence = [reading.glyph.score * sum(sorted(reading.prediction.probabilities)[-2:]) for reading in row]
     return bool(_clear([reading.glyph for reading in row]) and np.mean(evidence) >= MIN_EVIDENCE)
 
 
