@@ -66,26 +66,7 @@ def make_page(source: Split, seed: int, index: int, side: int = SIDE, empty: boo
                 random,
             )
     page, contrast = _compose(ink, rows, height, slope, empty, random)
-    page = np.asarray(Image.fromarray(page).reduce(afar))
-    boxes, labels, numbers, visible = [], [], [], []
-    for number, row in enumerate(rows):
-        for left, top, glyph in row:
-            bottom, right = top + glyph.strength.shape[0], left + glyph.strength.shape[1]
-            inside = glyph.strength[max(0, -top) : max(0, side - top), max(0, -left) : max(0, side - left)]
-            boxes.append((max(left, 0), max(top, 0), min(right, side), min(bottom, side)))
-            labels.append(glyph.label)
-            numbers.append(number)
-            seen = contrast[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
-            is_seen = inside.sum() > 0 and (seen * inside).sum() > MIN_CONTRAST * inside.sum()
-            visible.append(is_seen and inside.sum() >= MIN_VISIBLE * glyph.strength.sum())
-    kept = [place for place, (left, top, right, bottom) in enumerate(boxes) if right > left and bottom > top]
-    return Page(
-        page,
-        np.array(boxes, np.float32).reshape(-1, 4)[kept],
-        np.array(labels, np.int64)[kept],
-        np.array(numbers, np.int64)[kept],
-        np.array(visible, bool)[kept],
-    )
+    return _label(np.asarray(Image.fromarray(page).reduce(afar)), contrast, rows)
 
 
 def render_letters() -> None:
@@ -155,6 +136,32 @@ def _with_surroundings(page: np.ndarray, ink: np.ndarray, random: paper.Random) 
         if not (~sheet & is_written).any():
             return around
     return page
+
+
+def _label(image: np.ndarray, contrast: np.ndarray, rows: list[list[tuple[int, int, Glyph]]]) -> Page:
+    """The page with its glyphs, as far as they are on it. contrast: of the ink, float32 of the image's shape."""
+    side = len(image)
+    boxes, labels, numbers, visible = [], [], [], []
+    for number, row in enumerate(rows):
+        for left, top, glyph in row:
+            bottom, right = top + glyph.strength.shape[0], left + glyph.strength.shape[1]
+            box = max(left, 0), max(top, 0), min(right, side), min(bottom, side)
+            if box[2] <= box[0] or box[3] <= box[1]:
+                continue
+            inside = glyph.strength[max(0, -top) : side - top, max(0, -left) : side - left]
+            seen = contrast[box[1] : box[3], box[0] : box[2]]
+            is_seen = inside.sum() > 0 and (seen * inside).sum() > MIN_CONTRAST * inside.sum()
+            boxes.append(box)
+            labels.append(glyph.label)
+            numbers.append(number)
+            visible.append(is_seen and inside.sum() >= MIN_VISIBLE * glyph.strength.sum())
+    return Page(
+        image,
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(labels, np.int64),
+        np.array(numbers, np.int64),
+        np.array(visible, bool),
+    )
 
 
 def _texture(shape: tuple[int, int], random: paper.Random) -> np.ndarray:
