@@ -8,14 +8,15 @@ is results/trials/page_reading.json; docs/experiments.md tells it. It takes half
 """
 
 import csv
+import itertools
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from benchmarks import reading
+from benchmarks.trials import refused_glyphs
 from digit_recognizer.cli.parser import Parser, run_main
 
 PAGE_SEED, PAGES, PAIRS, EMPTY = 5_000_000, 2500, 400, 300
@@ -85,10 +86,15 @@ def _pictures(source: Any, folder: Path | None) -> dict[str, list[tuple[Any, lis
     from digit_recognizer.data import pages
     from digit_recognizer.page_reader import measurement
     from digit_recognizer.preprocessing.page import analyze
+    from digit_recognizer.recipes.page_reader import OTHER
 
     kinds = {
         "synthetic pages": list(measurement.readable_pages(source, PAGE_SEED, range(PAGES))),
-        "signs among digits": list(_pages_with_signs(source)),
+        "signs among digits": [
+            (page.image, _rows(page))
+            for page in refused_glyphs.pages_with_rows(source, range(PAGES))
+            if OTHER in page.labels
+        ],
         "photographs": [(getattr(skimage.data, name)(), []) for name in PHOTOGRAPHS],
         "touching pairs": [(pair.image, [pair.text]) for pair in reading.make_pairs(source, PAIRS)],
         "empty paper": [
@@ -110,20 +116,12 @@ def _pictures(source: Any, folder: Path | None) -> dict[str, list[tuple[Any, lis
     return {kind: [(analyze(picture), rows) for picture, rows in each] for kind, each in kinds.items()}
 
 
-def _pages_with_signs(source: Any) -> Iterator[tuple[Any, list[str]]]:
-    """Synthetic pages with digits and other signs, in no row more of these than digits: images, and rows with "?"."""
-    from digit_recognizer.data import pages
-    from digit_recognizer.page_reader import measurement
+def _rows(page: Any) -> list[str]:
+    """The rows of a synthetic page, with "?" for signs."""
     from digit_recognizer.recipes.page_reader import OTHER
 
-    for index in range(PAGES):
-        page = pages.make_page(source, PAGE_SEED, index, measurement.PAGE_SIDE)
-        longest = (page.boxes[:, 2:] - page.boxes[:, :2]).max(1, initial=0)
-        can_be_read = page.visible & (longest >= measurement.MIN_SIZE) & (longest <= measurement.MAX_SIZE)
-        rows = [page.labels[page.rows == row].tolist() for row in sorted(set(page.rows.tolist()))]
-        is_mixed = any(OTHER in row for row in rows) and all(2 * row.count(OTHER) <= len(row) for row in rows)
-        if is_mixed and can_be_read.all():
-            yield page.image, ["".join("?" if label == OTHER else str(label) for label in row) for row in rows]
+    characters = ["?" if label == OTHER else str(label) for label in page.labels]
+    return ["".join(itertools.compress(characters, page.rows == row)) for row in sorted(set(page.rows.tolist()))]
 
 
 def _count(recognizer: Any, kinds: dict[str, list[tuple[Any, list[str]]]]) -> dict[str, str]:
