@@ -4,7 +4,7 @@
 
 The pages are synthetic, of MNIST's validation digits, with pairs of them that touch, and with signs among them; then
 scikit-image's photographs without writing. DIR holds strangers' pictures, as benchmarks.reading takes them. The record
-is results/trials/page_reading.json; docs/experiments.md tells it. It takes half an hour with one thread.
+is results/trials/page_reading.json; docs/experiments.md tells it. It takes up to an hour with one thread.
 """
 
 import csv
@@ -19,7 +19,7 @@ from benchmarks import reading
 from benchmarks.trials import refused_glyphs
 from digit_recognizer.cli.parser import Parser, run_main
 
-PAGE_SEED, PAGES, PAIRS, EMPTY = 5_000_000, 2500, 400, 300
+PAGES, PAIRS, EMPTY = 2500, 400, 300
 # A constant of recognition.page_reading or page_reader.detection, and the values that are tried.
 CHANGES = {
     "WEIGHT": (0.35, 1),
@@ -66,15 +66,16 @@ def main() -> None:
     digits, recognizer = data.load("mnist", options.data_dir, validation=True), Recognizer.load()
     pictures = _pictures(digits.validation, Path(options.pictures) if options.pictures else None)
     rows = {"as it is": _count(recognizer, pictures)}
+    print("as it is", rows["as it is"], flush=True)
     for name, values in CHANGES.items():
         module = detection if hasattr(detection, name) else page_reading
         kept = getattr(module, name)
         for value in values:
             setattr(module, name, value)
-            rows[f"{name} = {value} instead of {kept}"] = _count(recognizer, pictures)
+            change = f"{name} = {value} instead of {kept}"
+            rows[change] = _count(recognizer, pictures)
+            print(change, rows[change], flush=True)
         setattr(module, name, kept)
-    for name, row in rows.items():
-        print(name, row)
     record = {"right": rows, "made_with": provenance.collect(None)}
     records.save(Path(options.out) / "trials" / "page_reading.json", record)
 
@@ -84,21 +85,17 @@ def _pictures(source: Any, folder: Path | None) -> dict[str, list[tuple[Any, lis
     import skimage.data
 
     from digit_recognizer.data import pages
-    from digit_recognizer.page_reader import measurement
     from digit_recognizer.preprocessing.page import analyze
     from digit_recognizer.recipes.page_reader import OTHER
 
+    made = list(refused_glyphs.pages_with_rows(source, range(PAGES)))
     kinds = {
-        "synthetic pages": list(measurement.readable_pages(source, PAGE_SEED, range(PAGES))),
-        "signs among digits": [
-            (page.image, _rows(page))
-            for page in refused_glyphs.pages_with_rows(source, range(PAGES))
-            if OTHER in page.labels
-        ],
+        "synthetic pages": [(page.image, _rows(page)) for page in made if OTHER not in page.labels],
+        "signs among digits": [(page.image, _rows(page)) for page in made if OTHER in page.labels],
         "photographs": [(getattr(skimage.data, name)(), []) for name in PHOTOGRAPHS],
         "touching pairs": [(pair.image, [pair.text]) for pair in reading.make_pairs(source, PAIRS)],
         "empty paper": [
-            (pages.make_page(source, PAGE_SEED + 1, index, reading.EMPTY_SIDE, empty=True).image, [])
+            (pages.make_page(source, refused_glyphs.PAGE_SEED + 1, index, reading.EMPTY_SIDE, empty=True).image, [])
             for index in range(EMPTY)
         ],
     }

@@ -44,17 +44,15 @@ def main() -> None:
 
 
 def pages_with_rows(source: Any, indices: Iterable[int]) -> Iterator[Any]:
-    """Synthetic pages all of whose glyphs can be read, with no more signs than digits in any row."""
+    """Synthetic pages all of whose glyphs can be found, with no more signs than digits in any row."""
     from digit_recognizer.data import pages
     from digit_recognizer.page_reader import measurement
     from digit_recognizer.recipes.page_reader import OTHER
 
     for index in indices:
         page = pages.make_page(source, PAGE_SEED, index, measurement.PAGE_SIDE)
-        longest = (page.boxes[:, 2:] - page.boxes[:, :2]).max(1, initial=0)
-        can_be_read = page.visible & (longest >= measurement.MIN_SIZE) & (longest <= measurement.MAX_SIZE)
         rows = [page.labels[page.rows == row].tolist() for row in set(page.rows.tolist())]
-        if rows and can_be_read.all() and all(2 * row.count(OTHER) <= len(row) for row in rows):
+        if rows and measurement.can_be_found(page).all() and all(2 * row.count(OTHER) <= len(row) for row in rows):
             yield page
 
 

@@ -63,10 +63,15 @@ def readable_pages(source: Split, seed: int, indices: Iterable[int]) -> Iterator
             yield page.image, ["".join(map(str, page.labels[page.rows == row])) for row in np.unique(page.rows)]
 
 
-def _can_be_read(page: pages.Page) -> np.ndarray:
-    """Which of a page's glyphs are visible digits of a size that is to be found."""
+def can_be_found(page: pages.Page) -> np.ndarray:
+    """Which of a page's glyphs are visible and of a size that is to be found: bool (n,)."""
     longest = (page.boxes[:, 2:] - page.boxes[:, :2]).max(1, initial=0)
-    return page.visible & (page.labels != OTHER) & (longest >= MIN_SIZE) & (longest <= MAX_SIZE)
+    return page.visible & (longest >= MIN_SIZE) & (longest <= MAX_SIZE)
+
+
+def _can_be_read(page: pages.Page) -> np.ndarray:
+    """Which of a page's glyphs are digits that can be found."""
+    return can_be_found(page) & (page.labels != OTHER)
 
 
 def find_sure_glyphs(reader: PageReader, image: np.ndarray) -> list[Glyph]:
