@@ -21,7 +21,7 @@ from digit_recognizer.cli.parser import Parser, positive, run_main
 from digit_recognizer.recipes.recipe import Convolution, Recipe
 from digit_recognizer.runtime.text import columns
 
-BEST, WIDE = recipes.get("cnn_best"), recipes.get("cnn_wide")
+BEST, BEST_WIDE, WIDE = map(recipes.get, ("cnn_best", "cnn_best_wide", "cnn_wide"))
 PENS = recipes.get("cnn_handwriting").augmentation  # styles, stroke width, blur, contrast and hard edges
 SGD = {name: getattr(BEST, name) for name in ("optimizer", "learning_rate", "schedule", "momentum", "nesterov")}
 
@@ -51,7 +51,7 @@ VARIANTS: dict[str, Recipe] = {
     "pens": dataclasses.replace(BEST, augmentation=PENS),
     "twice_as_wide": widen(BEST, 2),
     "twice_as_long": dataclasses.replace(BEST, epochs=24),
-    "cnn_best_wide": recipes.get("cnn_best_wide"),  # both
+    "twice_as_wide_and_long": dataclasses.replace(widen(BEST, 2), epochs=24),
     "batch_64": dataclasses.replace(BEST, batch_size=64, learning_rate=0.1),
     # Unpooled, with kernels of 7x7: the fifth layer would have no pixel left.
     "kernels_7": dataclasses.replace(
@@ -62,6 +62,12 @@ VARIANTS: dict[str, Recipe] = {
     # Its layers alone: all else as in cnn_best.
     "half_wide_layers": HALF_WIDE_LAYERS,
     "half_wide_layers_long": dataclasses.replace(HALF_WIDE_LAYERS, epochs=24),
+    # Twice as wide and long, with residual layers and less label smoothing.
+    "cnn_best_wide": BEST_WIDE,
+    "cnn_best_wide_0.02": dataclasses.replace(BEST_WIDE, label_smoothing=0.02),
+    "cnn_best_wide_elastic": dataclasses.replace(
+        BEST_WIDE, augmentation=dataclasses.replace(BEST_WIDE.augmentation, elastic=1.0)
+    ),
 }
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from digit_recognizer import data, evaluation
+from digit_recognizer._captured_step import CapturedStep
 from digit_recognizer._fused_mlp import FusedAdam, FusedMLP
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.data.augmentation import OUTLIER_LABEL, augment_batch
@@ -28,21 +29,27 @@ WARM_UP = 0.2  # fraction of the steps before the peak of a triangular schedule
 DECAY = 1000  # by which an exponential schedule divides the learning rate in all
 
 Metrics = dict[str, Any]  # of an epoch; see epoch_metrics
+GradientFunction = Callable[[Tensor, "CrossEntropy"], Tensor]  # from pixels and loss to the logits, (n, 10)
 
 
 @dataclass
 class TrainState:
-    """All that training changes: the model, its optimiser, the generator of all random numbers, metrics by epoch."""
+    """All that training changes: the model, its optimiser, the generator of all random numbers, metrics by epoch.
+
+    forward_backward: what gives the model's parameters their gradients; see gradient_function.
+    """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
+    forward_backward: GradientFunction
     history: list[Metrics] = field(default_factory=list)
 
     @classmethod
     def create(cls, model: nn.Module, recipe: Recipe, seed: int) -> "TrainState":
         """The state before the first epoch. seed: of the order of the digits and of augmentation."""
-        return cls(model, make_optimizer(model, recipe), torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        return cls(model, make_optimizer(model, recipe), generator, gradient_function(model, recipe))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a later process needs to resume."""
@@ -129,7 +136,6 @@ def train_one_epoch(
     """Every training digit once, in shuffled batches. Returns the seconds, and the scores while the weights moved."""
     began, epoch = time.perf_counter(), len(state.history) + 1
     model, optimizer, generator = state.model, state.optimizer, state.generator
-    forward_backward = _gradient_function(model, recipe)
     # One tensor for all logits: a small one for each step would fragment the heap (docs/speed.md, Memory).
     total = len(train.labels)
     rows, done = 2 * total, 0  # outliers are fewer than digits
@@ -146,7 +152,7 @@ def train_one_epoch(
             pixels, labels = distributed.shard(pixels), distributed.shard(labels)
             progress = (epoch - 1 + (step + 0.5) * recipe.batch_size / total) / recipe.epochs
             set_learning_rate(optimizer, recipe, progress)
-            logits = forward_backward(pixels, CrossEntropy(labels, batch_size, recipe.label_smoothing))
+            logits = state.forward_backward(pixels, CrossEntropy(labels, batch_size, recipe.label_smoothing))
             distributed.all_reduce_gradients(model)
             optimizer.step()
             start, done = done, done + len(labels)
@@ -159,12 +165,17 @@ def train_one_epoch(
     return time.perf_counter() - began, Scores(int(correct), int(count), loss)
 
 
-def _gradient_function(model: nn.Module, recipe: Recipe) -> Callable[[Tensor, "CrossEntropy"], Tensor]:
-    """What computes the gradients of a batch: autograd, or for plain MLPs in float32 the same bits in less time."""
-    precision = training_precision(recipe.precision, next(model.parameters()).device)
-    if precision == "float32" and FusedMLP.supports(model):
-        return FusedMLP(model)
-    return functools.partial(_forward_backward, model, precision)
+def gradient_function(model: nn.Module, recipe: Recipe) -> GradientFunction:
+    """What computes the gradients of a batch: autograd, or for plain MLPs in float32 the same bits in less time.
+
+    On a graphics card the launches of either are recorded once. Several processes, which wait for each other within a
+    step, launch them one by one.
+    """
+    device = next(model.parameters()).device
+    precision = training_precision(recipe.precision, device)
+    fused = precision == "float32" and FusedMLP.supports(model)
+    function = FusedMLP(model) if fused else functools.partial(_forward_backward, model, precision)
+    return CapturedStep(model, function) if device.type == "cuda" and distributed.world_size() == 1 else function
 
 
 def _forward_backward(model: nn.Module, precision: str, pixels: Tensor, loss_of: "CrossEntropy") -> Tensor:

@@ -1,0 +1,248 @@
+"""What soft labels, and several views of a digit, do for the best single network, on thirds of the training digits.
+
+    PYTHONPATH=src:. python -m benchmarks.trials.soft_labels --device cuda --processes 15 --logits DIR
+
+Labels are wrong or disputable for some training digits. Here a network learns probabilities instead: those that other
+networks, which have not seen the digit, give it. Each held-out third is seen by none of the networks that teach for it:
+its teachers are trained on three quarters of the other two thirds and label the last quarter.
+Each network reads the third as it is, and moved, turned and scaled a little (the mean of the logits). The test digits
+choose nothing. Saved in results/trials/soft_labels.json; a training that is there is not repeated.
+"""
+
+import argparse
+import dataclasses
+import math
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.trials.best_network import VARIANTS as SINGLE
+from benchmarks.trials.best_network import with_layers
+from digit_recognizer import data, evaluation, models, recipes, records, training
+from digit_recognizer.cli.parser import Parser, positive, run_main
+from digit_recognizer.data.augmentation import augment_batch, warp
+from digit_recognizer.data.digits import Split
+from digit_recognizer.recipes.recipe import Recipe
+from digit_recognizer.recognition import calibration
+from digit_recognizer.runtime import provenance
+from digit_recognizer.runtime.device import choose_device
+from digit_recognizer.runtime.text import columns
+from digit_recognizer.study import cross_validation, executors
+
+PARTS = 4  # of two thirds, each labelled by the networks that were trained on the others
+TEACHER = SINGLE["twice_as_wide"]
+WIDE = SINGLE["twice_as_wide_and_long"]
+WIDE_RESIDUAL = with_layers(
+    WIDE, [dataclasses.replace(layer, residual=place % 2 == 1) for place, layer in enumerate(WIDE.convolutions)]
+)
+# Recipe, and the weight of the soft labels beside MNIST's.
+VARIANTS: dict[str, tuple[Recipe, float]] = {
+    "wide": (WIDE, 0),
+    "wide_soft_1": (dataclasses.replace(WIDE, label_smoothing=0.0), 1.0),
+    "wide_soft_half": (dataclasses.replace(WIDE, label_smoothing=0.0), 0.5),
+    "wide_soft_half_smoothed": (WIDE, 0.5),
+    "best": (SINGLE["cnn_best"], 0),
+    "best_soft_half": (dataclasses.replace(SINGLE["cnn_best"], label_smoothing=0.0), 0.5),
+    "wide_residual_0.05": (dataclasses.replace(WIDE_RESIDUAL, label_smoothing=0.05), 0),
+    "wide_pens": (dataclasses.replace(WIDE, augmentation=SINGLE["pens"].augmentation), 0),
+    "half_wide_layers_long": (SINGLE["half_wide_layers_long"], 0),
+}
+# Degrees, scale, and shifts to the right and down in pixels.
+VIEWS = [
+    (0, 1, 0, 0), (0, 1, 1, 0), (0, 1, -1, 0), (0, 1, 0, 1), (0, 1, 0, -1),
+    (7, 1, 0, 0), (-7, 1, 0, 0), (0, 1.06, 0, 0), (0, 0.94, 0, 0),
+]  # fmt: skip
+SETS = {"one": [0], "shifts": [0, 1, 2, 3, 4], "turned": [0, 5, 6], "scaled": [0, 7, 8], "all": [*range(9)]}
+
+
+def fit(model: nn.Module, split: Split, targets: Tensor, recipe: Recipe, seed: int) -> float:
+    """Train as training.fit does, on probabilities, float32 (n, 10). Returns seconds."""
+    began = time.perf_counter()
+    device = next(model.parameters()).device
+    (images, labels), targets, total = (part.to(device) for part in split), targets.to(device), len(split.labels)
+    by_place = Split(images, torch.arange(total, device=device))
+    state = training.TrainState.create(model, recipe, seed)
+    model.train()
+    for epoch in range(1, recipe.epochs + 1):
+        for step, (batch, places) in enumerate(data.batches(by_place, recipe.batch_size, state.generator)):
+            pixels, _ = augment_batch(data.to_pixels(batch), labels[places], recipe, epoch, state.generator)
+            progress = (epoch - 1 + (step + 0.5) * recipe.batch_size / total) / recipe.epochs
+            training.set_learning_rate(state.optimizer, recipe, progress)
+            loss = training.CrossEntropy(targets[places], len(places), recipe.label_smoothing)
+            state.forward_backward(pixels, loss)
+            state.optimizer.step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+@torch.inference_mode()
+def predict_views(model: nn.Module, images: Tensor) -> Tensor:
+    """Logits of each view: float32 (views, n, 10), on the CPU."""
+    model.eval()
+    device = next(model.parameters()).device
+    logits = []
+    for angle, scale, right, down in VIEWS:
+        cos, sin = math.cos(math.radians(angle)) / scale, math.sin(math.radians(angle)) / scale
+        matrix = torch.tensor([[cos, -sin, -right / 14], [sin, cos, -down / 14]], device=device)
+        parts = []
+        for part in images.split(1000):
+            pixels = data.to_pixels(part.to(device))
+            if (angle, scale, right, down) != VIEWS[0]:
+                grid = torch.nn.functional.affine_grid(matrix.expand(len(part), 2, 3), [len(part), 1, 28, 28],
+                                                       align_corners=False)  # fmt: skip
+                pixels = warp(pixels, grid, "bicubic")
+            parts.append(model(pixels).float().cpu())
+        logits.append(torch.cat(parts))
+    return torch.stack(logits)
+
+
+def one_hot(labels: Tensor) -> Tensor:
+    return torch.nn.functional.one_hot(labels, 10).float()
+
+
+def teach(fold: int, part: int, repeat: int, options: dict[str, Any]) -> tuple[int, int, int, np.ndarray]:
+    """Probabilities of one part of the two thirds that are not held out, by a network that has not seen it."""
+    device = choose_device(options["device"], threads=1)
+    train = cross_validation.split_fold(data.load("mnist", options["data_dir"]).train, fold)[0]
+    train, held_out, _ = few(cross_validation.split_fold(train, part, PARTS), options)
+    recipe = shorten(TEACHER, options)
+    seed = 1000 + 100 * repeat + 10 * fold + part
+    model = models.build(recipe, seed).to(device)
+    fit(model, train, one_hot(train.labels), recipe, seed)
+    logits = predict_views(model, held_out.images).mean(0)
+    return fold, part, repeat, probabilities(logits, held_out.labels).numpy()
+
+
+def probabilities(logits: Tensor, labels: Tensor) -> Tensor:
+    """At the temperature that suits these digits."""
+    return (logits / calibration.fit_temperature(logits, labels)).softmax(1)
+
+
+def train(name: str, fold: int, repeat: int, soft: np.ndarray | None, options: dict[str, Any]) -> tuple[str, Any, Any]:
+    """Train a variant on two thirds, and count on the third. soft: of these two thirds, float32 (n, 10)."""
+    device, seed = choose_device(options["device"], threads=1), cross_validation.seed_of(fold, repeat)
+    digits = data.load("mnist", options["data_dir"])
+    train, held_out, indices = few(cross_validation.split_fold(digits.train, fold), options)
+    recipe, weight = VARIANTS[name]
+    recipe = shorten(recipe, options)
+    targets = one_hot(train.labels)
+    if soft is not None:
+        targets = torch.lerp(targets, torch.from_numpy(soft)[: len(targets)], weight)
+    model = models.build(recipe, seed).to(device)
+    seconds = fit(model, train, targets, recipe, seed)
+    views = predict_views(model, held_out.images)
+    return name, {
+        "seed": seed,
+        "fold": fold,
+        "seconds": seconds,
+        "views": {of: score(views[chosen].mean(0), held_out.labels) for of, chosen in SETS.items()},
+        "wrong": indices[views[0].argmax(1) != held_out.labels].tolist(),
+        "weights": provenance.weights_hash(model),
+        "made_with": provenance.collect(model, recipe.precision),
+    }, views.half().numpy()  # fmt: skip
+
+
+def score(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    temperature = calibration.fit_temperature(logits, labels)
+    loss = evaluation.score(logits / temperature, labels).mean_loss
+    return {"wrong": int((logits.argmax(1) != labels).sum()), "calibrated_loss": loss, "temperature": temperature}
+
+
+def few(parts: tuple[Split, Split, Tensor], options: dict[str, Any]) -> tuple[Split, Split, Tensor]:
+    train, held_out, indices = parts
+    if options["quick"]:
+        train, held_out, indices = train.take(torch.arange(250)), held_out.take(torch.arange(100)), indices[:100]
+    return train, held_out, indices
+
+
+def shorten(recipe: Recipe, options: dict[str, Any]) -> Recipe:
+    return dataclasses.replace(recipe, epochs=1, epochs_without_augmentation=0) if options["quick"] else recipe
+
+
+def main() -> None:
+    """Teachers first, then the variants, until all is there or the time is over."""
+    options = _parse()
+    began, given = time.monotonic(), {name: getattr(options, name) for name in ("device", "data_dir", "quick")}
+    digits = data.load("mnist", options.data_dir)
+    path = Path(options.out) / "trials" / "soft_labels.json"
+    results: dict[str, list[Any]] = {name: [] for name in VARIANTS}
+    first, views = {}, {}
+    with executors.open_executor(workers=options.processes) as executor:
+        jobs = [
+            (fold, part, repeat, given) for repeat in range(options.seeds) for fold in range(3) for part in range(PARTS)
+        ]
+        taught: dict[int, Any] = {fold: {} for fold in range(3)}
+        for fold, part, repeat, found in executor(teach, jobs):
+            taught[fold][repeat, part] = found
+        print(f"teachers done after {time.monotonic() - began:.0f} s", flush=True)
+        soft = {}
+        for fold, each in taught.items():
+            train = cross_validation.split_fold(digits.train, fold)[0]
+            soft[fold] = np.zeros((len(train.labels), 10), np.float32)
+            for part in range(PARTS):
+                places = cross_validation.split_fold(train, part, PARTS)[2].numpy()
+                mean = np.mean([each[repeat, part] for repeat in range(options.seeds)], 0)
+                soft[fold][places[: len(mean)]] = mean
+        jobs = [
+            (name, fold, repeat, soft[fold] if VARIANTS[name][1] else None, given)
+            for repeat in range(options.seeds) for name in VARIANTS for fold in range(3)
+        ]  # fmt: skip
+        for name, result, logits in executor(train_job, jobs):
+            results[name].append(result)
+            ones = {of: each["wrong"] for of, each in result["views"].items()}
+            print(
+                f"{time.monotonic() - began:.0f} s {name} {result['seed']}: {ones} {result['seconds']:.0f} s",
+                flush=True,
+            )
+            if not options.quick:
+                records.save(path, results)
+            first[f"{name}-{result['seed']}"] = logits[0]
+            if result["seed"] < 103 and name in ("wide", "wide_soft_half"):
+                views[f"{name}-{result['seed']}"] = logits
+            if time.monotonic() - began > options.seconds:
+                break
+        np.savez_compressed(Path(options.logits) / "first.npz", **first)
+        np.savez_compressed(Path(options.logits) / "views.npz", **views)
+        np.savez_compressed(Path(options.logits) / "soft.npz", **{str(fold): each for fold, each in soft.items()})
+        print(table(results), flush=True)
+
+
+def train_job(*job: Any) -> Any:
+    return train(*job)
+
+
+def table(results: dict[str, list[Any]]) -> str:
+    rows = [("variant", "n", "wrong", "loss x1000", *SETS)]
+    for name, each in results.items():
+        if each:
+            rows.append((
+                name, str(len(each)), f"{statistics.mean(r['views']['one']['wrong'] for r in each):.1f}",
+                f"{1000 * statistics.mean(r['views']['one']['calibrated_loss'] for r in each):.2f}",
+                *(f"{statistics.mean(r['views'][of]['wrong'] for r in each):.1f} "
+                  f"{1000 * statistics.mean(r['views'][of]['calibrated_loss'] for r in each):.2f}" for of in SETS),
+            ))  # fmt: skip
+    return columns(rows)
+
+
+def _parse() -> argparse.Namespace:
+    parser = Parser(prog="python -m benchmarks.trials.soft_labels", description=__doc__)
+    add = parser.add_argument
+    add("--seeds", metavar="N", type=positive, default=2, help="trainings of each variant on each third (default: 2)")
+    add("--device", metavar="NAME", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    add("--processes", metavar="N", type=positive, default=1, help="trainings at once, which share a card (default: 1)")
+    add("--seconds", metavar="N", type=positive, default=100_000, help="no result is waited for after so many")
+    add("--logits", metavar="DIR", help="folder where logits are saved")
+    add("--quick", action="store_true", help="try each variant with few digits; nothing is written")
+    add("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
+    add("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run_main(main)
