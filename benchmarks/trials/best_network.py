@@ -41,6 +41,7 @@ def with_layers(recipe: Recipe, layers: list[Convolution], **changes: Any) -> Re
 
 # Every second layer has as many channels as the one before.
 RESIDUAL = [dataclasses.replace(layer, residual=place % 2 == 1) for place, layer in enumerate(BEST.convolutions)]
+WIDE_RESIDUAL = dataclasses.replace(BEST_WIDE, augmentation=BEST.augmentation)
 HALF_WIDE = widen(WIDE, 0.5)
 HALF_WIDE_LAYERS = with_layers(BEST, [*HALF_WIDE.convolutions], side=32)
 VARIANTS: dict[str, Recipe] = {
@@ -62,12 +63,10 @@ VARIANTS: dict[str, Recipe] = {
     # Its layers alone: all else as in cnn_best.
     "half_wide_layers": HALF_WIDE_LAYERS,
     "half_wide_layers_long": dataclasses.replace(HALF_WIDE_LAYERS, epochs=24),
-    # Twice as wide and long, with residual layers and less label smoothing.
+    # Twice as wide and long, residual, with less label smoothing; at last elastic as well.
+    "wide_residual": WIDE_RESIDUAL,
+    "wide_residual_0.02": dataclasses.replace(WIDE_RESIDUAL, label_smoothing=0.02),
     "cnn_best_wide": BEST_WIDE,
-    "cnn_best_wide_0.02": dataclasses.replace(BEST_WIDE, label_smoothing=0.02),
-    "cnn_best_wide_elastic": dataclasses.replace(
-        BEST_WIDE, augmentation=dataclasses.replace(BEST_WIDE.augmentation, elastic=1.0)
-    ),
 }
 
 

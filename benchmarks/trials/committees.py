@@ -25,7 +25,7 @@ from digit_recognizer.runtime import provenance
 from digit_recognizer.study import cross_validation
 
 REPEATS = 2  # trainings of each variant on each third
-UNLIKE = ("cnn_best_wide", "half_wide_layers", "kernels_7")
+UNLIKE = ("twice_as_wide_and_long", "half_wide_layers", "kernels_7")
 
 Members = dict[str, list[list[Tensor]]]  # of each variant, for each third: probabilities, float32 (n, 10)
 
@@ -52,10 +52,16 @@ def main() -> None:
     for names in (UNLIKE, tuple(members)):
         if names and set(names) <= set(members):
             thirds[" + ".join(names)] = count_thirds(members, names, labels)
-    result: dict[str, Any] = {"temperatures": temperatures, "thirds": thirds}
-    result["test"] = {name: count_study(out / name, temperatures[name], digits.test.labels) for name in options.study}
+    studies = {name: count_study(out / name, temperatures[name], digits.test.labels) for name in options.study}
+    path = out / "trials" / "committees.json"
+    known = json.loads(path.read_text()) if path.exists() else {"thirds": {}, "test": {}}
+    result: dict[str, Any] = {
+        "temperatures": temperatures,
+        "thirds": known["thirds"] | thirds,
+        "test": known["test"] | studies,
+    }
     print(json.dumps(result, indent=1))
-    records.save(out / "trials" / "committees.json", result | {"made_with": provenance.collect(None)})
+    records.save(path, result | {"made_with": provenance.collect(None)})
 
 
 def read_members(folder: Path, temperatures: dict[str, float]) -> Members:
