@@ -1,12 +1,12 @@
 """What soft labels, and several views of a digit, do for the best single network, on thirds of the training digits.
 
-    PYTHONPATH=src:. python -m benchmarks.trials.soft_labels --device cuda --processes 15 --logits DIR
+    PYTHONPATH=src:. python -m benchmarks.trials.soft_labels --device cuda --processes 15
 
-Labels are wrong or disputable for some training digits. Here a network learns probabilities instead: those that other
-networks, which have not seen the digit, give it. Each held-out third is seen by none of the networks that teach for it:
-its teachers are trained on three quarters of the other two thirds and label the last quarter.
-Each network reads the third as it is, and moved, turned and scaled a little (the mean of the logits). The test digits
-choose nothing. Saved in results/trials/soft_labels.json; a training that is there is not repeated.
+The labels of some training digits are wrong or disputable. Here a network learns probabilities instead: those that
+others, which have not seen the digit, give it. The teachers of a held-out third have not seen that third either: each
+is trained on three quarters of the other two thirds, and labels the last quarter.
+Each network reads its third once as it is, and once moved, turned and scaled a little (the mean of the logits). The
+test digits choose nothing. Saved in results/trials/soft_labels.json after each training.
 """
 
 import argparse
@@ -22,8 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.trials.best_network import VARIANTS as SINGLE
-from benchmarks.trials.best_network import with_layers
-from digit_recognizer import data, evaluation, models, recipes, records, training
+from digit_recognizer import data, evaluation, models, records, training
 from digit_recognizer.cli.parser import Parser, positive, run_main
 from digit_recognizer.data.augmentation import augment_batch, warp
 from digit_recognizer.data.digits import Split
@@ -37,9 +36,6 @@ from digit_recognizer.study import cross_validation, executors
 PARTS = 4  # of two thirds, each labelled by the networks that were trained on the others
 TEACHER = SINGLE["twice_as_wide"]
 WIDE = SINGLE["twice_as_wide_and_long"]
-WIDE_RESIDUAL = with_layers(
-    WIDE, [dataclasses.replace(layer, residual=place % 2 == 1) for place, layer in enumerate(WIDE.convolutions)]
-)
 # Recipe, and the weight of the soft labels beside MNIST's.
 VARIANTS: dict[str, tuple[Recipe, float]] = {
     "wide": (WIDE, 0),
@@ -48,11 +44,9 @@ VARIANTS: dict[str, tuple[Recipe, float]] = {
     "wide_soft_half_smoothed": (WIDE, 0.5),
     "best": (SINGLE["cnn_best"], 0),
     "best_soft_half": (dataclasses.replace(SINGLE["cnn_best"], label_smoothing=0.0), 0.5),
-    "wide_residual_0.05": (dataclasses.replace(WIDE_RESIDUAL, label_smoothing=0.05), 0),
-    "wide_pens": (dataclasses.replace(WIDE, augmentation=SINGLE["pens"].augmentation), 0),
-    "half_wide_layers_long": (SINGLE["half_wide_layers_long"], 0),
+    "wide_residual": (SINGLE["wide_residual"], 0),
 }
-# Degrees, scale, and shifts to the right and down in pixels.
+# Degrees counterclockwise, scale, and shifts to the right and down in pixels.
 VIEWS = [
     (0, 1, 0, 0), (0, 1, 1, 0), (0, 1, -1, 0), (0, 1, 0, 1), (0, 1, 0, -1),
     (7, 1, 0, 0), (-7, 1, 0, 0), (0, 1.06, 0, 0), (0, 0.94, 0, 0),
@@ -103,6 +97,7 @@ def predict_views(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def one_hot(labels: Tensor) -> Tensor:
+    """Labels as probabilities, float32 (n, 10)."""
     return torch.nn.functional.one_hot(labels, 10).float()
 
 
@@ -124,7 +119,7 @@ def probabilities(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits / calibration.fit_temperature(logits, labels)).softmax(1)
 
 
-def train(name: str, fold: int, repeat: int, soft: np.ndarray | None, options: dict[str, Any]) -> tuple[str, Any, Any]:
+def count(name: str, fold: int, repeat: int, soft: np.ndarray | None, options: dict[str, Any]) -> tuple[str, Any]:
     """Train a variant on two thirds, and count on the third. soft: of these two thirds, float32 (n, 10)."""
     device, seed = choose_device(options["device"], threads=1), cross_validation.seed_of(fold, repeat)
     digits = data.load("mnist", options["data_dir"])
@@ -133,7 +128,7 @@ def train(name: str, fold: int, repeat: int, soft: np.ndarray | None, options: d
     recipe = shorten(recipe, options)
     targets = one_hot(train.labels)
     if soft is not None:
-        targets = torch.lerp(targets, torch.from_numpy(soft)[: len(targets)], weight)
+        targets = torch.lerp(targets, torch.tensor(soft)[: len(targets)], weight)
     model = models.build(recipe, seed).to(device)
     seconds = fit(model, train, targets, recipe, seed)
     views = predict_views(model, held_out.images)
@@ -145,16 +140,18 @@ def train(name: str, fold: int, repeat: int, soft: np.ndarray | None, options: d
         "wrong": indices[views[0].argmax(1) != held_out.labels].tolist(),
         "weights": provenance.weights_hash(model),
         "made_with": provenance.collect(model, recipe.precision),
-    }, views.half().numpy()  # fmt: skip
+    }  # fmt: skip
 
 
 def score(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Wrong predictions, and the loss at the temperature that suits these digits."""
     temperature = calibration.fit_temperature(logits, labels)
     loss = evaluation.score(logits / temperature, labels).mean_loss
     return {"wrong": int((logits.argmax(1) != labels).sum()), "calibrated_loss": loss, "temperature": temperature}
 
 
 def few(parts: tuple[Split, Split, Tensor], options: dict[str, Any]) -> tuple[Split, Split, Tensor]:
+    """What split_fold gives, or a little of it to try all."""
     train, held_out, indices = parts
     if options["quick"]:
         train, held_out, indices = train.take(torch.arange(250)), held_out.take(torch.arange(100)), indices[:100]
@@ -162,72 +159,54 @@ def few(parts: tuple[Split, Split, Tensor], options: dict[str, Any]) -> tuple[Sp
 
 
 def shorten(recipe: Recipe, options: dict[str, Any]) -> Recipe:
+    """The recipe, or an epoch of it to try all."""
     return dataclasses.replace(recipe, epochs=1, epochs_without_augmentation=0) if options["quick"] else recipe
 
 
 def main() -> None:
-    """Teachers first, then the variants, until all is there or the time is over."""
+    """Teachers first, then the variants; each is saved as it ends."""
     options = _parse()
-    began, given = time.monotonic(), {name: getattr(options, name) for name in ("device", "data_dir", "quick")}
+    given = {name: getattr(options, name) for name in ("device", "data_dir", "quick")}
     digits = data.load("mnist", options.data_dir)
-    path = Path(options.out) / "trials" / "soft_labels.json"
     results: dict[str, list[Any]] = {name: [] for name in VARIANTS}
-    first, views = {}, {}
+    folds, repeats = range(cross_validation.FOLDS), range(options.seeds)
     with executors.open_executor(workers=options.processes) as executor:
-        jobs = [
-            (fold, part, repeat, given) for repeat in range(options.seeds) for fold in range(3) for part in range(PARTS)
-        ]
-        taught: dict[int, Any] = {fold: {} for fold in range(3)}
-        for fold, part, repeat, found in executor(teach, jobs):
-            taught[fold][repeat, part] = found
-        print(f"teachers done after {time.monotonic() - began:.0f} s", flush=True)
+        jobs = [(fold, part, repeat, given) for repeat in repeats for fold in folds for part in range(PARTS)]
+        taught = {(fold, part, repeat): found for fold, part, repeat, found in executor(teach, jobs)}
         soft = {}
-        for fold, each in taught.items():
+        for fold in folds:
             train = cross_validation.split_fold(digits.train, fold)[0]
             soft[fold] = np.zeros((len(train.labels), 10), np.float32)
             for part in range(PARTS):
+                mean = np.mean([taught[fold, part, repeat] for repeat in repeats], 0)
                 places = cross_validation.split_fold(train, part, PARTS)[2].numpy()
-                mean = np.mean([each[repeat, part] for repeat in range(options.seeds)], 0)
                 soft[fold][places[: len(mean)]] = mean
-        jobs = [
-            (name, fold, repeat, soft[fold] if VARIANTS[name][1] else None, given)
-            for repeat in range(options.seeds) for name in VARIANTS for fold in range(3)
-        ]  # fmt: skip
-        for name, result, logits in executor(train_job, jobs):
+        trainings = [
+            (name, fold, repeat, soft[fold] if weight else None, given)
+            for repeat in repeats
+            for name, (_, weight) in VARIANTS.items()
+            for fold in folds
+        ]
+        for name, result in executor(count, trainings):
             results[name].append(result)
-            ones = {of: each["wrong"] for of, each in result["views"].items()}
-            print(
-                f"{time.monotonic() - began:.0f} s {name} {result['seed']}: {ones} {result['seconds']:.0f} s",
-                flush=True,
-            )
+            print(f"{name}, seed {result['seed']}: {result['views']['one']['wrong']} wrong", flush=True)
             if not options.quick:
-                records.save(path, results)
-            first[f"{name}-{result['seed']}"] = logits[0]
-            if result["seed"] < 103 and name in ("wide", "wide_soft_half"):
-                views[f"{name}-{result['seed']}"] = logits
-            if time.monotonic() - began > options.seconds:
-                break
-        np.savez_compressed(Path(options.logits) / "first.npz", **first)
-        np.savez_compressed(Path(options.logits) / "views.npz", **views)
-        np.savez_compressed(Path(options.logits) / "soft.npz", **{str(fold): each for fold, each in soft.items()})
-        print(table(results), flush=True)
-
-
-def train_job(*job: Any) -> Any:
-    return train(*job)
+                records.save(Path(options.out) / "trials" / "soft_labels.json", results)
+    print(table(results), flush=True)
 
 
 def table(results: dict[str, list[Any]]) -> str:
-    rows = [("variant", "n", "wrong", "loss x1000", *SETS)]
-    for name, each in results.items():
-        if each:
-            rows.append((
-                name, str(len(each)), f"{statistics.mean(r['views']['one']['wrong'] for r in each):.1f}",
-                f"{1000 * statistics.mean(r['views']['one']['calibrated_loss'] for r in each):.2f}",
-                *(f"{statistics.mean(r['views'][of]['wrong'] for r in each):.1f} "
-                  f"{1000 * statistics.mean(r['views'][of]['calibrated_loss'] for r in each):.2f}" for of in SETS),
-            ))  # fmt: skip
+    """Wrong predictions of 20,000 and calibrated loss in thousandths, means; for each set of views."""
+    rows = [("variant", "trainings", *SETS)]
+    for name, trainings in results.items():
+        scores = {of: [each["views"][of] for each in trainings] for of in SETS}
+        rows.append((name, str(len(trainings)), *(_means(each) for each in scores.values())))
     return columns(rows)
+
+
+def _means(scores: list[dict[str, float]]) -> str:
+    wrong, loss = (statistics.mean(each[field] for each in scores) for field in ("wrong", "calibrated_loss"))
+    return f"{wrong:.1f}, {1000 * loss:.2f}"
 
 
 def _parse() -> argparse.Namespace:
@@ -236,8 +215,6 @@ def _parse() -> argparse.Namespace:
     add("--seeds", metavar="N", type=positive, default=2, help="trainings of each variant on each third (default: 2)")
     add("--device", metavar="NAME", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     add("--processes", metavar="N", type=positive, default=1, help="trainings at once, which share a card (default: 1)")
-    add("--seconds", metavar="N", type=positive, default=100_000, help="no result is waited for after so many")
-    add("--logits", metavar="DIR", help="folder where logits are saved")
     add("--quick", action="store_true", help="try each variant with few digits; nothing is written")
     add("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
     add("--data-dir", metavar="DIR", help="folder of MNIST/raw")

@@ -55,7 +55,10 @@ def test_a_variant_changes_one_factor():
     assert changed.pop("pens") == {"augmentation"} and changed.pop("batch_64") == {"batch_size", "learning_rate"}
     assert changed.pop("twice_as_wide") == changed.pop("kernels_7") == {"convolutions", "widths"}
     assert changed.pop("twice_as_long") == {"epochs"}
-    assert changed.pop("cnn_best_wide") == {"name", "source", "convolutions", "widths", "epochs"}
+    assert changed.pop("twice_as_wide_and_long") == {"convolutions", "widths", "epochs"}
+    wide = {"name", "source", "convolutions", "widths", "epochs", "label_smoothing"}
+    assert changed.pop("wide_residual") == changed.pop("wide_residual_0.02") == wide
+    assert changed.pop("cnn_best_wide") == wide | {"augmentation"}
     assert changed.pop("half_wide_layers") == {"convolutions", "widths", "side"}
     assert changed.pop("half_wide_layers_long") == {"convolutions", "widths", "side", "epochs"}
     assert set(changed) == {"half_wide", "half_wide_sgd"}  # of cnn_wide, which differs in more
