@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -43,12 +44,18 @@ class MLP(nn.Sequential):
         batch_norm: bool = False,
     ) -> None:
         layers: list[nn.Module] = [Normalize(mean, std), nn.Flatten()]  # (n, 1, 28, 28) to (n, 784)
-        for inputs, outputs in itertools.pairwise(widths[:-1]):
-            norm: list[nn.Module] = [nn.BatchNorm1d(outputs)] if batch_norm else []
-            layers += [nn.Linear(inputs, outputs), *norm, nn.ReLU()]
-        layers.append(nn.Linear(widths[-2], widths[-1]))
+        layers += linear_layers(widths, batch_norm)
         last: dict[str, list[nn.Module]] = {"log_softmax": [nn.LogSoftmax(dim=1)], "softmax": [nn.Softmax(dim=1)]}
         super().__init__(*layers, *last.get(output, []))
+
+
+def linear_layers(widths: Sequence[int], batch_norm: bool) -> list[nn.Module]:
+    """Linear layers with ReLU between them, and batch normalisation before each ReLU if that is wanted."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(widths[:-1]):
+        norm: list[nn.Module] = [nn.BatchNorm1d(outputs)] if batch_norm else []
+        layers += [nn.Linear(inputs, outputs), *norm, nn.ReLU()]
+    return [*layers, nn.Linear(widths[-2], widths[-1])]
 
 
 class Enlarge(nn.Module):
@@ -74,16 +81,16 @@ class Residual(nn.Module):
 
 
 class CNN(nn.Sequential):
-    """Convolutions, each with batch normalisation and ReLU, and one linear layer.
+    """Convolutions, each with batch normalisation and ReLU, and linear layers.
 
     Pooling comes before batch normalisation, which leaves a quarter of the values to normalise; in a residual layer it
-    comes after the sum.
+    comes after the sum. A fixed layer is a convolution and pooling, with ReLU: see fixed_filters.
     """
 
     def __init__(
         self,
         convolutions: Sequence[Convolution],
-        features: int,
+        widths: Sequence[int],
         mean: float = 0.1307,
         std: float = 0.3081,
         side: int = 28,
@@ -94,11 +101,26 @@ class CNN(nn.Sequential):
         for layer in convolutions:
             convolution = nn.Conv2d(inputs, layer.channels, layer.size, layer.stride, layer.padding, bias=False)
             norm, pool = nn.BatchNorm2d(layer.channels), [nn.MaxPool2d(2)] if layer.pool else []
-            layers += [Residual(convolution, norm), *pool] if layer.residual else [convolution, *pool, norm]
+            if layer.fixed:
+                layers += [convolution.requires_grad_(False), *pool]
+            else:
+                layers += [Residual(convolution, norm), *pool] if layer.residual else [convolution, *pool, norm]
             layers.append(nn.ReLU(inplace=True))
             inputs = layer.channels
-        super().__init__(*layers, nn.Flatten(), nn.Linear(features, 10))
+        super().__init__(*layers, nn.Flatten(), *linear_layers(widths, batch_norm=True))
         self.to(memory_format=torch.channels_last)  # the memory format in which convolutions are fastest
+
+
+def split_fixed(model: nn.Module) -> tuple[list[Any], nn.Module]:
+    """The layers that are not trained, from normalisation to the first ReLU, and the rest of the network.
+
+    No layers, and the network itself, where all are trained.
+    """
+    layers = list(model.children())
+    if not isinstance(model, CNN) or all(weights.requires_grad for weights in model.parameters()):
+        return [], model
+    count = 1 + next(place for place, layer in enumerate(layers) if isinstance(layer, nn.ReLU))
+    return layers[:count], nn.Sequential(*layers[count:])
 
 
 def build(recipe: Recipe, seed: int = 0) -> nn.Module:
@@ -106,13 +128,13 @@ def build(recipe: Recipe, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators as well
         if recipe.convolutions:
-            return CNN(recipe.convolutions, recipe.widths[0], recipe.mean, recipe.std, recipe.side)
+            return CNN(recipe.convolutions, recipe.widths, recipe.mean, recipe.std, recipe.side)
         return MLP(recipe.widths, recipe.mean, recipe.std, recipe.output, recipe.batch_norm)
 
 
 def parameter_count(model: nn.Module) -> int:
     """How many numbers training changes."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def first_layer_weights(model: nn.Module) -> Tensor:

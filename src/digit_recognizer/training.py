@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from digit_recognizer import data, evaluation
+from digit_recognizer import data, evaluation, fixed_filters, models
 from digit_recognizer._captured_step import CapturedStep
 from digit_recognizer._fused_mlp import FusedAdam, FusedMLP
 from digit_recognizer.data import Digits, Split
@@ -106,9 +106,11 @@ def fit(
     device = next(model.parameters()).device
     train = Split(digits.train.images.to(device), digits.train.labels.to(device))
     held_out_name, held_out = digits.held_out
+    fixed_filters.set_filters(model, train)
     state = TrainState.create(model, recipe, seed)
     if resume is not None:
         state.load_state_dict(resume, recipe.epochs)
+    train = fixed_filters.apply_fixed(model, train, getattr(torch, training_precision(recipe.precision, device)))
     for epoch in range(len(state.history) + 1, recipe.epochs + 1):
         with distributed.sync_batch_norm(model):
             seconds, running = train_one_epoch(state, train, recipe, quiet=quiet, on_step=on_step)
@@ -133,7 +135,10 @@ def train_one_epoch(
     quiet: bool = True,
     on_step: Callable[[int], None] | None = None,
 ) -> tuple[float, Scores]:
-    """Every training digit once, in shuffled batches. Returns the seconds, and the scores while the weights moved."""
+    """Every training digit once, in shuffled batches. Returns the seconds, and the scores while the weights moved.
+
+    train: images, or where the model has fixed filters, their maps.
+    """
     began, epoch = time.perf_counter(), len(state.history) + 1
     model, optimizer, generator = state.model, state.optimizer, state.generator
     # One tensor for all logits: a small one for each step would fragment the heap (docs/speed.md, Memory).
@@ -148,7 +153,8 @@ def train_one_epoch(
             if on_step is not None:
                 on_step(batch_size)
             # Each process augments the whole batch, so that all generators stay alike, and then takes its share.
-            pixels, labels = augment_batch(data.to_pixels(images), labels, recipe, epoch, generator)
+            pixels = images if images.is_floating_point() else data.to_pixels(images)
+            pixels, labels = augment_batch(pixels, labels, recipe, epoch, generator)
             pixels, labels = distributed.shard(pixels), distributed.shard(labels)
             progress = (epoch - 1 + (step + 0.5) * recipe.batch_size / total) / recipe.epochs
             set_learning_rate(optimizer, recipe, progress)
@@ -173,6 +179,7 @@ def gradient_function(model: nn.Module, recipe: Recipe) -> GradientFunction:
     """
     device = next(model.parameters()).device
     precision = training_precision(recipe.precision, device)
+    _, model = models.split_fixed(model)
     fused = precision == "float32" and FusedMLP.supports(model)
     function = FusedMLP(model) if fused else functools.partial(_forward_backward, model, precision)
     return CapturedStep(model, function) if device.type == "cuda" and distributed.world_size() == 1 else function

@@ -192,7 +192,7 @@ def test_fields_that_came_later_are_in_the_settings_only_where_they_are_used():
 
 @pytest.mark.parametrize("changes", [{"widths": (784, 10)}, {"batch_norm": False}, {"output": "softmax"}])
 def test_a_convolutional_network_has_one_form_only(changes):
-    said = "these convolutions need batch normalisation, the widths (576, 10) and logits after them"
+    said = "these convolutions need batch normalisation, widths from 576 to 10 and logits after them"
     assert refusal("cnn_in_seconds", **changes) == said
 
 

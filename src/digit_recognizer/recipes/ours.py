@@ -25,6 +25,13 @@ OURS = (
         epochs=20, augmentation=_MODERATE, epochs_without_augmentation=1,
     ),
     _recipe(
+        "cnn_in_a_second",
+        "ours, in a second: a first layer of fixed filters, whose output is computed once; one epoch",
+        convolutions=(Convolution(32, size=6, stride=2, pool=True, fixed=True), Convolution(32)),
+        widths=(32 * 36, 128, 10),
+        epochs=1, batch_size=250, learning_rate=0.8,
+    ),
+    _recipe(
         "cnn_in_seconds",
         "ours, in seconds: one epoch",
         convolutions=(Convolution(16, size=6, stride=2, pool=True), Convolution(32), Convolution(64, pool=True)),

@@ -25,7 +25,7 @@ CHOICES = {
 }
 # Fields that came after the first records. With these values they are left out of a recipe's settings, so that records
 # without them stay records of the same recipe.
-LATER_FIELDS = {"side": 28, "residual": False, "damage": 0}
+LATER_FIELDS = {"side": 28, "residual": False, "fixed": False, "damage": 0}
 MAX_SIDE = 112
 # For each declared type: the accepted types, and its name in a message, singular and plural.
 TYPES: dict[Any, tuple[tuple[type, ...], str, str]] = {
@@ -84,6 +84,7 @@ class Convolution:
     """A convolutional layer, with 2x2 max pooling after it where `pool` is set. Raises UserError for invalid types.
 
     residual: whether the layer's input is added to its output, before pooling and ReLU (He and others 2016).
+    fixed: whether the layer is not trained and not normalised; the first may be. See fixed_filters.
     """
 
     channels: int
@@ -91,6 +92,7 @@ class Convolution:
     stride: int = 1
     pool: bool = False
     residual: bool = False
+    fixed: bool = False
 
     def __post_init__(self) -> None:
         _validate_fields(self)
@@ -157,14 +159,32 @@ class Recipe:
         """Raise UserError where the layers do not lead from pixels to digits, or do not fit into memory."""
         if self.convolutions:
             features = self.convolutions[-1].channels * _output_side(self.convolutions, self.side) ** 2
-            if self.widths != (features, 10) or not self.batch_norm or self.output != "logits":
+            if not self._leads_from(features) or not self.batch_norm or self.output != "logits":
                 raise UserError(
-                    f"these convolutions need batch normalisation, the widths ({features}, 10) and logits after them"
+                    f"these convolutions need batch normalisation, widths from {features} to 10 and logits after them"
                 )
-        elif len(self.widths) < 2 or self.widths[0] != 784 or self.widths[-1] != 10 or min(self.widths) < 1:
+            if any(layer.fixed for layer in self.convolutions):
+                self._validate_fixed_filters()
+        elif not self._leads_from(784):
             raise UserError(f"the widths {self.widths} do not lead from 784 pixels to 10 digits")
         if (count := self.parameter_count) > MAX_PARAMETERS:
             raise UserError(f"a network of {count:,} parameters is too large; the maximum is {MAX_PARAMETERS:,}")
+
+    def _leads_from(self, inputs: int) -> bool:
+        """Whether the linear layers lead from so many numbers to ten."""
+        return len(self.widths) >= 2 and self.widths[0] == inputs and self.widths[-1] == 10 and min(self.widths) >= 1
+
+    def _validate_fixed_filters(self) -> None:
+        """Raise UserError where fixed filters would not do, or their output would not stay the same."""
+        first, *others = self.convolutions
+        if any(layer.fixed for layer in others) or first.residual or first.padding or self.side != 28:
+            raise UserError("only the first convolution may be fixed, on 28 pixels, neither residual nor of size 3")
+        if first.channels % 2 or first.channels > 2 * first.size**2:
+            raise UserError(f"{first.channels} fixed channels must be even, and at most {2 * first.size**2}")
+        if first.size % first.stride or 28 % first.stride:
+            raise UserError(f"the stride of a fixed layer must divide its size and 28, not {first.stride}")
+        if self.augmentation != Augmentation() or self.outlier_fraction:
+            raise UserError("behind fixed filters there can be no augmentation and no outliers")
 
     @property
     def project(self) -> str:
@@ -180,23 +200,22 @@ class Recipe:
 
     @property
     def network(self) -> str:
-        """The layers in short: convolutions as channels x kernel, / stride, r for residual, p for pooling; widths."""
+        """The layers in short: convolutions as channels x kernel, / stride, f fixed, r residual, p pooled; widths."""
         parts = [
             f"{layer.channels}x{layer.size}{f'/{layer.stride}' if layer.stride > 1 else ''}"
-            f"{'r' if layer.residual else ''}{'p' if layer.pool else ''}"
+            f"{'f' if layer.fixed else ''}{'r' if layer.residual else ''}{'p' if layer.pool else ''}"
             for layer in self.convolutions
         ]
         return "-".join([*parts, *map(str, self.widths[1:] if parts else self.widths)])
 
     @property
     def parameter_count(self) -> int:
-        """Weights and biases of all layers, and two numbers a channel for batch normalisation."""
-        channels = [1, *(layer.channels for layer in self.convolutions)]
-        count = sum(
-            inputs * layer.channels * layer.size**2 for inputs, layer in zip(channels, self.convolutions, strict=False)
-        )
-        count += sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.widths))
-        return count + self.batch_norm * 2 * (sum(channels[1:]) + sum(self.widths[1:-1]))
+        """Weights and biases of all layers that are trained, and two numbers a channel for batch normalisation."""
+        channels, trained = [1, *(layer.channels for layer in self.convolutions)], 0
+        for inputs, layer in zip(channels, self.convolutions, strict=False):
+            trained += (inputs * layer.size**2 + 2) * layer.channels * (not layer.fixed)
+        trained += sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.widths))
+        return trained + self.batch_norm * 2 * sum(self.widths[1:-1])
 
 
 def as_recorded(record: Any) -> dict[str, Any]:
