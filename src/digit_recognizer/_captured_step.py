@@ -29,7 +29,8 @@ class CapturedStep:
     def __call__(self, pixels: Tensor, loss: Any) -> Tensor:
         """Give each parameter the gradient of the loss. Returns the logits, (n, 10).
 
-        pixels: float32 (n, 1, 28, 28) in [0, 1], on the card. loss: a CrossEntropy, all alike but for their labels.
+        pixels: float32 (n, 1, 28, 28) in [0, 1], or maps of fixed filters, on the card. loss: a CrossEntropy, all alike
+        but for their labels.
         """
         if self.shape is None:
             self._capture(pixels, loss)
