@@ -11,8 +11,8 @@ The core, in the order in which to read it:
     checkpoints         a trained network as a file
     plots               figures
 
-Beside it stand `records`, a run as JSON, `export`, a network for other programs, and `fixed_filters`, a first layer that
-is not trained. The folders hold what builds on the core: `preprocessing`, `recognition`, `study`, `apps`, `cli`,
+Beside it stand `records`, a run as JSON, `export`, a network for other programs, and `fixed_filters`, a first layer
+that is not trained. The folders hold what builds on the core: `preprocessing`, `recognition`, `study`, `apps`, `cli`,
 `runtime`.
 """
 
