@@ -16,7 +16,9 @@ def test_a_cpu_records_nothing(small_recipe):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
-@pytest.mark.parametrize("name", ["mlp_512_256_adam_5ep", "cnn_in_seconds", "cnn_best_wide", "cnn_handwriting"])
+@pytest.mark.parametrize(
+    "name", ["mlp_512_256_adam_5ep", "cnn_in_a_second", "cnn_in_seconds", "cnn_best_wide", "cnn_handwriting"]
+)
 def test_a_training_gets_the_same_weights(name, optdigits, monkeypatch):
     """With a smaller last batch, two epochs, and for the last recipe outliers."""
     few = optdigits.train.take(torch.arange(3 * recipes.get(name).batch_size + 7))

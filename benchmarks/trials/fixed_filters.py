@@ -29,7 +29,7 @@ PARTS = 12  # of 5,000 training digits, one of which is held out
 SEED = 200  # of the first part; those of tables start from 0
 
 
-def _layers(first: Convolution, second: Convolution, features: int, hidden: int = 128, **changes: Any) -> Recipe:
+def _layers(first: Convolution, second: Convolution, features: int, hidden: int = 64, **changes: Any) -> Recipe:
     return dataclasses.replace(RECIPE, convolutions=(first, second), widths=(features, hidden, 10), **changes)
 
 
@@ -39,14 +39,17 @@ VARIANTS: dict[str, Recipe] = {
     "learning rate 0.5": dataclasses.replace(RECIPE, learning_rate=0.5),
     "learning rate 1.1": dataclasses.replace(RECIPE, learning_rate=1.1),
     "batch size 125, learning rate 0.3": dataclasses.replace(RECIPE, batch_size=125, learning_rate=0.3),
+    "batch size 200, learning rate 0.6": dataclasses.replace(RECIPE, batch_size=200, learning_rate=0.6),
     "batch size 500": dataclasses.replace(RECIPE, batch_size=500),
     "label smoothing 0.05": dataclasses.replace(RECIPE, label_smoothing=0.05),
-    "12 filters instead of 16": _layers(dataclasses.replace(FILTERS, channels=24), SECOND, 32 * 36),
-    "24 channels in the second layer instead of 32": _layers(FILTERS, Convolution(24), 24 * 36),
-    "48 channels and kernels of 2x2": _layers(FILTERS, Convolution(48, size=2), 48 * 25),
-    "48 channels and kernels of 4x4": _layers(FILTERS, Convolution(48, size=4), 48 * 9),
-    "64 hidden units instead of 128": _layers(FILTERS, SECOND, 32 * 36, 64),
-    "no hidden layer": dataclasses.replace(RECIPE, widths=(32 * 36, 10)),
+    "12 filters": _layers(dataclasses.replace(FILTERS, channels=24), SECOND, 64 * 9),
+    "16 filters": _layers(dataclasses.replace(FILTERS, channels=32), SECOND, 64 * 9),
+    "16 filters, 48 channels": _layers(dataclasses.replace(FILTERS, channels=32), Convolution(48, pool=True), 48 * 9),
+    "16 filters, 32 channels without pooling, 128 hidden units": _layers(
+        dataclasses.replace(FILTERS, channels=32), Convolution(32), 32 * 36, 128
+    ),
+    "128 hidden units": _layers(FILTERS, SECOND, 64 * 9, 128),
+    "no hidden layer": dataclasses.replace(RECIPE, widths=(64 * 9, 10), learning_rate=0.4),
     "the filters trained": dataclasses.replace(
         RECIPE, convolutions=(dataclasses.replace(FILTERS, fixed=False), SECOND)
     ),

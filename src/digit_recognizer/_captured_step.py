@@ -17,24 +17,25 @@ WARM_UP = 3  # batches before the recording, in which the libraries choose kerne
 class CapturedStep:
     """Forward, loss and backward, recorded at the first batch and replayed for all others of its size.
 
-    A batch of another size is computed launch by launch. Hooks on layers see the first batch only. Each call overwrites
-    the gradients and the logits of the one before.
+    A batch of another size is computed launch by launch. Hooks on layers do not see those that are replayed. Each call
+    overwrites the gradients and the logits of the one before.
     """
 
     def __init__(self, model: nn.Module, forward_backward: Callable[[Tensor, Any], Tensor]) -> None:
         self.model, self.forward_backward = model, forward_backward
         self.parameters = [*model.parameters()]
-        self.shape: torch.Size | None = None  # of the batches that are replayed
+        self.kind: tuple[Any, ...] | None = None  # of the batches that are replayed
 
     def __call__(self, pixels: Tensor, loss: Any) -> Tensor:
         """Give each parameter the gradient of the loss. Returns the logits, (n, 10).
 
-        pixels: float32 (n, 1, 28, 28) in [0, 1], or maps of fixed filters, on the card. loss: a CrossEntropy, all alike
-        but for their labels.
+        pixels: float32 (n, 1, 28, 28) in [0, 1], or maps of fixed filters, on the card. loss: a CrossEntropy.
         """
-        if self.shape is None:
+        kind = (pixels.shape, loss.labels.shape, *loss[1:])
+        if self.kind is None:
             self._capture(pixels, loss)
-        if pixels.shape != self.shape:
+            self.kind = kind
+        if kind != self.kind:
             return self.forward_backward(pixels, loss)
         self.pixels.copy_(pixels)
         self.labels.copy_(loss.labels)
@@ -45,7 +46,7 @@ class CapturedStep:
 
     def _capture(self, pixels: Tensor, loss: Any) -> None:
         """Record a step without taking it: the statistics of batch normalisation stay."""
-        self.shape, self.pixels, self.labels = pixels.shape, pixels.clone(), loss.labels.clone()
+        self.pixels, self.labels = pixels.clone(), loss.labels.clone()
         loss = loss._replace(labels=self.labels)
         statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         stream = torch.cuda.Stream()

@@ -35,8 +35,9 @@ class FusedMLP:
             for layer in linear
         ]
         self.widths = [layer.out_features for layer in linear[:-1]]
-        self.activations: list[Tensor] = []  # of each hidden layer, (n, width)
-        self.errors: list[Tensor] = []  # gradients by them, (n, width)
+        # By batch size, of each hidden layer, (n, width): the activations, and the gradients by them. A recorded step
+        # (see CapturedStep) goes on to use those of its size.
+        self.buffers: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
 
     @staticmethod
     def supports(model: nn.Module) -> bool:
@@ -55,12 +56,13 @@ class FusedMLP:
         pixels: float32 (n, 1, 28, 28) in [0, 1]. loss.gradient: from the logits to the loss's gradient by them.
         """
         inputs = self.flatten(self.normalize(pixels))
-        if not self.activations or len(inputs) != len(self.activations[0]):  # the first batch, or a smaller last one
-            self.activations, self.errors = (
-                [inputs.new_empty(len(inputs), width) for width in self.widths] for _ in range(2)
-            )
+        count = len(inputs)
+        if count not in self.buffers:  # the first batch, or a smaller last one
+            activations, errors = ([inputs.new_empty(count, width) for width in self.widths] for _ in range(2))
+            self.buffers[count] = activations, errors
+        activations, errors = self.buffers[count]
         values = [inputs]  # what goes into each layer, (n, width)
-        for (_, transposed, bias, _, _), activation in zip(self.layers, self.activations, strict=False):
+        for (_, transposed, bias, _, _), activation in zip(self.layers, activations, strict=False):
             values.append(torch.addmm(bias, values[-1], transposed, out=activation).relu_())
         _, transposed, bias, _, _ = self.layers[-1]
         logits = torch.addmm(bias, values[-1], transposed)
@@ -70,7 +72,7 @@ class FusedMLP:
             torch.mm(error.t(), values[number], out=weight_grad)
             torch.sum(error, 0, out=bias_grad)
             if number:  # pixels need no gradient; elsewhere none passes where ReLU was zero
-                error = torch.mm(error, weight, out=self.errors[number - 1])
+                error = torch.mm(error, weight, out=errors[number - 1])
                 aten.threshold_backward.grad_input(error, values[number], 0, grad_input=error)
         return logits
 

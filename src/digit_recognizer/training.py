@@ -100,24 +100,27 @@ def fit(
     called before each step with the batch size; it may wait, or raise to stop. Nothing is saved: the caller saves.
     Returns the model and its history, the metrics of each epoch.
     """
-    _validate_batch_size(recipe.batch_size, len(digits.train.labels))
+    _validate_batch_size(recipe, len(digits.train.labels))
     quiet = quiet or not distributed.is_main_process()
     tqdm.set_lock(threading.RLock())  # its own is shared by processes: a killed one would leave it behind
     device = next(model.parameters()).device
     train = Split(digits.train.images.to(device), digits.train.labels.to(device))
     held_out_name, held_out = digits.held_out
+    began = time.perf_counter()
     fixed_filters.set_filters(model, train)
     state = TrainState.create(model, recipe, seed)
     if resume is not None:
         state.load_state_dict(resume, recipe.epochs)
     train = fixed_filters.apply_fixed(model, train, getattr(torch, training_precision(recipe.precision, device)))
+    preparing = time.perf_counter() - began  # counts as part of the first epoch
     for epoch in range(len(state.history) + 1, recipe.epochs + 1):
         with distributed.sync_batch_norm(model):
             seconds, running = train_one_epoch(state, train, recipe, quiet=quiet, on_step=on_step)
         scores = None
         if recipe.eval_every_epoch or epoch == recipe.epochs:
             scores = evaluation.score(evaluation.predict(model, held_out.images), held_out.labels)
-        state.history.append(epoch_metrics(epoch, seconds, running, held_out_name, scores))
+        state.history.append(epoch_metrics(epoch, preparing + seconds, running, held_out_name, scores))
+        preparing = 0.0
         if not math.isfinite(running.loss + (scores.loss if scores else 0)):
             raise UserError(f"the loss of epoch {epoch} is not finite any more; try a smaller learning rate")
         if on_epoch is not None:
@@ -234,13 +237,14 @@ def _target_probabilities(smoothing: float, device: torch.device) -> Tensor:
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser; fused kernels do the same arithmetic in one pass over the memory."""
     device = next(model.parameters()).device.type
+    parameters = [weights for weights in model.parameters() if weights.requires_grad]
     shared: dict[str, Any] = {"lr": recipe.learning_rate, "fused": device in ("cpu", "cuda")}
     if recipe.optimizer == "sgd":
         shared |= {"weight_decay": recipe.weight_decay, "momentum": recipe.momentum, "nesterov": recipe.nesterov}
-        return torch.optim.SGD(model.parameters(), **shared)
+        return torch.optim.SGD(parameters, **shared)
     if recipe.weight_decay:
-        return torch.optim.AdamW(model.parameters(), weight_decay=recipe.weight_decay, **shared)
-    return (FusedAdam if device == "cpu" else torch.optim.Adam)(model.parameters(), **shared)
+        return torch.optim.AdamW(parameters, weight_decay=recipe.weight_decay, **shared)
+    return (FusedAdam if device == "cpu" else torch.optim.Adam)(parameters, **shared)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, progress: float) -> None:
@@ -291,14 +295,20 @@ def format_metrics(metrics: Metrics, epochs: int) -> str:
     return text
 
 
-def _validate_batch_size(size: int, digits: int) -> None:
-    """Raise UserError where a batch is larger than the training set, or smaller than the number of processes."""
+def _validate_batch_size(recipe: Recipe, digits: int) -> None:
+    """Raise UserError where a batch is larger than the training set, too small for the processes, or one digit."""
+    size = recipe.batch_size
     if size > digits:
         raise UserError(f"the batch size {size:,} is larger than the {digits:,} training digits")
     if size < distributed.world_size():
         raise UserError(
             f"a batch of {size} cannot be shared by {distributed.world_size()} processes; "
             "take fewer of these or a larger --batch-size"
+        )
+    if recipe.batch_norm and len(recipe.widths) > 2 and (size == 1 or digits % size == 1):
+        raise UserError(
+            f"{digits:,} digits in batches of {size:,} leave a batch of one, which batch normalisation cannot take; "
+            "take another --batch-size"
         )
 
 

@@ -177,12 +177,10 @@ class Recipe:
     def _validate_fixed_filters(self) -> None:
         """Raise UserError where fixed filters would not do, or their output would not stay the same."""
         first, *others = self.convolutions
-        if any(layer.fixed for layer in others) or first.residual or first.padding or self.side != 28:
-            raise UserError("only the first convolution may be fixed, on 28 pixels, neither residual nor of size 3")
+        if any(layer.fixed for layer in others) or first.residual or first.size == 1 or self.side != 28:
+            raise UserError("only the first convolution may be fixed, on 28 pixels, neither residual nor of size 1")
         if first.channels % 2 or first.channels > 2 * first.size**2:
             raise UserError(f"{first.channels} fixed channels must be even, and at most {2 * first.size**2}")
-        if first.size % first.stride or 28 % first.stride:
-            raise UserError(f"the stride of a fixed layer must divide its size and 28, not {first.stride}")
         if self.augmentation != Augmentation() or self.outlier_fraction:
             raise UserError("behind fixed filters there can be no augmentation and no outliers")
 
