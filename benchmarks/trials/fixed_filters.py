@@ -43,11 +43,9 @@ VARIANTS: dict[str, Recipe] = {
     "batch size 500": dataclasses.replace(RECIPE, batch_size=500),
     "label smoothing 0.05": dataclasses.replace(RECIPE, label_smoothing=0.05),
     "12 filters": _layers(dataclasses.replace(FILTERS, channels=24), SECOND, 64 * 9),
-    "16 filters": _layers(dataclasses.replace(FILTERS, channels=32), SECOND, 64 * 9),
-    "16 filters, 48 channels": _layers(dataclasses.replace(FILTERS, channels=32), Convolution(48, pool=True), 48 * 9),
-    "16 filters, 32 channels without pooling, 128 hidden units": _layers(
-        dataclasses.replace(FILTERS, channels=32), Convolution(32), 32 * 36, 128
-    ),
+    "8 filters": _layers(dataclasses.replace(FILTERS, channels=16), SECOND, 64 * 9),
+    "48 channels": _layers(FILTERS, Convolution(48, pool=True), 48 * 9),
+    "32 channels without pooling, 128 hidden units": _layers(FILTERS, Convolution(32), 32 * 36, 128),
     "128 hidden units": _layers(FILTERS, SECOND, 64 * 9, 128),
     "no hidden layer": dataclasses.replace(RECIPE, widths=(64 * 9, 10), learning_rate=0.4),
     "the filters trained": dataclasses.replace(

@@ -2,7 +2,7 @@
 
 The filters are the first principal components of patches of training digits, weakly whitened, each with both signs. The
 patches are not centred, so the first is nearly their mean. A training works on the pooled output: for `cnn_in_a_second`
-16 maps of 6x6 positions instead of 784 pixels.
+32 maps of 6x6 positions instead of 784 pixels.
 """
 
 import torch

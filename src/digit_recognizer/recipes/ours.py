@@ -27,7 +27,7 @@ OURS = (
     _recipe(
         "cnn_in_a_second",
         "ours, in a second: a first layer of fixed filters, whose output is computed once; one epoch",
-        convolutions=(Convolution(16, size=6, stride=2, pool=True, fixed=True), Convolution(64, pool=True)),
+        convolutions=(Convolution(32, size=6, stride=2, pool=True, fixed=True), Convolution(64, pool=True)),
         widths=(64 * 9, 64, 10),
         epochs=1, batch_size=250, learning_rate=0.8,
     ),
