@@ -118,7 +118,7 @@ def test_other_networks_have_no_fixed_layer(digits):
     ("changes", "message"),
     [
         (
-            {"convolutions": (Convolution(4), FILTERS), "widths": (16 * 36, 10)},
+            {"convolutions": (Convolution(4), FILTERS), "widths": (32 * 36, 10)},
             "only the first convolution may be fixed",
         ),
         ({"convolutions": (Convolution(2, size=1, fixed=True),), "widths": (2 * 784, 10)}, "nor of size 1"),

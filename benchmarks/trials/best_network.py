@@ -1,4 +1,4 @@
-"""What makes a single network good: each factor is changed alone, on thirds of MNIST's training digits.
+"""What makes a single network good: factors changed alone, then joined, on thirds of MNIST's training digits.
 
     python -m benchmarks.trials.best_network --device cuda --processes 15
 
@@ -19,6 +19,7 @@ import numpy as np
 from digit_recognizer import recipes
 from digit_recognizer.cli.parser import Parser, positive, run_main
 from digit_recognizer.recipes.recipe import Convolution, Recipe
+from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import columns
 
 BEST, BEST_WIDE, WIDE = map(recipes.get, ("cnn_best", "cnn_best_wide", "cnn_wide"))
@@ -41,7 +42,7 @@ def with_layers(recipe: Recipe, layers: list[Convolution], **changes: Any) -> Re
 
 # Every second layer has as many channels as the one before.
 RESIDUAL = [dataclasses.replace(layer, residual=place % 2 == 1) for place, layer in enumerate(BEST.convolutions)]
-WIDE_RESIDUAL = dataclasses.replace(BEST_WIDE, augmentation=BEST.augmentation)
+WIDE_RESIDUAL = dataclasses.replace(widen(with_layers(BEST, RESIDUAL), 2), epochs=24, label_smoothing=0.05)
 HALF_WIDE = widen(WIDE, 0.5)
 HALF_WIDE_LAYERS = with_layers(BEST, [*HALF_WIDE.convolutions], side=32)
 VARIANTS: dict[str, Recipe] = {
@@ -112,11 +113,12 @@ def train(name: str, recipe: Recipe, fold: int, *rest: Any) -> tuple[str, dict[s
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The variants of a record whose settings are those of today; {} without a record."""
+    """The variants of a record, {} without one. Raises UserError where settings are not those of today."""
     known = json.loads(path.read_text()) if path.exists() else {}
-    return {
-        name: each for name, each in known.items() if name in VARIANTS and each["settings"] == VARIANTS[name].settings
-    }
+    for name, each in known.items():
+        if name in VARIANTS and each["settings"] != VARIANTS[name].settings:
+            raise UserError(f"{path}: {name} had other settings; give it another name there, and run again")
+    return known
 
 
 def table(results: dict[str, Any]) -> str:

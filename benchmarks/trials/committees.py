@@ -5,7 +5,7 @@
 LOGITS is the folder of best_network.py's --logits. A committee's probabilities are the means of its members', each
 divided by the temperature that suits the variant's thirds. The same temperature then gives the loss on MNIST's test
 digits of the seeds of `digits study --recipes cnn_best_wide`, whose probabilities must still be there. They choose
-nothing. Saved in results/trials/committees.json.
+nothing. Saved in results/trials/committees.json, where what an earlier run found of other variants and recipes stays.
 """
 
 import json

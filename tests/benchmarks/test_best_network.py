@@ -56,9 +56,9 @@ def test_a_variant_changes_one_factor():
     assert changed.pop("twice_as_wide") == changed.pop("kernels_7") == {"convolutions", "widths"}
     assert changed.pop("twice_as_long") == {"epochs"}
     assert changed.pop("twice_as_wide_and_long") == {"convolutions", "widths", "epochs"}
-    wide = {"name", "source", "convolutions", "widths", "epochs", "label_smoothing"}
+    wide = {"convolutions", "widths", "epochs", "label_smoothing"}
     assert changed.pop("wide_residual") == changed.pop("wide_residual_0.02") == wide
-    assert changed.pop("cnn_best_wide") == wide | {"augmentation"}
+    assert changed.pop("cnn_best_wide") == wide | {"augmentation", "name", "source"}
     assert changed.pop("half_wide_layers") == {"convolutions", "widths", "side"}
     assert changed.pop("half_wide_layers_long") == {"convolutions", "widths", "side", "epochs"}
     assert set(changed) == {"half_wide", "half_wide_sgd"}  # of cnn_wide, which differs in more
@@ -88,3 +88,16 @@ def test_a_training_is_saved_as_it_ends_and_not_repeated(mnist, trained, monkeyp
     assert base == "cnn_best 6 3.5 ± 1.9 1 to 6 0.50000 2"
     assert other == "residual 6 7.0 ± 3.7 2 to 12 3.5 ± s.e. 0.8 0.50000 2"
     assert (np.load(tmp_path / "residual-105.npy") == 105).all()
+
+
+def test_a_record_of_other_settings_is_kept(mnist, trained, monkeypatch, capsys, tmp_path):
+    path = tmp_path / "trials/best_network.json"
+    path.parent.mkdir()
+    earlier = {"settings": VARIANTS["residual"].settings, "trainings": []}
+    path.write_text(json.dumps({"earlier": earlier, "cnn_best": earlier}))
+    with pytest.raises(SystemExit, match="2"):
+        call(monkeypatch, "--variants", "cnn_best", "--out", tmp_path)
+    assert "cnn_best had other settings; give it another name" in capsys.readouterr().err and not trained
+    path.write_text(json.dumps({"earlier": earlier}))
+    call(monkeypatch, "--variants", "cnn_best", "--seeds", 1, "--out", tmp_path)
+    assert json.loads(path.read_text())["earlier"] == earlier

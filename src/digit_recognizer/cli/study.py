@@ -18,7 +18,7 @@ another number of threads may add in another order. From the first sum that roun
 after some epochs as far as those of two seeds. So the first epoch decides. Measured on MNIST with other kernels of
 PyTorch, with AVX2 instead of AVX-512, and with initial weights changed by 1e-7: at most 0.36% and 0.64% in float32
 (n = 50, 7 recipes), 0.65% and 1.5% in bfloat16 (n = 14, 4 recipes). Two seeds of one recipe in results/ are as close in
-191 of 1855 pairs in float32, but in 125 of 318 in bfloat16: there, rounding in one epoch is almost as far as another
+191 of 1855 pairs in float32, but in 120 of 318 in bfloat16: there, rounding in one epoch is almost as far as another
 seed, and only bitwise proves much.
 """
 
