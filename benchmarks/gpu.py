@@ -15,7 +15,6 @@ from typing import Any
 from benchmarks import epoch, harness, training_time
 from digit_recognizer import data, models, recipes, records
 from digit_recognizer.data import Digits
-from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime import files, provenance
 from digit_recognizer.runtime.device import choose_device
 
@@ -64,9 +63,9 @@ def run(
         print(training_time.format_predictions(name, speed), flush=True)
     result["trainings"] = {}
     for name, count in TRAININGS.items():
-        recipe = shorten(recipes.get(name)) if quick else recipes.get(name)
+        recipe = harness.shorten(recipes.get(name)) if quick else recipes.get(name)
         few = dataclasses.replace(digits, train=first(digits.train, WARM_UP * recipe.batch_size))
-        training_time.time_training(shorten(recipe), few, 0, 1, device)
+        training_time.time_training(harness.shorten(recipe), few, 0, 1, device)
         runs = result["trainings"][name] = []
         for seed in range(1 if quick else count):
             runs.append(training_time.time_training(recipe, digits, seed, 1, device))
@@ -79,8 +78,3 @@ def run(
 def first(split: data.Split, count: int) -> data.Split:
     """The first digits of a split."""
     return data.Split(split.images[:count], split.labels[:count])
-
-
-def shorten(recipe: Recipe) -> Recipe:
-    """One epoch of a recipe, with its augmentation."""
-    return dataclasses.replace(recipe, epochs=1, epochs_without_augmentation=0)

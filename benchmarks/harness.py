@@ -1,5 +1,6 @@
 """What all benchmarks share: processes of their own, medians with ranges, and results/benchmark.json."""
 
+import dataclasses
 import json
 import os
 import statistics
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
 
@@ -34,6 +36,11 @@ def check_writable(out: str | Path) -> None:
     """Raise UserError, before a long run, where save_results would raise it."""
     files.check_writable(out)
     load_results(out)
+
+
+def shorten(recipe: Recipe) -> Recipe:
+    """One epoch of a recipe, with its augmentation: to try it, or to warm up."""
+    return dataclasses.replace(recipe, epochs=1, epochs_without_augmentation=0)
 
 
 def run_in_process(

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import harness
 from digit_recognizer import recipes
 from digit_recognizer.cli.parser import Parser, positive, run_main
 from digit_recognizer.recipes.recipe import Convolution, Recipe
@@ -84,7 +85,7 @@ def main() -> None:
         name: known.get(name, {"settings": VARIANTS[name].settings, "trainings": []}) for name in options.variants
     }
     jobs = [
-        (name, _quick(VARIANTS[name]) if options.quick else VARIANTS[name], fold, options.data_dir, repeat,
+        (name, harness.shorten(VARIANTS[name]) if options.quick else VARIANTS[name], fold, options.data_dir, repeat,
          options.device, options.quick)
         for repeat in range(options.seeds)
         for fold in range(cross_validation.FOLDS)
@@ -158,22 +159,24 @@ def _mean(values: list[int], spread: str) -> str:
     return f"{statistics.mean(values):.1f} {spread} {std:.1f}"
 
 
-def _quick(recipe: Recipe) -> Recipe:
-    return dataclasses.replace(recipe, epochs=1, epochs_without_augmentation=0)
-
-
 def _parse() -> argparse.Namespace:
     parser = Parser(prog="python -m benchmarks.trials.best_network", description=__doc__)
     add = parser.add_argument
     add("--variants", metavar="NAME", nargs="+", choices=VARIANTS, default=[*VARIANTS], help=", ".join(VARIANTS))
-    add("--seeds", metavar="N", type=positive, default=3, help="trainings of each variant on each third (default: 3)")
+    add("--logits", metavar="DIR", help="folder where the logits of the held-out digits are saved as well")
+    add_options(parser, seeds=3)
+    return parser.parse_args()
+
+
+def add_options(parser: argparse.ArgumentParser, seeds: int) -> None:
+    """What trials on thirds of the training digits have in common. seeds: the default."""
+    add, on_each = parser.add_argument, f"trainings of each variant on each third (default: {seeds})"
+    add("--seeds", metavar="N", type=positive, default=seeds, help=on_each)
     add("--device", metavar="NAME", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     add("--processes", metavar="N", type=positive, default=1, help="trainings at once, which share a card (default: 1)")
-    add("--logits", metavar="DIR", help="folder where the logits of the held-out digits are saved as well")
     add("--quick", action="store_true", help="try each variant with few digits; nothing is written")
     add("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
     add("--data-dir", metavar="DIR", help="folder of MNIST/raw")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -21,9 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks import harness
 from benchmarks.trials.best_network import VARIANTS as SINGLE
+from benchmarks.trials.best_network import add_options
 from digit_recognizer import data, evaluation, models, records, training
-from digit_recognizer.cli.parser import Parser, positive, run_main
+from digit_recognizer.cli.parser import Parser, run_main
 from digit_recognizer.data.augmentation import augment_batch, warp
 from digit_recognizer.data.digits import Split
 from digit_recognizer.recipes.recipe import Recipe
@@ -105,8 +107,8 @@ def teach(fold: int, part: int, repeat: int, options: dict[str, Any]) -> tuple[i
     """Probabilities of one part of the two thirds that are not held out, by a network that has not seen it."""
     device = choose_device(options["device"], threads=1)
     train = cross_validation.split_fold(data.load("mnist", options["data_dir"]).train, fold)[0]
-    train, held_out, _ = few(cross_validation.split_fold(train, part, PARTS), options)
-    recipe = shorten(TEACHER, options)
+    train, held_out, _ = cross_validation.split_fold(train, part, PARTS, few=options["quick"])
+    recipe = harness.shorten(TEACHER) if options["quick"] else TEACHER
     seed = 1000 + 100 * repeat + 10 * fold + part
     model = models.build(recipe, seed).to(device)
     fit(model, train, one_hot(train.labels), recipe, seed)
@@ -123,9 +125,9 @@ def count(name: str, fold: int, repeat: int, soft: np.ndarray | None, options: d
     """Train a variant on two thirds, and count on the third. soft: of these two thirds, float32 (n, 10)."""
     device, seed = choose_device(options["device"], threads=1), cross_validation.seed_of(fold, repeat)
     digits = data.load("mnist", options["data_dir"])
-    train, held_out, indices = few(cross_validation.split_fold(digits.train, fold), options)
+    train, held_out, indices = cross_validation.split_fold(digits.train, fold, few=options["quick"])
     recipe, weight = VARIANTS[name]
-    recipe = shorten(recipe, options)
+    recipe = harness.shorten(recipe) if options["quick"] else recipe
     targets = one_hot(train.labels)
     if soft is not None:
         targets = torch.lerp(targets, torch.tensor(soft)[: len(targets)], weight)
@@ -148,19 +150,6 @@ def score(logits: Tensor, labels: Tensor) -> dict[str, float]:
     temperature = calibration.fit_temperature(logits, labels)
     loss = evaluation.score(logits / temperature, labels).mean_loss
     return {"wrong": int((logits.argmax(1) != labels).sum()), "calibrated_loss": loss, "temperature": temperature}
-
-
-def few(parts: tuple[Split, Split, Tensor], options: dict[str, Any]) -> tuple[Split, Split, Tensor]:
-    """What split_fold gives, or a little of it to try all."""
-    train, held_out, indices = parts
-    if options["quick"]:
-        train, held_out, indices = train.take(torch.arange(250)), held_out.take(torch.arange(100)), indices[:100]
-    return train, held_out, indices
-
-
-def shorten(recipe: Recipe, options: dict[str, Any]) -> Recipe:
-    """The recipe, or an epoch of it to try all."""
-    return dataclasses.replace(recipe, epochs=1, epochs_without_augmentation=0) if options["quick"] else recipe
 
 
 def main() -> None:
@@ -211,13 +200,7 @@ def _means(scores: list[dict[str, float]]) -> str:
 
 def _parse() -> argparse.Namespace:
     parser = Parser(prog="python -m benchmarks.trials.soft_labels", description=__doc__)
-    add = parser.add_argument
-    add("--seeds", metavar="N", type=positive, default=2, help="trainings of each variant on each third (default: 2)")
-    add("--device", metavar="NAME", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-    add("--processes", metavar="N", type=positive, default=1, help="trainings at once, which share a card (default: 1)")
-    add("--quick", action="store_true", help="try each variant with few digits; nothing is written")
-    add("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    add("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    add_options(parser, seeds=2)
     return parser.parse_args()
 
 

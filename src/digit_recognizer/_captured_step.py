@@ -1,6 +1,6 @@
 """The fast path of a graphics card: the kernels of a step as one CUDA graph, launched at once.
 
-A step of our networks is hundreds of small kernels. Launching each from Python takes longer than computing them.
+A step of our networks is many small kernels. Launching each from Python takes longer than computing them.
 """
 
 from __future__ import annotations

@@ -116,9 +116,9 @@ def split_fixed(model: nn.Module) -> tuple[list[Any], nn.Module]:
 
     No layers, and the network itself, where all are trained.
     """
-    layers = list(model.children())
-    if not isinstance(model, CNN) or all(weights.requires_grad for weights in model.parameters()):
+    if not isinstance(model, CNN) or next(model.parameters()).requires_grad:
         return [], model
+    layers = list(model.children())
     count = 1 + next(place for place, layer in enumerate(layers) if isinstance(layer, nn.ReLU))
     return layers[:count], nn.Sequential(*layers[count:])
 

@@ -106,13 +106,14 @@ def fit(
     device = next(model.parameters()).device
     train = Split(digits.train.images.to(device), digits.train.labels.to(device))
     held_out_name, held_out = digits.held_out
-    began = time.perf_counter()
-    fixed_filters.set_filters(model, train)
     state = TrainState.create(model, recipe, seed)
-    if resume is not None:
+    began = time.perf_counter()
+    if resume is None:
+        fixed_filters.set_filters(model, train)
+    else:
         state.load_state_dict(resume, recipe.epochs)
     train = fixed_filters.apply_fixed(model, train, getattr(torch, training_precision(recipe.precision, device)))
-    preparing = time.perf_counter() - began  # counts as part of the first epoch
+    preparing = time.perf_counter() - began  # filters and maps; counts as part of the next epoch
     for epoch in range(len(state.history) + 1, recipe.epochs + 1):
         with distributed.sync_batch_norm(model):
             seconds, running = train_one_epoch(state, train, recipe, quiet=quiet, on_step=on_step)

@@ -209,9 +209,8 @@ class Recipe:
     @property
     def parameter_count(self) -> int:
         """Weights and biases of all layers that are trained, and two numbers a channel for batch normalisation."""
-        channels, trained = [1, *(layer.channels for layer in self.convolutions)], 0
-        for inputs, layer in zip(channels, self.convolutions, strict=False):
-            trained += (inputs * layer.size**2 + 2) * layer.channels * (not layer.fixed)
+        inputs_of = zip([1, *(layer.channels for layer in self.convolutions)], self.convolutions, strict=False)
+        trained = sum((inputs * layer.size**2 + 2) * layer.channels for inputs, layer in inputs_of if not layer.fixed)
         trained += sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.widths))
         return trained + self.batch_norm * 2 * sum(self.widths[1:-1])
 

@@ -104,11 +104,16 @@ def _find(known: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]] | None:
     return next((each["folds"] for each in known.values() if each["settings"] == recipe.settings), None)
 
 
-def split_fold(train: Split, fold: int, folds: int = FOLDS) -> tuple[Split, Split, torch.Tensor]:
-    """All folds but one to train on, the one held out, and its indices, int64 (n,): a fixed random split."""
+def split_fold(train: Split, fold: int, folds: int = FOLDS, few: bool = False) -> tuple[Split, Split, torch.Tensor]:
+    """All folds but one to train on, the one held out, and its indices, int64 (n,): a fixed random split.
+
+    few: only 250 and 100 of these digits, to try what needs them.
+    """
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
     held_out = order.tensor_split(folds)[fold].sort().values
     others = torch.ones(len(order), dtype=torch.bool).index_fill_(0, held_out, 0).nonzero().flatten()
+    if few:
+        others, held_out = others[:250], held_out[:100]
     return train.take(others), train.take(held_out), held_out
 
 
@@ -132,14 +137,11 @@ def predict_fold(
 ) -> tuple[dict[str, Any], torch.Tensor]:
     """Train on one fold, and predict its held-out third. Returns plain types, and the logits, float32 (n, 10).
 
-    In the former wrong are indices among all training digits. repeat: see seed_of. few: 250 and 100 digits only, to
-    try it.
+    In the former wrong are indices among all training digits. repeat: see seed_of. few: see split_fold.
     """
     chosen, seed = choose_device(device, threads=1), seed_of(fold, repeat)
     digits = load_digits(recipe.dataset, data_dir, False)
-    train, held_out, indices = split_fold(digits.train, fold)
-    if few:
-        train, held_out, indices = train.take(torch.arange(250)), held_out.take(torch.arange(100)), indices[:100]
+    train, held_out, indices = split_fold(digits.train, fold, few=few)
     one = held_out.take(torch.arange(1))  # fit scores this part after each epoch, which is of no use here
     model = models.build(recipe, seed).to(chosen)
     digits = Digits(digits.name, train, None, one, digits.md5)
