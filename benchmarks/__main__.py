@@ -5,13 +5,13 @@ import importlib
 import os
 from pathlib import Path
 
-from digit_recognizer.cli.parser import Parser, positive, run_main
+from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
 from digit_recognizer.runtime.errors import UserError
 
 # Each benchmark: its module, the flags that it alone takes, and what it does.
 BENCHMARKS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "epoch": ("epoch", (), "time an epoch of our loop beside the usual DataLoader loop (default)"),
-    "training_time": ("training_time", (), "time the training of each recipe with all cores, and predictions"),
+    "training_time": ("training_time", (), "time trainings of most recipes with all cores, and predictions"),
     "contention": ("contention", ("quick",), "time an epoch with several thread settings, beside a busy process"),
     "scaling": ("scaling", (), "measure time and memory by digits, time by width, and start-up times"),
     "frameworks": (
@@ -36,8 +36,8 @@ def main() -> None:
     if options.benchmark in ("epoch", "frameworks"):
         # libgomp's default, the fastest on a quiet machine, for all alike. Must be set before torch is imported.
         os.environ["GOMP_SPINCOUNT"] = "300000"
-    arguments = {flag: getattr(options, flag) for flag in own if getattr(options, flag)}
-    importlib.import_module(f"benchmarks.{module}").run(options.out, options.data_dir, options.rounds, **arguments)
+    arguments = {flag: getattr(options, flag) for flag in (*own, "rounds") if getattr(options, flag)}
+    importlib.import_module(f"benchmarks.{module}").run(options.out, options.data_dir, **arguments)
 
 
 def _parse() -> argparse.Namespace:
@@ -49,7 +49,12 @@ def _parse() -> argparse.Namespace:
         "benchmark", metavar="BENCHMARK", nargs="?", choices=BENCHMARKS, default="epoch", help=", ".join(BENCHMARKS)
     )
     which.add_argument("--figure", metavar="FILE", help="time nothing; draw the results, such as to figures/speed.png")
-    add("--rounds", metavar="N", type=positive, default=5, help="repetitions, all loops in turn (default: 5)")
+    add(
+        "--rounds",
+        metavar="N",
+        type=positive,
+        help="repetitions, in turn (default: 5; of training_time 3, but ten of what takes less than ten seconds)",
+    )
     add(
         "--quick",
         action="store_true",
@@ -58,7 +63,7 @@ def _parse() -> argparse.Namespace:
     add("--threads", metavar="N", type=positive, help="threads of frameworks, which also run with 1 (default: all)")
     add("--device", metavar="NAME", help="of gpu: cuda, mps or, to try it, cpu (default: cuda)")
     add("--out", metavar="DIR", default="results", help="folder of the results (default: results)")
-    add("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    add_data_dir(parser)
     return parser.parse_args()
 
 

@@ -19,7 +19,7 @@ import joblib
 import numpy as np
 from PIL import Image
 
-from digit_recognizer.cli.parser import Parser, positive, run_main
+from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
 
 SEED = 2_000_000  # of pages and pairs that nothing was chosen on
 EMPTY_SIDE = 480  # pixels
@@ -80,7 +80,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--workers", metavar="N", type=positive, default=1, help="processes (default: 1)")
     parser.add_argument("--quick", action="store_true", help="few of everything, and nothing is written")
     parser.add_argument("--out", metavar="DIR", default="results", help="folder of reading.json (default: results)")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    add_data_dir(parser)
     return parser.parse_args()
 
 

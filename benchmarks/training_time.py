@@ -1,4 +1,4 @@
-"""Training time of each recipe, from the call to the trained network, and time of a prediction."""
+"""Training time of all recipes but the longest, from the call to the trained network, and time of a prediction."""
 
 import dataclasses
 import os

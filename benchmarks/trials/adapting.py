@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.trials import drawn_hand
-from digit_recognizer.cli.parser import Parser, run_main
+from digit_recognizer.cli.parser import Parser, add_data_dir, run_main
 
 if TYPE_CHECKING:
     from digit_recognizer.checkpoints import Checkpoint
@@ -160,7 +160,7 @@ def main() -> None:
     """Learn as the library does, and with each change; print and save."""
     parser = Parser(prog="python -m benchmarks.trials.adapting", description=__doc__)
     parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    add_data_dir(parser)
     options = parser.parse_args()
 
     import torch

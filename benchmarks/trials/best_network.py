@@ -18,13 +18,12 @@ import numpy as np
 
 from benchmarks import harness
 from digit_recognizer import recipes
-from digit_recognizer.cli.parser import Parser, positive, run_main
+from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
 from digit_recognizer.recipes.recipe import Convolution, Recipe
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import columns
 
 BEST, BEST_WIDE, WIDE = map(recipes.get, ("cnn_best", "cnn_best_wide", "cnn_wide"))
-PENS = recipes.get("cnn_handwriting").augmentation  # styles, stroke width, blur, contrast and hard edges
 SGD = {name: getattr(BEST, name) for name in ("optimizer", "learning_rate", "schedule", "momentum", "nesterov")}
 
 
@@ -45,13 +44,11 @@ def with_layers(recipe: Recipe, layers: list[Convolution], **changes: Any) -> Re
 RESIDUAL = [dataclasses.replace(layer, residual=place % 2 == 1) for place, layer in enumerate(BEST.convolutions)]
 WIDE_RESIDUAL = dataclasses.replace(widen(with_layers(BEST, RESIDUAL), 2), epochs=24, label_smoothing=0.05)
 HALF_WIDE = widen(WIDE, 0.5)
-HALF_WIDE_LAYERS = with_layers(BEST, [*HALF_WIDE.convolutions], side=32)
 VARIANTS: dict[str, Recipe] = {
     "cnn_best": BEST,
     "smoothing_0.05": dataclasses.replace(BEST, label_smoothing=0.05),
     "enlarged": dataclasses.replace(BEST, side=32),  # 28x28 positions in the first layers instead of 24x24
     "residual": with_layers(BEST, RESIDUAL),
-    "pens": dataclasses.replace(BEST, augmentation=PENS),
     "twice_as_wide": widen(BEST, 2),
     "twice_as_long": dataclasses.replace(BEST, epochs=24),
     "twice_as_wide_and_long": dataclasses.replace(widen(BEST, 2), epochs=24),
@@ -63,8 +60,7 @@ VARIANTS: dict[str, Recipe] = {
     "half_wide": HALF_WIDE,
     "half_wide_sgd": dataclasses.replace(HALF_WIDE, **SGD),
     # Its layers alone: all else as in cnn_best.
-    "half_wide_layers": HALF_WIDE_LAYERS,
-    "half_wide_layers_long": dataclasses.replace(HALF_WIDE_LAYERS, epochs=24),
+    "half_wide_layers": with_layers(BEST, [*HALF_WIDE.convolutions], side=32),
     # Twice as wide and long, residual, with less label smoothing; at last elastic as well.
     "wide_residual": WIDE_RESIDUAL,
     "wide_residual_0.02": dataclasses.replace(WIDE_RESIDUAL, label_smoothing=0.02),
@@ -97,7 +93,7 @@ def main() -> None:
             for name, training, logits in executor(train, jobs) if jobs else ():
                 results[name]["trainings"].append(training)
                 print(f"{name}, seed {training['seed']}: {len(training['wrong'])} wrong", flush=True)
-                if options.logits:
+                if options.logits and not options.quick:
                     np.save(Path(options.logits) / f"{name}-{training['seed']}.npy", logits)
                 if not options.quick:
                     records.save(path, known | results)
@@ -176,7 +172,7 @@ def add_options(parser: argparse.ArgumentParser, seeds: int) -> None:
     add("--processes", metavar="N", type=positive, default=1, help="trainings at once, which share a card (default: 1)")
     add("--quick", action="store_true", help="try each variant with few digits; nothing is written")
     add("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    add("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    add_data_dir(parser)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from digit_recognizer import data, evaluation, records
-from digit_recognizer.cli.parser import Parser, run_main
+from digit_recognizer.cli.parser import Parser, add_data_dir, run_main
 from digit_recognizer.evaluation import Scores
 from digit_recognizer.runtime import provenance
 from digit_recognizer.study import cross_validation
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("logits", metavar="LOGITS", help="folder of the logits of held-out digits")
     parser.add_argument("--study", metavar="NAME", nargs="*", default=[], help="recipes with seeds in results/")
     parser.add_argument("--out", metavar="DIR", default="results", help="folder of the records (default: results)")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    add_data_dir(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     out, digits = Path(options.out), data.load("mnist", options.data_dir)

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks import harness, training_time
 from digit_recognizer import data, evaluation, models, recipes, training
-from digit_recognizer.cli.parser import Parser, positive, run_main
+from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.recipes.recipe import Convolution, Recipe
 from digit_recognizer.runtime.device import choose_device
@@ -95,7 +95,7 @@ def _parse() -> argparse.Namespace:
     add("--seeds", metavar="N", type=positive, default=30, help="trainings that are timed (default: 30)")
     add("--threads", metavar="N", type=positive, default=2, help="CPU threads (default: 2)")
     add("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    add("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    add_data_dir(parser)
     return parser.parse_args()
 
 

@@ -15,7 +15,7 @@ import joblib
 
 from benchmarks import reading
 from benchmarks.trials import hands, refusal_scores
-from digit_recognizer.cli.parser import Parser, positive, run_main
+from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
 
 DAMAGED = 2000  # validation digits, damaged in each way
 
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--pictures", metavar="DIR", nargs="+", default=[], help="folders of strangers' pictures")
     parser.add_argument("--workers", metavar="N", type=positive, default=1, help="processes (default: 1)")
     parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    add_data_dir(parser)
     options = parser.parse_args()
     from digit_recognizer import checkpoints, records
     from digit_recognizer.runtime import provenance

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import reading
 from digit_recognizer.cli import train_pages
-from digit_recognizer.cli.parser import Parser, positive, run_main
+from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
 
 NAMES = ("one", "log-odds", "least score", "shapes unread", "another digit", "a glyph unread")  # those of the library
 MORE = ("mean score", "least log-odds", "how many digits", "several rows", "anything unread")
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--pages", metavar="N", type=positive, default=train_pages.CALIBRATION_PAGES, help="synthetic")
     parser.add_argument("--workers", metavar="N", type=positive, default=1, help="processes (default: 1)")
     parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    add_data_dir(parser)
     options = parser.parse_args()
     from digit_recognizer import records
     from digit_recognizer.runtime import provenance

@@ -7,7 +7,6 @@ scikit-image's photographs without writing. DIR holds strangers' pictures, as be
 is results/trials/page_reading.json; docs/experiments.md tells it. It takes up to an hour with one thread.
 """
 
-import csv
 import itertools
 import math
 from pathlib import Path
@@ -17,7 +16,7 @@ from PIL import Image
 
 from benchmarks import reading
 from benchmarks.trials import refused_glyphs
-from digit_recognizer.cli.parser import Parser, run_main
+from digit_recognizer.cli.parser import Parser, add_data_dir, run_main
 
 PAGES, PAIRS, EMPTY = 2500, 400, 300
 # A constant of recognition.page_reading or page_reader.detection, and the values that are tried.
@@ -53,7 +52,7 @@ def main() -> None:
     parser = Parser(prog="python -m benchmarks.trials.page_reading", description=__doc__)
     parser.add_argument("--pictures", metavar="DIR", help="folder of strangers' pictures")
     parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    add_data_dir(parser)
     options = parser.parse_args()
 
     from digit_recognizer import data, records
@@ -101,15 +100,13 @@ def _pictures(source: Any, folder: Path | None) -> dict[str, list[tuple[Any, lis
     }
     if folder is not None:
         for kind, table in (("numbers", "multi.csv"), ("single digits", "digits.csv")):
-            rows = csv.DictReader((folder / table).read_text(encoding="utf-8").splitlines())
+            rows = reading.read_table(folder, table)
             kinds[kind] = [(folder / row["file"], row["label"].split("/")) for row in rows]
         kinds["turned numbers"] = [
             (picture, rows) for path, rows in kinds["numbers"] for picture in reading.turn(Image.open(path))
         ]
-        kinds["without a digit"] = [
-            (folder / row["file"], [])
-            for row in csv.DictReader((folder / "nondigits.csv").read_text(encoding="utf-8").splitlines())
-        ]
+        others = reading.read_table(folder, "nondigits.csv")
+        kinds["without a digit"] = [(folder / row["file"], []) for row in others]
     return {kind: [(analyze(picture), rows) for picture, rows in each] for kind, each in kinds.items()}
 
 

@@ -9,7 +9,6 @@ results/trials/refusal_scores.json; docs/experiments.md tells it. It takes three
 """
 
 import argparse
-import csv
 import dataclasses
 import json
 import math
@@ -23,8 +22,9 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor, nn
 
+from benchmarks import reading
 from digit_recognizer import checkpoints, data
-from digit_recognizer.cli.parser import run_main
+from digit_recognizer.cli.parser import add_data_dir, run_main
 from digit_recognizer.data import augmentation, outliers
 from digit_recognizer.preprocessing.page import analyze
 from digit_recognizer.recognition.prediction import MIN_ALTERNATIVE
@@ -197,7 +197,7 @@ def make_all(pixels: Tensor, labels: Tensor, generator: torch.Generator) -> dict
 
 def read_pictures(folder: Path, table: str) -> tuple[Tensor, list[dict[str, str]]]:
     """What the network is given of each picture, uint8 (n, 28, 28), and its row; "reason" says what was refused."""
-    rows, images = list(csv.DictReader((folder / table).read_text(encoding="utf-8").splitlines())), []
+    rows, images = reading.read_table(folder, table), []
     for row in rows:
         digit = analyze(folder / row["file"]).digit()
         row["reason"] = digit.reason or ""
@@ -284,7 +284,7 @@ def count_alternatives(probabilities: Tensor, labels: Tensor) -> dict[str, dict[
 def main() -> None:
     """Compute all scores and write the record."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trials.refusal_scores", description=__doc__)
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    add_data_dir(parser)
     parser.add_argument("--pictures", metavar="DIR", type=Path, nargs="+", default=[], help="folders of pictures")
     parser.add_argument("--leave-out", metavar="GROUP", help="a group of digits that is left out")
     parser.add_argument("--out", metavar="FILE", default="results/trials/refusal_scores.json")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from digit_recognizer.cli.parser import Parser, positive, run_main
+from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
 
 PAGE_SEED, PAGES = 5_000_000, 4000
 LIMITS = (0.4, 0.5, 0.6, 0.7, 0.85)  # of the probability that a glyph is no digit, as PageNet sees it
@@ -22,7 +22,7 @@ def main() -> None:
     parser = Parser(prog="python -m benchmarks.trials.refused_glyphs", description=__doc__)
     parser.add_argument("--pages", metavar="N", type=positive, default=PAGES, help="synthetic, tried for it")
     parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of MNIST/raw")
+    add_data_dir(parser)
     options = parser.parse_args()
 
     from digit_recognizer import data, records

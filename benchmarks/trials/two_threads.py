@@ -7,7 +7,6 @@ gradients of the layer 512-256 are computed by one thread each instead of one af
 machine with two cores and takes a minute. The record is results/trials/two_threads.json; docs/experiments.md tells it.
 """
 
-import json
 import os
 import queue
 import statistics
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from digit_recognizer import data, models, recipes, training
+from digit_recognizer import data, models, recipes, records, training
 from digit_recognizer._fused_mlp import FusedMLP
 from digit_recognizer.cli.parser import Parser, add_data_dir, run_main
 from digit_recognizer.recipes.recipe import Recipe
@@ -125,10 +124,10 @@ def time_products(times: int) -> dict[str, float]:
 def main() -> None:
     """Time both, write the record, print it."""
     parser = Parser(prog="python -m benchmarks.trials.two_threads", description=__doc__)
-    parser.add_argument("--out", metavar="FILE", default="results/trials/two_threads.json")
+    parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
     add_data_dir(parser)
     options = parser.parse_args()
-    files.check_writable(Path(options.out).parent)
+    files.check_writable(options.out)
     recipe, result = recipes.get(), {}
     for threads in (1, 2):
         choose_device("cpu", threads)
@@ -137,9 +136,9 @@ def main() -> None:
     result["two gradients of 512-256"] = time_products(PRODUCTS)
     what = {"what": "median microseconds", "steps": ROUNDS * -(-DIGITS // recipe.batch_size), "products": PRODUCTS}
     made = {"spin_count": os.environ.get("GOMP_SPINCOUNT"), "made_with": provenance.collect(models.build(recipe))}
-    record = json.dumps(what | result | made, indent=1)
-    files.write_atomically(Path(options.out), f"{record}\n".encode())
-    print(record)
+    for name, microseconds in result.items():
+        print(f"{name}: " + ", ".join(f"{kind} {value:.0f}" for kind, value in microseconds.items()))
+    records.save(Path(options.out) / "trials" / "two_threads.json", what | result | made)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-WARM_UP = 3  # batches before the recording, in which the libraries choose kernels and take their memory
+CALLS_BEFORE_RECORDING = 3  # of the first batch, in which the libraries choose kernels and take their memory
 
 
 class CapturedStep:
@@ -52,7 +52,7 @@ class CapturedStep:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            for _ in range(WARM_UP):
+            for _ in range(CALLS_BEFORE_RECORDING):
                 self.forward_backward(self.pixels, loss)
             for buffer, before in statistics:
                 buffer.copy_(before)

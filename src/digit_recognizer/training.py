@@ -107,11 +107,11 @@ def fit(
     train = Split(digits.train.images.to(device), digits.train.labels.to(device))
     held_out_name, held_out = digits.held_out
     state = TrainState.create(model, recipe, seed)
+    if resume is not None:
+        state.load_state_dict(resume, recipe.epochs)
     began = time.perf_counter()
     if resume is None:
         fixed_filters.set_filters(model, train)
-    else:
-        state.load_state_dict(resume, recipe.epochs)
     train = fixed_filters.apply_fixed(model, train, getattr(torch, training_precision(recipe.precision, device)))
     preparing = time.perf_counter() - began  # filters and maps; counts as part of the next epoch
     for epoch in range(len(state.history) + 1, recipe.epochs + 1):
@@ -202,7 +202,8 @@ def _forward_backward(model: nn.Module, precision: str, pixels: Tensor, loss_of:
 class CrossEntropy(NamedTuple):
     """Cross-entropy in nats, averaged over a whole batch; the shares of several processes add up to it.
 
-    labels: int64 (n,), of this process's share, OUTLIER_LABEL for outliers, whose ten probabilities are to be equal.
+    labels: int64 (n,), of this process's share, OUTLIER_LABEL for outliers, whose ten probabilities are to be equal; or
+    probabilities, float32 (n, 10), which gradient does not take.
     count: of the digits in the whole batch. smoothing: of the labels, see torch.nn.CrossEntropyLoss.
     """
 
@@ -273,7 +274,8 @@ def epoch_metrics(epoch: int, seconds: float, running: Scores, held_out: str, sc
 
     train_loss (nats per digit) and train_accuracy (fraction) are running values, counted while the weights moved.
     held_out_loss and held_out_accuracy were measured after the epoch on the part that held_out names, "validation" or
-    "test", to look at: they choose nothing. None where it was not scored. seconds: of training alone.
+    "test", to look at: they choose nothing. None where it was not scored. seconds: of training, without scoring; in the
+    first epoch with the filters and maps of a fixed layer.
     """
     return {
         "epoch": epoch,

@@ -33,7 +33,10 @@ SPLIT_SEED = 0  # of every fixed split, whatever the seed of the run
 
 
 class Split(NamedTuple):
-    """A part of a data set. images: uint8 (n, 28, 28), foreground bright; labels: int64 (n,), 0 to 9."""
+    """A part of a data set. images: uint8 (n, 28, 28), foreground bright; labels: int64 (n,), 0 to 9.
+
+    Where a network has fixed filters, images are their maps: see fixed_filters.apply_fixed.
+    """
 
     images: Tensor
     labels: Tensor

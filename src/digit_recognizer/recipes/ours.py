@@ -1,4 +1,4 @@
-"""Our recipes, from the best fully connected network to the best single network.
+"""Our recipes: a fully connected network, convolutional ones from the quickest to the best, and two for special uses.
 
 All were chosen on digits held out of the training set, but for the number of filters of cnn_in_a_second.
 docs/experiments.md has a line for every trial.
@@ -12,7 +12,7 @@ from digit_recognizer.recipes.recipe import Augmentation, Convolution, Recipe
 _MODERATE = Augmentation(rotation=10, shift=2, scale=0.1, shear=0.1)
 _STRONG = Augmentation(rotation=15, shift=2.5, scale=0.15, shear=0.15, interpolation="bicubic")
 
-# The settings that all of them share: each was the first that worked well, not a tuned optimum.
+# What most of them share; a recipe names what it changes. Each was the first that worked well, not a tuned optimum.
 _recipe = functools.partial(
     Recipe, batch_norm=True, batch_size=125, optimizer="sgd", learning_rate=0.2, schedule="triangle", momentum=0.9,
     nesterov=True, weight_decay=0.0005, label_smoothing=0.1, precision="bfloat16", eval_every_epoch=False,
