@@ -2,8 +2,8 @@
 
     python -m benchmarks.trials.long_epochs --threads 2
 
-An epoch of 4,000 digits each, in turns, after a round that is not counted. It takes a quarter of an hour, most of it
-for `cnn_wide`. The record is results/trials/long_epochs.json; docs/recipes.md has the ratios.
+An epoch of 4,000 digits each, in turns, after a round that is not counted. It takes four minutes. The record is
+results/trials/long_epochs.json; docs/recipes.md has the ratios.
 """
 
 from pathlib import Path

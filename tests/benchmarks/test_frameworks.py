@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from digit_recognizer import data, models, recipes, training
 from digit_recognizer.cli.parser import run_main
 from digit_recognizer.runtime.errors import UserError
 
+ROOT = Path(__file__).parents[2]
 OPTIONAL = ("skorch", "lightning", "keras", "jax")
 
 
@@ -160,3 +162,18 @@ def test_frameworks_and_settings_take_turns_and_are_saved_beside_other_results(m
     assert saved["rounds"] == 3 and saved["made_with"]["threads"] == [1, 2]
     assert saved["versions"]["ours"] == compare_frameworks.versions("ours")
     assert compare_frameworks.table(saved) in capsys.readouterr().out
+
+
+def test_the_page_on_speed_quotes_both_machines():
+    page = (ROOT / "docs/speed.md").read_text(encoding="utf-8")
+    records = [
+        json.loads((ROOT / path).read_text())["frameworks"]
+        for path in ("results/benchmark.json", "results/trials/frameworks.json")
+    ]
+    for name, called in {"jax": "JAX, one compiled loop", "ours": "ours", "scikit-learn": "scikit-learn"}.items():
+        medians = [record["median"][name] for record in records]
+        cells = " | ".join(f"{median:.1f}" if median < 9.95 else f"{median:.0f}" for median in medians)
+        assert f"| {called} | {cells} |" in page
+    for name, called in {"jax": "JAX", "lower_bound": "the lower bound"}.items():
+        ours = [harness.format_spread([1 / ratio for ratio in record["ratios"][name]]) for record in records]
+        assert f"| ours against {called} | {' | '.join(ours)} |" in page

@@ -1,8 +1,10 @@
 """The trial of long recipes: epochs of few digits in turns, and the page says what the record says."""
 
 import json
+import statistics
 from pathlib import Path
 
+from benchmarks import harness, training_time
 from benchmarks.trials import long_epochs
 from digit_recognizer import data, recipes
 from digit_recognizer.cli.parser import run_main
@@ -21,3 +23,14 @@ def test_all_are_timed_in_turns_and_saved(mnist, monkeypatch, capsys, tmp_path):
     assert len(base) == 2 and found["ratios"]["cnn_best"] == [1.0, 1.0]
     assert found["ratios"]["cnn_in_seconds"] == [quick[0] / base[0], quick[1] / base[1]]
     assert "cnn_in_seconds" in capsys.readouterr().out
+
+
+def test_the_page_on_recipes_quotes_the_record_and_estimates_minutes_from_it():
+    page = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+    ratios = json.loads((ROOT / "results/trials/long_epochs.json").read_text())["ratios"]
+    runs = json.loads((ROOT / "results/benchmark.json").read_text())["training_time"]["runs"]["cnn_best"]
+    seconds = statistics.median(run["seconds"] for run in runs)
+    for name in training_time.TOO_LONG:
+        epochs = recipes.get(name).epochs
+        minutes = seconds / 60 * statistics.median(ratios[name]) * epochs / long_epochs.BASE.epochs
+        assert f"| `{name}` | {harness.format_spread(ratios[name])} | {epochs} | {minutes:.0f} |" in page
