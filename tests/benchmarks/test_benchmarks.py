@@ -191,6 +191,13 @@ def test_in_the_committed_contention_our_default_does_not_collapse_and_the_page_
     assert statistics.median(seconds["one thread"]["busy"]) < 3 * statistics.median(seconds["one thread"]["quiet"])
 
 
+def test_the_page_on_speed_quotes_how_close_auto_comes_on_a_second_machine():
+    record = json.loads((ROOT / "results/trials/second_machine.json").read_text())["contention"]
+    quiet, busy = (contention.auto_ratio(record, state) for state in ("quiet", "busy"))
+    page = (ROOT / "docs/speed.md").read_text(encoding="utf-8")
+    assert f"these are {quiet:.2f} and {busy:.2f} times" in page
+
+
 def test_the_committed_training_times_have_every_recipe_and_are_of_a_quiet_machine():
     names = {recipe.name for recipe in training_time.RECIPES}
     assert set(COMMITTED["training_time"]["runs"]) == names

@@ -168,7 +168,7 @@ def test_the_page_on_speed_quotes_both_machines():
     page = (ROOT / "docs/speed.md").read_text(encoding="utf-8")
     records = [
         json.loads((ROOT / path).read_text())["frameworks"]
-        for path in ("results/benchmark.json", "results/trials/frameworks.json")
+        for path in ("results/benchmark.json", "results/trials/second_machine.json")
     ]
     for name, called in {"jax": "JAX, one compiled loop", "ours": "ours", "scikit-learn": "scikit-learn"}.items():
         medians = [record["median"][name] for record in records]
