@@ -65,10 +65,12 @@ def study(options: argparse.Namespace) -> None:
         raise UserError(f"there is no folder {out} with records; make them by: digits study")
     if not options.report:
         sweep.run(chosen, options.seeds, out, options.data_dir, **where)
-    pages = (
-        tables.published, reproduction.unspecified_details, tables.our_recipes, tables.ensembles, tables.public_hands,
-    )  # fmt: skip
-    print("\n\n".join(text for page in pages if (text := page(out))))
+    published = tables.published(out)
+    details = reproduction.unspecified_details(out) if published else ""  # of published projects
+    ours = (table(out) for table in (tables.our_recipes, tables.ensembles, tables.public_hands))
+    if not (found := [page for page in (published, details, *ours) if page]):
+        raise UserError(f"{out} holds no records; make them by: digits study --out {out}")
+    print("\n\n".join(found))
 
 
 def add_compare_flags(parser: argparse.ArgumentParser) -> None:
