@@ -5,7 +5,7 @@ import importlib
 import os
 from pathlib import Path
 
-from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
+from digit_recognizer.cli.parser import Parser, add_data_dir, positive, refuse_together, run_main
 from digit_recognizer.runtime.errors import UserError
 
 # Each benchmark: its module, the flags that it alone takes, and what it does.
@@ -26,6 +26,8 @@ def main() -> None:
     """Read the command line and call the benchmark."""
     options = _parse()
     if options.figure is not None:
+        ignored = {f"--{flag}": getattr(options, flag) or None for flag in ("rounds", "quick", "threads", "device")}
+        refuse_together("--figure", True, ignored)
         _draw(options.out, options.figure)
         return
     module, own, _ = BENCHMARKS[options.benchmark]
@@ -61,7 +63,7 @@ def _parse() -> argparse.Namespace:
         help="check that contention, frameworks or gpu work: few digits, nothing is written",
     )
     add("--threads", metavar="N", type=positive, help="threads of frameworks, which also run with 1 (default: all)")
-    add("--device", metavar="NAME", help="of gpu: cuda, mps or, to try it, cpu (default: cuda)")
+    add("--device", metavar="NAME", help="of gpu: cuda, mps, auto or, to try it, cpu (default: cuda)")
     add("--out", metavar="DIR", default="results", help="folder of the results (default: results)")
     add_data_dir(parser)
     return parser.parse_args()

@@ -1,5 +1,6 @@
 """What all benchmarks share: processes of their own, medians with ranges, and results/benchmark.json."""
 
+import argparse
 import dataclasses
 import json
 import os
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from digit_recognizer.cli.parser import add_data_dir
 from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime import files
 from digit_recognizer.runtime.errors import UserError
@@ -36,6 +38,16 @@ def check_writable(out: str | Path) -> None:
     """Raise UserError, before a long run, where save_results would raise it."""
     files.check_writable(out)
     load_results(out)
+
+
+def parse_trial(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options of a trial, --out and --data-dir among them. Raises UserError where --out cannot be written to."""
+    parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
+    add_data_dir(parser)
+    options = parser.parse_args()
+    if not getattr(options, "quick", False):
+        files.check_writable(options.out)
+    return options
 
 
 def shorten(recipe: Recipe) -> Recipe:

@@ -18,7 +18,7 @@ from digit_recognizer.recipes.recipe import Recipe
 from digit_recognizer.runtime import provenance
 from digit_recognizer.runtime.device import choose_device
 
-TOO_LONG = ("cnn_best_wide", "cnn_handwriting", "cnn_wide")  # on a CPU: a quarter of an hour and more
+TOO_LONG = ("cnn_best_wide", "cnn_handwriting", "cnn_wide")  # on a CPU: more than ten minutes
 ELSEWHERE = ("cnn_in_a_second",)  # timed beside cnn_in_seconds by benchmarks.trials.fixed_filters
 RECIPES = tuple(recipe for recipe in (*PUBLISHED, *OURS) if recipe.name not in TOO_LONG + ELSEWHERE)
 SHORT = 10.0  # seconds: a training that takes less is repeated MANY times

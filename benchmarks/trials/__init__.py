@@ -12,6 +12,5 @@ handwriting         how trainings of the network for people's own digits read wh
 hands               how the network of single digits reads public hands
 fixed_filters       a first layer that is computed once, for the quickest recipe
 two_threads         what might help a training step on two threads
-adapting            what the constants of learning one hand do
-drawn_hand          a hand that the shipped network does not read, drawn
+adapting            what the constants of learning one hand do; its hand is drawn by drawn_hand
 """

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks import harness
 from benchmarks.trials import drawn_hand
-from digit_recognizer.cli.parser import Parser, add_data_dir, run_main
+from digit_recognizer.cli.parser import Parser, run_main
 
 if TYPE_CHECKING:
     from digit_recognizer.checkpoints import Checkpoint
@@ -159,9 +160,7 @@ def report(trial: Trial, hands: list[Hand], halves: "list[Split]") -> dict[str, 
 def main() -> None:
     """Learn as the library does, and with each change; print and save."""
     parser = Parser(prog="python -m benchmarks.trials.adapting", description=__doc__)
-    parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    add_data_dir(parser)
-    options = parser.parse_args()
+    options = harness.parse_trial(parser)
 
     import torch
 

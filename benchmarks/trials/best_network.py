@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import harness
 from digit_recognizer import recipes
-from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
+from digit_recognizer.cli.parser import Parser, positive, run_main
 from digit_recognizer.recipes.recipe import Convolution, Recipe
 from digit_recognizer.runtime.errors import UserError
 from digit_recognizer.runtime.text import columns
@@ -158,10 +158,17 @@ def _mean(values: list[int], spread: str) -> str:
 def _parse() -> argparse.Namespace:
     parser = Parser(prog="python -m benchmarks.trials.best_network", description=__doc__)
     add = parser.add_argument
-    add("--variants", metavar="NAME", nargs="+", choices=VARIANTS, default=[*VARIANTS], help=", ".join(VARIANTS))
+    add(
+        "--variants",
+        metavar="NAME",
+        nargs="+",
+        choices=VARIANTS,
+        default=[*VARIANTS],
+        help=f"{', '.join(VARIANTS)} (default: all)",
+    )
     add("--logits", metavar="DIR", help="folder where the logits of the held-out digits are saved as well")
     add_options(parser, seeds=3)
-    return parser.parse_args()
+    return harness.parse_trial(parser)
 
 
 def add_options(parser: argparse.ArgumentParser, seeds: int) -> None:
@@ -171,8 +178,6 @@ def add_options(parser: argparse.ArgumentParser, seeds: int) -> None:
     add("--device", metavar="NAME", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     add("--processes", metavar="N", type=positive, default=1, help="trainings at once, which share a card (default: 1)")
     add("--quick", action="store_true", help="try each variant with few digits; nothing is written")
-    add("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    add_data_dir(parser)
 
 
 if __name__ == "__main__":

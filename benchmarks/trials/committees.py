@@ -21,7 +21,7 @@ from torch import Tensor
 from digit_recognizer import data, evaluation, records
 from digit_recognizer.cli.parser import Parser, add_data_dir, run_main
 from digit_recognizer.evaluation import Scores
-from digit_recognizer.runtime import provenance
+from digit_recognizer.runtime import files, provenance
 from digit_recognizer.study import cross_validation
 
 REPEATS = 2  # trainings of each variant on each third
@@ -34,10 +34,13 @@ def main() -> None:
     """Count, print and save."""
     parser = Parser(prog="python -m benchmarks.trials.committees", description=__doc__)
     parser.add_argument("logits", metavar="LOGITS", help="folder of the logits of held-out digits")
-    parser.add_argument("--study", metavar="NAME", nargs="*", default=[], help="recipes with seeds in results/")
+    parser.add_argument(
+        "--study", metavar="NAME", nargs="*", default=[], help="recipes with seeds in results/ (default: none)"
+    )
     parser.add_argument("--out", metavar="DIR", default="results", help="folder of the records (default: results)")
     add_data_dir(parser)
     options = parser.parse_args()
+    files.check_writable(options.out)
     torch.set_num_threads(1)
     out, digits = Path(options.out), data.load("mnist", options.data_dir)
     labels = [cross_validation.split_fold(digits.train, fold)[1].labels for fold in range(cross_validation.FOLDS)]

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks import harness, training_time
 from digit_recognizer import data, evaluation, models, recipes, training
-from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
+from digit_recognizer.cli.parser import Parser, positive, run_main
 from digit_recognizer.data import Digits, Split
 from digit_recognizer.recipes.recipe import Convolution, Recipe
 from digit_recognizer.runtime.device import choose_device
@@ -91,12 +91,17 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = Parser(prog="python -m benchmarks.trials.fixed_filters", description=__doc__)
     add = parser.add_argument
-    add("--parts", metavar="N", type=positive, default=8, help="of 5,000 digits (default: 8)")
+    add(
+        "--parts",
+        metavar="N",
+        type=int,
+        choices=range(1, PARTS + 1),
+        default=8,
+        help="of 5,000 digits, 1 to 12 (default: 8)",
+    )
     add("--seeds", metavar="N", type=positive, default=30, help="trainings that are timed (default: 30)")
     add("--threads", metavar="N", type=positive, default=2, help="CPU threads (default: 2)")
-    add("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    add_data_dir(parser)
-    return parser.parse_args()
+    return harness.parse_trial(parser)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 from digit_recognizer.cli.parser import Parser, run_main
 from digit_recognizer.preprocessing.page import analyze
 from digit_recognizer.recognition.recognizer import Recognizer
+from digit_recognizer.runtime import files
 
 HANDS = ("optdigits-original", "hwd-1000")
 
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--model", metavar="MODEL", help="a saved model (default: the network in the package)")
     parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
     options = parser.parse_args()
+    files.check_writable(options.out)
     from digit_recognizer import records
     from digit_recognizer.data import test_sets
     from digit_recognizer.runtime import provenance

@@ -13,9 +13,9 @@ from typing import Any
 
 import joblib
 
-from benchmarks import reading
+from benchmarks import harness, reading
 from benchmarks.trials import hands, refusal_scores
-from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
+from digit_recognizer.cli.parser import Parser, positive, run_main
 
 DAMAGED = 2000  # validation digits, damaged in each way
 
@@ -73,9 +73,7 @@ def main() -> None:
     parser.add_argument("models", metavar="MODEL", nargs="+", help="files of digits train")
     parser.add_argument("--pictures", metavar="DIR", nargs="+", default=[], help="folders of strangers' pictures")
     parser.add_argument("--workers", metavar="N", type=positive, default=1, help="processes (default: 1)")
-    parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    add_data_dir(parser)
-    options = parser.parse_args()
+    options = harness.parse_trial(parser)
     from digit_recognizer import checkpoints, records
     from digit_recognizer.runtime import provenance
 

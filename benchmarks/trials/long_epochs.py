@@ -12,9 +12,10 @@ import torch
 
 from benchmarks import epoch, harness, training_time
 from digit_recognizer import data, models, recipes, records
-from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
+from digit_recognizer.cli.parser import Parser, positive, run_main
 from digit_recognizer.runtime import provenance
 from digit_recognizer.runtime.device import choose_device
+from digit_recognizer.runtime.errors import UserError
 
 BASE = recipes.get("cnn_best")
 RECIPES = (BASE, *(recipes.get(name) for name in training_time.TOO_LONG))
@@ -27,11 +28,14 @@ def main() -> None:
     add("--rounds", metavar="N", type=positive, default=5, help="epochs of each recipe that are counted (default: 5)")
     add("--digits", metavar="N", type=positive, default=4000, help="of an epoch (default: 4,000)")
     add("--threads", metavar="N", type=positive, default=2, help="CPU threads (default: 2)")
-    add("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    add_data_dir(parser)
-    options = parser.parse_args()
+    options = harness.parse_trial(parser)
     choose_device("cpu", options.threads)  # before the digits are loaded, which uses several threads
-    train = data.load("mnist", options.data_dir).train.take(torch.arange(options.digits))
+    train = data.load("mnist", options.data_dir).train
+    if not BASE.batch_size <= options.digits <= len(train.labels):
+        raise UserError(
+            f"--digits must be from {BASE.batch_size}, a batch, to {len(train.labels):,}, not {options.digits}"
+        )
+    train = train.take(torch.arange(options.digits))
     seconds: dict[str, list[float]] = {recipe.name: [] for recipe in RECIPES}
     for number in range(options.rounds + 1):
         for recipe in RECIPES:

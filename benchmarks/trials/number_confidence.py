@@ -16,9 +16,9 @@ from typing import Any
 import joblib
 import numpy as np
 
-from benchmarks import reading
+from benchmarks import harness, reading
 from digit_recognizer.cli import train_pages
-from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
+from digit_recognizer.cli.parser import Parser, positive, run_main
 
 NAMES = ("one", "log-odds", "least score", "shapes unread", "another digit", "a glyph unread")  # those of the library
 MORE = ("mean score", "least log-odds", "how many digits", "several rows", "anything unread")
@@ -34,11 +34,15 @@ FOLDS, SHUFFLES = 10, 5
 def main() -> None:
     """Read the pages, compare, print and save."""
     parser = Parser(prog="python -m benchmarks.trials.number_confidence", description=__doc__)
-    parser.add_argument("--pages", metavar="N", type=positive, default=train_pages.CALIBRATION_PAGES, help="synthetic")
+    parser.add_argument(
+        "--pages",
+        metavar="N",
+        type=positive,
+        default=train_pages.CALIBRATION_PAGES,
+        help="synthetic (default: %(default)s)",
+    )
     parser.add_argument("--workers", metavar="N", type=positive, default=1, help="processes (default: 1)")
-    parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    add_data_dir(parser)
-    options = parser.parse_args()
+    options = harness.parse_trial(parser)
     from digit_recognizer import records
     from digit_recognizer.runtime import provenance
 

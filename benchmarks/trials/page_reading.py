@@ -14,9 +14,9 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks import reading
+from benchmarks import harness, reading
 from benchmarks.trials import refused_glyphs
-from digit_recognizer.cli.parser import Parser, add_data_dir, run_main
+from digit_recognizer.cli.parser import Parser, run_main
 
 PAGES, PAIRS, EMPTY = 2500, 400, 300
 # A constant of recognition.page_reading or page_reader.detection, and the values that are tried.
@@ -51,9 +51,7 @@ def main() -> None:
     """Read all pages as the library does, and with each change; print and save."""
     parser = Parser(prog="python -m benchmarks.trials.page_reading", description=__doc__)
     parser.add_argument("--pictures", metavar="DIR", help="folder of strangers' pictures")
-    parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    add_data_dir(parser)
-    options = parser.parse_args()
+    options = harness.parse_trial(parser)
 
     from digit_recognizer import data, records
     from digit_recognizer.page_reader import detection

@@ -10,7 +10,6 @@ results/trials/refusal_scores.json; docs/experiments.md tells it. It takes three
 
 import argparse
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,15 +21,15 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor, nn
 
-from benchmarks import reading
-from digit_recognizer import checkpoints, data
-from digit_recognizer.cli.parser import add_data_dir, run_main
+from benchmarks import harness, reading
+from digit_recognizer import checkpoints, data, records
+from digit_recognizer.cli.parser import Parser, run_main
 from digit_recognizer.data import augmentation, outliers
 from digit_recognizer.preprocessing.page import analyze
 from digit_recognizer.recognition.prediction import MIN_ALTERNATIVE
 from digit_recognizer.recognition.recognizer import SHIPPED, Recognizer
 from digit_recognizer.recognition.scores import rejection_score as score_of_array
-from digit_recognizer.runtime import files, provenance
+from digit_recognizer.runtime import provenance
 
 LOSSES = (0.03, 0.01, 0.005)  # fractions of the digits that a threshold refuses
 COPIES = 4  # of each validation digit
@@ -283,14 +282,12 @@ def count_alternatives(probabilities: Tensor, labels: Tensor) -> dict[str, dict[
 
 def main() -> None:
     """Compute all scores and write the record."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.trials.refusal_scores", description=__doc__)
-    add_data_dir(parser)
+    parser = Parser(prog="python -m benchmarks.trials.refusal_scores", description=__doc__)
     parser.add_argument("--pictures", metavar="DIR", type=Path, nargs="+", default=[], help="folders of pictures")
     parser.add_argument("--leave-out", metavar="GROUP", help="a group of digits that is left out")
-    parser.add_argument("--out", metavar="FILE", default="results/trials/refusal_scores.json")
-    options = parser.parse_args()
+    options = harness.parse_trial(parser)
     torch.set_num_threads(1)
-    files.write_atomically(options.out, (json.dumps(run(options), indent=1) + "\n").encode())
+    records.save(Path(options.out) / "trials" / "refusal_scores.json", run(options))
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from digit_recognizer.cli.parser import Parser, add_data_dir, positive, run_main
+from benchmarks import harness
+from digit_recognizer.cli.parser import Parser, positive, run_main
 
 PAGE_SEED, PAGES = 5_000_000, 4000
 LIMITS = (0.4, 0.5, 0.6, 0.7, 0.85)  # of the probability that a glyph is no digit, as PageNet sees it
@@ -20,10 +21,10 @@ LIMITS = (0.4, 0.5, 0.6, 0.7, 0.85)  # of the probability that a glyph is no dig
 def main() -> None:
     """Read the pages, count the refused glyphs by what they are; print and save."""
     parser = Parser(prog="python -m benchmarks.trials.refused_glyphs", description=__doc__)
-    parser.add_argument("--pages", metavar="N", type=positive, default=PAGES, help="synthetic, tried for it")
-    parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    add_data_dir(parser)
-    options = parser.parse_args()
+    parser.add_argument(
+        "--pages", metavar="N", type=positive, default=PAGES, help="synthetic pages (default: %(default)s)"
+    )
+    options = harness.parse_trial(parser)
 
     from digit_recognizer import data, records
     from digit_recognizer.recognition.recognizer import Recognizer

@@ -201,7 +201,7 @@ def _means(scores: list[dict[str, float]]) -> str:
 def _parse() -> argparse.Namespace:
     parser = Parser(prog="python -m benchmarks.trials.soft_labels", description=__doc__)
     add_options(parser, seeds=2)
-    return parser.parse_args()
+    return harness.parse_trial(parser)
 
 
 if __name__ == "__main__":

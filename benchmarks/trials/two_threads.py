@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks import harness
 from digit_recognizer import data, models, recipes, records, training
 from digit_recognizer._fused_mlp import FusedMLP
-from digit_recognizer.cli.parser import Parser, add_data_dir, run_main
+from digit_recognizer.cli.parser import Parser, run_main
 from digit_recognizer.recipes.recipe import Recipe
-from digit_recognizer.runtime import files, provenance
+from digit_recognizer.runtime import provenance
 from digit_recognizer.runtime.device import choose_device
 
 ROUNDS, DIGITS, PRODUCTS = 20, 6016, 3000  # 94 steps a round
@@ -124,10 +125,7 @@ def time_products(times: int) -> dict[str, float]:
 def main() -> None:
     """Time both, write the record, print it."""
     parser = Parser(prog="python -m benchmarks.trials.two_threads", description=__doc__)
-    parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
-    add_data_dir(parser)
-    options = parser.parse_args()
-    files.check_writable(options.out)
+    options = harness.parse_trial(parser)
     recipe, result = recipes.get(), {}
     for threads in (1, 2):
         choose_device("cpu", threads)
@@ -135,7 +133,10 @@ def main() -> None:
         result[f"step, threads: {threads}"] = time_steps(train, recipe, ROUNDS)
     result["two gradients of 512-256"] = time_products(PRODUCTS)
     what = {"what": "median microseconds", "steps": ROUNDS * -(-DIGITS // recipe.batch_size), "products": PRODUCTS}
-    made = {"spin_count": os.environ.get("GOMP_SPINCOUNT"), "made_with": provenance.collect(models.build(recipe))}
+    made = {
+        "spin_count": os.environ.get("GOMP_SPINCOUNT"),
+        "made_with": provenance.collect(models.build(recipe)) | {"threads": [1, 2]},
+    }
     for name, microseconds in result.items():
         print(f"{name}: " + ", ".join(f"{kind} {value:.0f}" for kind, value in microseconds.items()))
     records.save(Path(options.out) / "trials" / "two_threads.json", what | result | made)

@@ -134,6 +134,7 @@ def test_a_file_with_other_content_is_reported(content, tmp_path):
         (["scaling", "--quick"], "--quick goes with contention, frameworks, gpu only, not with scaling"),
         (["frameworks", "--device", "cpu"], "--device goes with gpu only, not with frameworks"),
         (["scaling", "--figure", "speed.png"], "argument --figure: not allowed with argument BENCHMARK"),
+        (["--figure", "speed.png", "--rounds", "1"], "--figure takes no --rounds"),
         (["contend"], "argument BENCHMARK: invalid choice: 'contend'"),
         (["gpu", "--device", "tpu"], "unknown device 'tpu'; there are auto, cuda, mps, cpu"),
     ],

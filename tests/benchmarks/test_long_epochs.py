@@ -4,6 +4,8 @@ import json
 import statistics
 from pathlib import Path
 
+import pytest
+
 from benchmarks import harness, training_time
 from benchmarks.trials import long_epochs
 from digit_recognizer import data, recipes
@@ -23,6 +25,25 @@ def test_all_are_timed_in_turns_and_saved(mnist, monkeypatch, capsys, tmp_path):
     assert len(base) == 2 and found["ratios"]["cnn_best"] == [1.0, 1.0]
     assert found["ratios"]["cnn_in_seconds"] == [quick[0] / base[0], quick[1] / base[1]]
     assert "cnn_in_seconds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--digits", "60001"], "--digits must be from 125, a batch, to 60,000, not 60001"),
+        (["--digits", "124"], "--digits must be from 125, a batch"),
+        (["--out", __file__], f"cannot write to the folder {__file__}"),
+    ],
+)
+def test_bad_flags_cost_one_line_before_anything_is_timed(flags, message, mnist, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "load", lambda *given: mnist)
+    monkeypatch.setattr(long_epochs.epoch, "our_epoch", lambda *given: pytest.fail("timed"))
+    monkeypatch.setattr("sys.argv", ["long_epochs", *flags])
+    with pytest.raises(SystemExit, match="2"):
+        run_main(long_epochs.main)
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
 
 
 def test_the_page_on_recipes_quotes_the_record_and_estimates_minutes_from_it():
