@@ -29,8 +29,8 @@ def run(
 ) -> None:
     """Measure all on a device; print each part and save it as soon as it is there, the longest last.
 
-    out/gpu.json holds the results by the device's name; those of other devices stay. What an
-    earlier run found on the same device is replaced at once.
+    out/gpu.json holds the results by the device's name; those of other devices stay. What an earlier run found on the
+    same device is replaced at once.
     rounds: epochs of the default recipe that are timed. quick: every part once, with few digits; nothing is saved.
     """
     if not quick:

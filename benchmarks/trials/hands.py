@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("--model", metavar="MODEL", help="a saved model (default: the network in the package)")
     parser.add_argument("--out", metavar="DIR", default="results", help="folder of trials/ (default: results)")
     options = parser.parse_args()
-    files.check_writable(options.out)
+    if options.model is None:  # else nothing is saved
+        files.check_writable(options.out)
     from digit_recognizer import records
     from digit_recognizer.data import test_sets
     from digit_recognizer.runtime import provenance
